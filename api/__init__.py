@@ -1,0 +1,1 @@
+"""HTTP CLIENTS: Crossbar's registrations endpoints; a view parses, calls one function, serialises."""
