@@ -1,0 +1,74 @@
+"""Who may do what. Every view is closed unless it is marked public: it needs a token whose tree holds the account."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from flask import Flask, Response, current_app, g, request
+
+from api.errors import Forbidden, InvalidCredentials, ParseError, UnknownAccount
+from sql.connections import Database
+from sql.tokens import check_access
+
+View = TypeVar("View", bound=Callable[..., Any])
+BODYLESS_METHODS = {"GET", "HEAD", "OPTIONS"}
+
+
+def public(view: View) -> View:
+    """Open a view to everybody."""
+    view.is_public = True  # type: ignore[attr-defined]  # a mark, read below
+    return view
+
+
+def _read_body() -> dict[str, Any]:
+    """The JSON body; ``{}`` where there is none. Clients send a Content-Type for JSON without a body, too."""
+    if request.method in BODYLESS_METHODS or not request.get_data():
+        return {}
+    body = request.get_json(force=True, silent=True)
+    if body is None:
+        raise ParseError
+    return body if isinstance(body, dict) else {}
+
+
+def _find_token() -> str:
+    """The token in Crossbar's order: X-Auth-Token, query, body, Authorization: Bearer (RFC 6750)."""
+    given = request.headers.get("X-Auth-Token") or request.args.get("auth_token")
+    g.auth_token = given  # for the envelope, if the body turns out to be none
+    body_token = _read_body().get("auth_token")
+    bearer = request.authorization
+    return (
+        given
+        or (body_token if isinstance(body_token, str) else None)
+        or (bearer.token if bearer is not None and bearer.type == "bearer" else None)
+        or ""
+    )
+
+
+def _guard() -> Response | None:
+    if request.method == "OPTIONS" and request.url_rule is not None:
+        response: Response = current_app.make_default_options_response()
+        return response
+    if request.url_rule is None:
+        return None  # Flask answers 404 or 405 itself
+    view = current_app.view_functions[request.endpoint or ""]
+    if getattr(view, "is_public", False):
+        return None
+    g.auth_token = _find_token()
+    if not g.auth_token:
+        raise InvalidCredentials
+    wanted = (request.view_args or {}).get("account_id", "")
+    database: Database = current_app.extensions["database"]
+    with database.connection() as connection:
+        # NUL is in no identifier, and PostgreSQL takes no text that has it.
+        access = check_access(connection, g.auth_token, wanted_account=wanted.replace("\0", "\ufffd"))
+    if access is None:
+        raise InvalidCredentials
+    if not access.superduper_admin and not access.wanted_in_tree:
+        raise Forbidden
+    if not access.wanted_exists:
+        raise UnknownAccount(wanted)
+    return None
+
+
+def init_app(app: Flask) -> None:
+    """Guard every view."""
+    app.before_request(_guard)

@@ -1,0 +1,46 @@
+"""The application factory. Nothing happens at import; only api.wsgi and api.cli read the environment."""
+
+from flask import Flask
+from werkzeug.routing import BaseConverter
+
+from api import access, envelope, errors, registrations, status
+from api.flush import Proxy
+from api.settings import ApiSettings
+from kamailio.rpc import JsonRpcClient
+from kamailio.settings import KamailioSettings
+from kamailio.transports import transport_for
+from sql.connections import Database
+from sql.settings import DatabaseSettings
+
+
+class UsernameConverter(BaseConverter):
+    """A SIP username as a path segment; ``count`` is an endpoint of its own, whose other verbs are 405."""
+
+    regex = r"(?!count$)[^/]+"
+    part_isolating = True
+
+
+def create_app(
+    api_settings: ApiSettings, database_settings: DatabaseSettings, kamailio_settings: KamailioSettings
+) -> Flask:
+    """Make the WSGI application; it connects to nothing before the first request."""
+    app = Flask("api", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = api_settings.api_max_body
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.url_map.converters["username"] = UsernameConverter
+    app.extensions["database"] = Database(
+        database_settings, application_name="registrations-api", pool_size=api_settings.api_threads
+    )
+    app.extensions["proxy"] = Proxy(
+        lambda: JsonRpcClient(
+            transport_for(kamailio_settings.kamailio_rpc), timeout=kamailio_settings.kamailio_timeout
+        ),
+        budget=api_settings.api_flush_budget,
+    )
+    envelope.init_app(app, node=api_settings.api_node)
+    errors.init_app(app)
+    access.init_app(app)
+    app.register_blueprint(registrations.blueprint)
+    app.register_blueprint(status.blueprint)
+    return app

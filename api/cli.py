@@ -1,0 +1,87 @@
+"""registrations-api: the command that serves the API, by gunicorn."""
+
+import logging
+from typing import Any
+
+import click
+from gunicorn.app.base import BaseApplication
+from logfmter import Logfmter
+
+from api.app import create_app
+from api.settings import ApiSettings
+from kamailio.settings import KamailioSettings
+from sql.connections import connect
+from sql.errors import DatabaseUnreachable
+from sql.migrate import require_current_schema
+from sql.operators import operators_mistakes
+from sql.settings import DatabaseSettings
+
+GRACEFUL_SECONDS = 5
+
+log = logging.getLogger(__name__)
+
+
+class _Server(BaseApplication):
+    """gunicorn with our settings in place of its command line and files."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._options = options
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self._options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        return create_app(ApiSettings(), DatabaseSettings(), KamailioSettings())
+
+
+def _gunicorn_options(settings: ApiSettings) -> dict[str, Any]:
+    return {
+        "bind": settings.api_bind,
+        "workers": settings.api_workers,
+        "worker_class": "gthread",
+        "threads": settings.api_threads,
+        "graceful_timeout": GRACEFUL_SECONDS,
+        "timeout": 60,
+        "proc_name": "registrations-api",
+        "logconfig_dict": {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {"logfmt": {"()": "logfmter.Logfmter"}},
+            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "logfmt"}},
+            "root": {"level": "INFO", "handlers": ["stderr"]},
+            "loggers": {
+                "gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True},
+                "gunicorn.access": {"level": "INFO", "handlers": [], "propagate": True},
+            },
+        },
+    }
+
+
+def _require_schema(settings: DatabaseSettings) -> None:
+    """Refuse a stale schema. A database that is away is waited for: the API answers 503 until it is there."""
+    try:
+        with connect(settings, application_name="registrations-api start") as connection:
+            require_current_schema(connection)
+    except DatabaseUnreachable as error:
+        log.warning("starting without the database", extra={"action": "start", "cause": str(error)})
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="kamailio-registrations")
+def main() -> None:
+    """The REST API, Crossbar's registrations endpoints; settings come from the environment."""
+
+
+@main.command()
+def serve() -> None:
+    """Serve until SIGTERM; requests that are under way are finished."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(Logfmter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    with operators_mistakes():
+        settings = ApiSettings()
+        KamailioSettings()
+        _require_schema(DatabaseSettings())
+    _Server(_gunicorn_options(settings)).run()

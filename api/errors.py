@@ -1,0 +1,164 @@
+"""Every error that the API answers: a type with its status, and the one function that makes the body."""
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from flask import Flask, Response
+from werkzeug.exceptions import (
+    HTTPException,
+    MethodNotAllowed,
+    NotFound,
+    RequestEntityTooLarge,
+    RequestHeaderFieldsTooLarge,
+    RequestURITooLarge,
+)
+
+from api.envelope import error_envelope
+from kamailio.errors import KamailioError
+from sql.errors import DatabaseUnreachable
+
+RETRY_AFTER_SECONDS = 2
+
+log = logging.getLogger(__name__)
+
+
+class ApiError(Exception):
+    """An answer other than success, as in Crossbar (crossbar.md, table of errors)."""
+
+    status = 500
+    message = "unspecified_fault"
+    headers: Iterable[tuple[str, str]] = ()
+
+    def __init__(self, data: Any = None) -> None:
+        super().__init__(self.message)
+        self.data = {"message": self.message.replace("_", " ")} if data is None else data
+
+
+class ParseError(ApiError):
+    """The body is not JSON."""
+
+    status, message = 400, "parse_error"
+
+    def __init__(self) -> None:
+        super().__init__({"message": "failed to parse request body"})
+
+
+class InvalidCredentials(ApiError):
+    """No token, or one that opens nothing."""
+
+    status, message = 401, "invalid_credentials"
+
+
+class Forbidden(ApiError):
+    """The account is not in the token's tree, or does not exist and the token may not know that."""
+
+    status, message = 403, "forbidden"
+
+
+class UnknownAccount(ApiError):
+    """There is no such account; told to a superduper admin only."""
+
+    status, message = 404, "bad_identifier"
+
+    def __init__(self, account_id: str) -> None:
+        super().__init__({"cause": account_id, "message": "bad identifier"})
+
+
+class UnknownUsername(ApiError):
+    """Neither a device nor a live binding of the account has this username."""
+
+    status, message = 404, "bad identifier"
+
+    def __init__(self, username: str) -> None:
+        super().__init__([username])
+
+
+class UnknownPath(ApiError):
+    """No endpoint has this path."""
+
+    status, message = 404, "faulty_request"
+
+
+class InvalidMethod(ApiError):
+    """The path has no such verb; ``Allow`` names those it has."""
+
+    status, message = 405, "invalid_method"
+
+    def __init__(self, allowed: Iterable[str]) -> None:
+        super().__init__({"message": "method not allowed"})
+        self.headers = [("Allow", ", ".join(sorted(allowed)))]
+
+
+class RequestTooLarge(ApiError):
+    """The body, the URL or the headers are larger than the server reads."""
+
+    message = "request_too_large"
+
+    def __init__(self, status: int, what: str) -> None:
+        super().__init__({"message": what})
+        self.status = status
+
+
+class UnspecifiedFault(ApiError):
+    """A bug, or a database that was changed by hand; the log has it, the client is told nothing of the inside."""
+
+
+class DatastoreUnreachable(ApiError):
+    """PostgreSQL is away or too slow."""
+
+    status, message = 503, "datastore_unreachable"
+    headers = (("Retry-After", str(RETRY_AFTER_SECONDS)),)
+
+    def __init__(self) -> None:
+        super().__init__({"message": "datastore timeout"})
+
+
+class RegistrarUnreachable(ApiError):
+    """Kamailio cannot be reached or did not do what it was asked; ours, Crossbar's contract has no word for it."""
+
+    status, message = 503, "registrar_unreachable"
+    headers = (("Retry-After", str(RETRY_AFTER_SECONDS)),)
+
+    def __init__(self) -> None:
+        super().__init__({"message": "registrar timeout"})
+
+
+def as_api_error(error: Exception) -> ApiError:  # noqa: PLR0911  # a table, one row a case
+    """The answer to anything that was raised while a request was worked on."""
+    match error:
+        case ApiError():
+            return error
+        case DatabaseUnreachable():
+            return DatastoreUnreachable()
+        case KamailioError():
+            return RegistrarUnreachable()
+        case NotFound():
+            return UnknownPath()
+        case MethodNotAllowed():
+            return InvalidMethod(error.valid_methods or ())
+        case RequestEntityTooLarge():
+            return RequestTooLarge(413, "request body too large")
+        case RequestURITooLarge():
+            return RequestTooLarge(414, "request URI too large")
+        case RequestHeaderFieldsTooLarge():
+            return RequestTooLarge(431, "request header fields too large")
+        case HTTPException() if error.code == 400:
+            return ParseError()
+        case _:
+            return UnspecifiedFault()
+
+
+def _respond(error: Exception) -> Response:
+    answer = as_api_error(error)
+    if answer.status >= 500:
+        bug = isinstance(answer, UnspecifiedFault)
+        log.error("request failed", extra={"action": "error", "cause": str(error)}, exc_info=error if bug else None)
+    response = error_envelope(status=answer.status, message=answer.message, data=answer.data)
+    response.headers.extend(answer.headers)
+    return response
+
+
+def init_app(app: Flask) -> None:
+    """Answer every fault in the envelope."""
+    app.register_error_handler(Exception, _respond)

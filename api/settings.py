@@ -1,0 +1,23 @@
+"""Settings of the HTTP server."""
+
+import socket
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ApiSettings(BaseSettings):
+    """Read from the environment, each with the prefix ``REGISTRATIONS_``."""
+
+    model_config = SettingsConfigDict(env_prefix="REGISTRATIONS_")
+
+    api_bind: str = Field("127.0.0.1:8000", description="address and port that `registrations-api serve` listens on")
+    api_workers: int = Field(2, ge=1, le=64, description="processes of the server")
+    api_threads: int = Field(8, ge=1, le=256, description="requests that one process works on at a time")
+    api_flush_budget: float = Field(
+        20.0, gt=0, le=300, description="seconds that a DELETE may spend on calls to Kamailio before it answers 503"
+    )
+    api_max_body: int = Field(65536, ge=1024, description="bytes of the largest request body that is read")
+    api_node: str = Field(
+        default_factory=socket.gethostname, description="`node` in the envelope; unset: the host's name"
+    )

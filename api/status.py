@@ -1,0 +1,52 @@
+"""/live and /ready: is the process up, and can it do its work? For supervisors and balancers: no envelope."""
+
+import logging
+
+from flask import Blueprint, Response, current_app, jsonify
+
+from api.access import public
+from kamailio import core
+from kamailio.errors import KamailioError
+from sql.connections import Database
+from sql.errors import DatabaseError
+from sql.migrate import require_current_schema
+
+blueprint = Blueprint("status", __name__)
+log = logging.getLogger(__name__)
+
+
+@blueprint.get("/live")
+@public
+def live() -> Response:
+    """200 as long as the process answers."""
+    return jsonify(status="live")
+
+
+@blueprint.get("/ready")
+@public
+def ready() -> tuple[Response, int]:
+    """A word for each dependency; 503 while the database is not ready. Without Kamailio lists still work."""
+    words = {"database": _database_word(), "kamailio": _kamailio_word()}
+    is_ready = words["database"] == "ok"
+    return jsonify(status="ready" if is_ready else "not ready", **words), 200 if is_ready else 503
+
+
+def _database_word() -> str:
+    database: Database = current_app.extensions["database"]
+    try:
+        with database.connection() as connection:
+            require_current_schema(connection)
+    except DatabaseError as error:
+        log.warning("database is not ready", extra={"action": "ready", "cause": str(error)})
+        return type(error).__name__
+    return "ok"
+
+
+def _kamailio_word() -> str:
+    try:
+        with current_app.extensions["proxy"].connect() as client:
+            core.uptime(client)
+    except KamailioError as error:
+        log.warning("Kamailio is not ready", extra={"action": "ready", "cause": str(error)})
+        return type(error).__name__
+    return "ok"

@@ -1,0 +1,45 @@
+"""What can go wrong between us and the proxy."""
+
+from __future__ import annotations
+
+
+class KamailioError(Exception):
+    """Base of every error of this package."""
+
+
+class KamailioUnreachable(KamailioError):
+    """Kamailio could not be asked, or did not answer in time. What was asked may have been done all the same.
+
+    Attributes:
+        url: where it was looked for.
+        answered: how many calls had their answer before that.
+        asked: how many calls there were.
+    """
+
+    def __init__(self, url: str, reason: str, *, answered: int = 0, asked: int = 1) -> None:
+        self.url = url
+        self.reason = reason
+        self.answered = answered
+        self.asked = asked
+        progress = f" ({answered} of {asked} calls answered)" if asked > 1 else ""
+        super().__init__(f"Kamailio does not answer at {url}: {reason}{progress}")
+
+
+class RpcError(KamailioError):
+    """Kamailio answered that it refuses or failed.
+
+    Attributes:
+        code: as sent; Kamailio uses SIP-like numbers (400, 404, 500), not those of JSON-RPC.
+        message: as sent.
+        method: what was called.
+    """
+
+    def __init__(self, code: int, message: str, method: str) -> None:
+        self.code = code
+        self.message = message
+        self.method = method
+        super().__init__(f"{method}: {code} {message}")
+
+
+class RpcProtocolError(KamailioError):
+    """An answer that is no JSON-RPC, or bears no id of ours: by experience nothing was carried out."""

@@ -1,0 +1,145 @@
+"""The one JSON-RPC client: requests out, answers matched by id, within a deadline.
+
+Owns the protocol as Kamailio speaks it (module jsonrpcs); knows no usrloc and no way of transport.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Iterable
+from typing import NamedTuple, Self
+
+from kamailio.errors import KamailioUnreachable, RpcError, RpcProtocolError
+from kamailio.transports import Transport
+
+
+class Call(NamedTuple):
+    """A method and its arguments, by position."""
+
+    method: str
+    params: tuple[object, ...] = ()
+
+
+class JsonRpcClient:
+    """Calls Kamailio. A context manager; not to be shared between threads.
+
+    Never sends a batch: Kamailio executes nothing of it and answers as if it had.
+    """
+
+    def __init__(self, transport: Transport, *, timeout: float = 3.0) -> None:
+        """Connect nothing yet.
+
+        Args:
+            transport: see `kamailio.transports.transport_for`.
+            timeout: seconds for one `call`.
+        """
+        self._transport = transport
+        self._timeout = timeout
+        self._ids = itertools.count(1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        """Where the calls go."""
+        return self._transport.url
+
+    def close(self) -> None:
+        """Drop the connection; the next call makes a new one."""
+        self._transport.close()
+
+    def call(self, method: str, *params: object) -> object:
+        """Call one method and return its result.
+
+        Text comes back as Kamailio holds it: bytes that are no UTF-8 are surrogates (PEP 383), and go out as the same
+        bytes again.
+
+        Raises:
+            KamailioUnreachable: no answer within the client's timeout.
+            RpcError: Kamailio refuses or failed.
+            RpcProtocolError: an answer that is none.
+        """
+        (result,) = self.call_many([Call(method, params)], budget=self._timeout)
+        if isinstance(result, RpcError):
+            raise result
+        return result
+
+    def call_many(self, calls: Iterable[tuple[str, tuple[object, ...]]], *, budget: float) -> list[object | RpcError]:
+        """Call many methods, several under way at once where the transport can; no order of execution is promised.
+
+        Args:
+            calls: `Call`s, or pairs of a method and a tuple of its arguments.
+            budget: seconds for all of them together.
+
+        Returns:
+            In the order of the calls, each one's result or its RpcError.
+
+        Raises:
+            KamailioUnreachable: the budget is used up or the connection broke; it says how many were answered.
+            RpcProtocolError: an answer that is none.
+        """
+        deadline = time.monotonic() + budget
+        queue = [Call(*call) for call in calls]
+        results: list[object | RpcError] = [None] * len(queue)
+        waiting = iter(enumerate(queue))
+        under_way: dict[int, int] = {}
+        answered = 0
+        try:
+            while answered < len(queue):
+                for index, call in itertools.islice(waiting, self._transport.window - len(under_way)):
+                    request_id = next(self._ids)
+                    under_way[request_id] = index
+                    self._transport.send(_request(request_id, call), deadline=deadline)
+                index, outcome = self._next_answer(under_way, queue, deadline=deadline)
+                results[index] = outcome
+                answered += 1
+        except KamailioUnreachable as error:
+            self.close()
+            if len(queue) == 1:
+                raise
+            raise KamailioUnreachable(self.url, error.reason, answered=answered, asked=len(queue)) from error.__cause__
+        except RpcProtocolError:
+            self.close()
+            raise
+        return results
+
+    def _next_answer(
+        self, under_way: dict[int, int], queue: list[Call], *, deadline: float
+    ) -> tuple[int, object | RpcError]:
+        answer = self._read(deadline=deadline)
+        answer_id = answer["id"]
+        if answer_id is None and "error" in answer and len(under_way) == 1:
+            _, index = under_way.popitem()  # refused before it was read (JSON-RPC 2.0, 5: id is null)
+        elif isinstance(answer_id, int) and answer_id in under_way:
+            index = under_way.pop(answer_id)
+        else:
+            raise RpcProtocolError(f"{self.url} answered with the id {answer_id!r}, which is none of ours")
+        if "error" not in answer:
+            return index, answer["result"]
+        error = answer["error"]
+        if not isinstance(error, dict):
+            raise RpcProtocolError(f"{self.url} answered with an error that is none: {error!r}")
+        return index, RpcError(int(error.get("code", 500)), str(error.get("message", "")), queue[index].method)
+
+    def _read(self, *, deadline: float) -> dict[str, object]:
+        body = self._transport.receive(deadline=deadline)
+        try:
+            # Kamailio passes on what phones sent: any byte, and control characters as they are
+            answer = json.loads(body.decode("utf-8", "surrogateescape"), strict=False)
+        except ValueError:
+            raise RpcProtocolError(f"{self.url} answered with what is no JSON: {body[:80]!r}") from None
+        if not isinstance(answer, dict) or "id" not in answer or not ("result" in answer or "error" in answer):
+            raise RpcProtocolError(f"{self.url} answered with what is no JSON-RPC: {body[:80]!r}")
+        return answer
+
+
+def _request(request_id: int, call: Call) -> bytes:
+    # registrations.cfg wants "method" after nothing but "jsonrpc" and "id"
+    request = {"jsonrpc": "2.0", "id": request_id, "method": call.method, "params": call.params}
+    return json.dumps(request, ensure_ascii=False).encode("utf-8", "surrogateescape")

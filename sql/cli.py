@@ -1,0 +1,95 @@
+"""registrations-db: the operator's command for the database."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import click
+
+from sql.check import find_facts, find_problems
+from sql.connections import Connection, connect
+from sql.migrate import migrate
+from sql.operators import operators_mistakes
+from sql.settings import DatabaseSettings
+from sql.tokens import create_token, list_tokens, revoke_token
+
+
+@contextmanager
+def _connected() -> Iterator[Connection]:
+    with operators_mistakes(), connect(DatabaseSettings(), application_name="registrations-db") as connection:
+        yield connection
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="kamailio-registrations")
+def main() -> None:
+    """Schema, directory and tokens in Kamailio's database (REGISTRATIONS_DATABASE_URL)."""
+
+
+@main.command("migrate")
+def migrate_command() -> None:
+    """Bring the database to this version's schema; safe on a live proxy and a second time."""
+    with operators_mistakes():
+        applied = migrate(DatabaseSettings(), report=lambda line: click.echo(line, err=True))
+    click.echo(f"{len(applied)} migration(s) applied" if applied else "the schema is current")
+
+
+@main.command("check")
+def check_command() -> None:
+    """Say what is wrong with the database, and exit with 1 if anything is."""
+    with _connected() as connection:
+        problems = find_problems(connection)
+        if not problems:
+            for name, value in find_facts(connection).items():
+                click.echo(f"{name}: {value}")
+    for problem in problems:
+        click.echo(problem, err=True)
+    sys.exit(1 if problems else 0)
+
+
+@main.group()
+def token() -> None:
+    """Tokens for the API; each opens an account and its descendants."""
+
+
+@token.command("create")
+@click.argument("account_id")
+@click.option("--note", default="", help="what it is for")
+@click.option(
+    "--idle-lifetime",
+    type=click.IntRange(min=0),
+    default=3600,
+    show_default=True,
+    help="seconds without use after which it dies; 0: never",
+)
+def token_create(account_id: str, note: str, idle_lifetime: int) -> None:
+    """Print a new token for ACCOUNT_ID; it is shown this once."""
+    lifetime = timedelta(seconds=idle_lifetime) if idle_lifetime else None
+    with _connected() as connection:
+        number, text = create_token(connection, account_id, idle_lifetime=lifetime, note=note)
+    click.echo(f"token {number} of account {account_id}", err=True)
+    click.echo(text)
+
+
+@token.command("list")
+def token_list() -> None:
+    """Show every token: number, account, when it was last used, its life, what it is for."""
+    with _connected() as connection:
+        tokens = list_tokens(connection)
+    for each in tokens:
+        life = "never dies" if each.idle_lifetime is None else f"dies after {each.idle_lifetime} without use"
+        state = life if each.alive else "dead"
+        used = each.last_used_at.isoformat(timespec="seconds")
+        click.echo(f"{each.id}\t{each.account_id}\t{each.account_name}\tused {used}\t{state}\t{each.note}")
+
+
+@token.command("revoke")
+@click.argument("number", type=int)
+def token_revoke(number: int) -> None:
+    """Remove the token of that NUMBER; it opens nothing from now on."""
+    with _connected() as connection:
+        found = revoke_token(connection, number)
+    if not found:
+        raise click.ClickException(f"there is no token {number}")
+    click.echo(f"token {number} is revoked")

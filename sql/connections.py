@@ -1,0 +1,103 @@
+"""Connections to PostgreSQL: each has a connect timeout, a statement timeout and a name in pg_stat_activity."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg
+import psycopg_pool
+from psycopg.rows import TupleRow
+
+from sql.errors import translated
+from sql.settings import DatabaseSettings
+from sql.statements import statement
+
+Connection = psycopg.Connection[TupleRow]
+
+
+def _parameters(settings: DatabaseSettings, application_name: str) -> dict[str, Any]:
+    return {
+        "application_name": application_name,
+        "connect_timeout": settings.database_connect_timeout,
+        "autocommit": True,
+        # A host that vanished without a word is noticed by the kernel, within about half a minute.
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 20_000,
+    }
+
+
+def _limit(connection: Connection, seconds: float) -> None:
+    connection.execute(statement("session_limit"), {"milliseconds": str(int(seconds * 1000))})
+
+
+def open_connection(settings: DatabaseSettings, *, application_name: str) -> Connection:
+    """Open one connection in autocommit mode, to be closed by the caller.
+
+    Raises:
+        DatabaseUnreachable: nothing answers at the URL, or the server refuses for now.
+        StatementFailed: the URL, the user or the password is wrong.
+    """
+    with translated():
+        connection = psycopg.connect(settings.database_url, **_parameters(settings, application_name))
+        _limit(connection, settings.database_statement_timeout)
+        return connection
+
+
+@contextmanager
+def connect(settings: DatabaseSettings, *, application_name: str) -> Iterator[Connection]:
+    """Lend one connection in autocommit mode for a command's life.
+
+    Raises:
+        DatabaseUnreachable: no connection could be had, or it broke.
+        StatementFailed: PostgreSQL refused the login or a statement.
+    """
+    with open_connection(settings, application_name=application_name) as connection, translated():
+        yield connection
+
+
+class Database:
+    """A pool of connections to one database, opened when first used and safe to share between threads."""
+
+    def __init__(self, settings: DatabaseSettings, *, application_name: str, pool_size: int) -> None:
+        self._pool = psycopg_pool.ConnectionPool(
+            settings.database_url,
+            connection_class=Connection,
+            kwargs=_parameters(settings, application_name),
+            min_size=0,
+            max_size=pool_size,
+            timeout=settings.database_connect_timeout,
+            # A failed attempt is given up soon, and the next caller makes a new one: a pool that went on with
+            # growing pauses would be away long after PostgreSQL is back.
+            reconnect_timeout=settings.database_connect_timeout,
+            configure=lambda connection: _limit(connection, settings.database_statement_timeout),
+            check=psycopg_pool.ConnectionPool.check_connection,
+            open=False,
+        )
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """Lend a connection in autocommit mode; several statements that belong together want ``transaction()``.
+
+        Raises:
+            DatabaseUnreachable: no connection could be had, or it broke.
+            StatementFailed: PostgreSQL refused a statement.
+        """
+        with translated():
+            self._pool.open()
+            with self._pool.connection() as connection:
+                yield connection
+
+    def close(self) -> None:
+        """Close every connection; what is lent is closed when it comes back."""
+        self._pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,41 @@
+"""Setting account, device and owner on the rows of location, in batches that no SIP worker has to wait for."""
+
+from sql.connections import Connection
+from sql.statements import statement
+
+
+def enrich_pending(connection: Connection, *, limit: int) -> int:
+    """Enrich rows that no run has seen yet.
+
+    Args:
+        connection: in autocommit mode, so that the rows' locks end with the statement.
+        limit: rows at the most.
+
+    Returns:
+        How many were enriched; fewer than ``limit`` means that none are left but those in use at this moment.
+    """
+    return connection.execute(statement("enrich_pending"), {"limit": limit}).rowcount
+
+
+def find_stale(connection: Connection) -> list[int]:
+    """Ids of enriched rows of which the directory now says something else; it locks nothing."""
+    return [row[0] for row in connection.execute(statement("reconcile_find"))]
+
+
+def reconcile_rows(connection: Connection, ids: list[int]) -> int:
+    """Set these rows to what the directory says; those in use at this moment are left for the next run."""
+    return connection.execute(statement("reconcile_write"), {"ids": ids}).rowcount
+
+
+def expire_rows(connection: Connection, *, grace: float, limit: int) -> int:
+    """Delete rows that expired more than ``grace`` seconds ago and that no Kamailio removed; see the statement.
+
+    Returns:
+        How many were deleted.
+    """
+    return connection.execute(statement("expire_rows"), {"grace": grace, "limit": limit}).rowcount
+
+
+def expire_from_facts(connection: Connection) -> int:
+    """Delete the third-party From facts of bindings that are gone; returns how many."""
+    return connection.execute(statement("expire_from")).rowcount

@@ -1,0 +1,61 @@
+"""What can go wrong with PostgreSQL, as types that the other rooms can catch without knowing psycopg."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import psycopg_pool
+
+
+class DatabaseError(Exception):
+    """Base of everything this room raises."""
+
+
+class DatabaseUnreachable(DatabaseError):
+    """PostgreSQL is away, starting, stopping, full, or too slow; the same call may succeed later."""
+
+
+class StatementFailed(DatabaseError):
+    """PostgreSQL refused a statement: a bug, a missing grant or a schema that was changed by hand."""
+
+
+class SchemaStale(DatabaseError):
+    """The database lacks migrations; the message names the command that applies them."""
+
+
+class SchemaRefused(DatabaseError):
+    """A migration cannot be applied; the message names what stands in the way."""
+
+
+class DirectoryRefused(DatabaseError):
+    """The directory that was to be imported is not valid; each message names file, line and column."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+# SQLSTATE classes and codes after which a retry makes sense (PostgreSQL manual, appendix A): connection exceptions,
+# insufficient resources, operator intervention (which holds the statement timeout), lock not available.
+TRANSIENT = ("08", "53", "57", "55P03", "40001", "40P01")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn psycopg's errors into this module's.
+
+    Raises:
+        DatabaseUnreachable: the fault is not in the statement.
+        StatementFailed: the fault is in the statement.
+    """
+    try:
+        yield
+    except psycopg_pool.PoolTimeout as error:
+        raise DatabaseUnreachable("no connection to PostgreSQL within the time limit") from error
+    except psycopg.Error as error:
+        message = (error.diag.message_primary or str(error)).strip().split("\n")[0]
+        # The client library raises OperationalError without a code when the connection is gone.
+        lost = error.sqlstate is None and isinstance(error, psycopg.OperationalError)
+        if lost or (error.sqlstate or "").startswith(TRANSIENT):
+            raise DatabaseUnreachable(message) from error
+        raise StatementFailed(message) from error

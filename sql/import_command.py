@@ -1,0 +1,41 @@
+"""The operator's command `registrations-db import`."""
+
+import sys
+
+import click
+
+from sql.connections import connect
+from sql.directory_import import import_directory
+from sql.errors import DirectoryRefused
+from sql.migrate import require_current_schema
+from sql.operators import operators_mistakes
+from sql.settings import DatabaseSettings
+
+
+def _report(line: str) -> None:
+    click.echo(line, err=True)
+
+
+@click.command("import")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("--replace", is_flag=True, help="The files are the whole directory: delete what they do not have.")
+def import_command(files: tuple[str, ...], *, replace: bool) -> None:
+    """Bring accounts, owners and devices to what the files say, all of it or nothing.
+
+    FILE... is one JSON, or CSV of accounts, owners and devices, which are told apart by their headers. What the files
+    do not have stays as it is. A device may come with a password or an ha1; without either it keeps its ha1.
+    """
+    with operators_mistakes(), connect(DatabaseSettings(), application_name="registrations-db import") as connection:
+        require_current_schema(connection)
+        try:
+            counts = import_directory(connection, files, replace=replace, report=_report)
+        except DirectoryRefused as refused:
+            for problem in refused.problems:
+                click.echo(problem, err=True)
+            click.echo("nothing was imported", err=True)
+            sys.exit(1)
+    click.echo(f"accounts: {counts.account}")
+    click.echo(f"owners: {counts.owner}")
+    click.echo(f"devices: {counts.device}")
+    if counts.tokens_deleted:
+        click.echo(f"{counts.tokens_deleted:,} token(s) went with their accounts")

@@ -1,0 +1,145 @@
+"""Bringing a database to the schema of this version, and telling whether it is there.
+
+yoyo applies the migrations, one SQL file each, under an advisory lock. They may meet a live proxy: a lock on a table
+of Kamailio's is waited for an instant only, then given up and tried again.
+"""
+
+import itertools
+from collections.abc import Callable
+from functools import cache
+from importlib.resources import as_file, files
+from time import sleep
+
+import psycopg
+from yoyo import read_migrations
+from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
+from yoyo.connections import DatabaseURI
+from yoyo.migrations import Migration, MigrationList, default_migration_table
+
+from sql.connections import Connection, connect
+from sql.errors import SchemaRefused, SchemaStale
+from sql.settings import DatabaseSettings
+from sql.site import write_site
+from sql.statements import statement
+
+LOCATION_VERSION = 9
+LOCK_ATTEMPTS = 200
+LOCK_PAUSE_SECONDS = 0.1
+MIGRATE_COMMAND = "registrations-db migrate"
+
+
+class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo is untyped
+    """yoyo on a connection of ours, so that libpq alone reads the URL; a migration is marked as it commits."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._ours = connection
+        super().__init__(DatabaseURI("postgresql", None, None, None, None, None, {}), default_migration_table)
+
+    def connect(self, dburi: DatabaseURI) -> Connection:  # noqa: ARG002  # yoyo's signature
+        return self._ours
+
+    def apply_one(self, migration: Migration, force: bool = False, mark: bool = True) -> None:  # noqa: ARG002
+        migration.load()
+        if migration.use_transactions:
+            with self.transaction():
+                migration.process_steps(self, "apply")
+                self.mark_one(migration)
+        else:
+            migration.process_steps(self, "apply")
+            self.mark_one(migration)
+
+
+def migrate(settings: DatabaseSettings, *, report: Callable[[str], None] = lambda _: None) -> list[str]:
+    """Apply what is missing, then write the facts of the site that the views need.
+
+    Args:
+        settings: which database, and the facts.
+        report: called with one line for each step, before it is taken.
+
+    Returns:
+        Names of the migrations that were applied; empty when the schema was current.
+
+    Raises:
+        SchemaRefused: a migration cannot be applied; what came before it stays.
+        DatabaseUnreachable: PostgreSQL is away.
+    """
+    applied: list[str] = []
+    with connect(settings, application_name="registrations-db migrate") as connection:
+        connection.execute(statement("migrate_lock"))
+        _refuse_what_is_not_usrloc(connection)
+        backend = _Backend(connection)
+        backend.create_lock_table()
+        backend.break_lock()  # a row left by a process that was killed: who holds the advisory lock is alone
+        for migration in backend.to_apply(_migrations()):
+            report(f"applying {migration.id}")
+            _apply(backend, migration, report=report)
+            applied.append(migration.id)
+        write_site(connection, settings, report=report)
+    return applied
+
+
+def _apply(backend: _Backend, migration: Migration, *, report: Callable[[str], None]) -> None:
+    for attempt in itertools.count(1):
+        try:
+            backend.connection.execute(statement("migrate_limits"))
+            backend.apply_one(migration)
+            return
+        except psycopg.errors.LockNotAvailable as error:
+            if attempt == LOCK_ATTEMPTS:
+                raise SchemaRefused(
+                    f"{migration.id}: a table is locked by another session for too long; see pg_locks, then try again"
+                ) from error
+            if attempt == 1:
+                report(f"{migration.id}: a table is in use, waiting for a gap between its transactions")
+            sleep(LOCK_PAUSE_SECONDS)
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise SchemaRefused(
+                f"{migration.id}: {error.diag.message_primary}; "
+                "migrate as the owner of Kamailio's tables, with CREATEROLE"
+            ) from error
+        except psycopg.OperationalError:
+            raise  # the caller's connection makes it DatabaseUnreachable
+        except psycopg.Error as error:
+            raise SchemaRefused(f"{migration.id}: {error.diag.message_primary or error}") from error
+
+
+def _refuse_what_is_not_usrloc(connection: Connection) -> None:
+    row = connection.execute(statement("migrate_facts")).fetchone()
+    assert row is not None  # noqa: S101  # a SELECT without FROM has a row
+    encoding, location_version = row
+    if encoding != "UTF8":
+        raise SchemaRefused(f"the database's encoding is {encoding}; it must be UTF8")
+    if location_version is not None and location_version != LOCATION_VERSION:
+        raise SchemaRefused(
+            f"usrloc's table location is of version {location_version}, not {LOCATION_VERSION}: "
+            "upgrade Kamailio's schema first (Kamailio 5.2 and later have version 9)"
+        )
+
+
+@cache
+def _migrations() -> MigrationList:
+    with as_file(files("sql").joinpath("migrations")) as directory:
+        return read_migrations(str(directory))
+
+
+def missing_migrations(connection: Connection) -> list[str]:
+    """Names of the migrations that the database lacks, in their order."""
+    try:
+        rows = connection.execute(statement("migrations_applied")).fetchall()
+    except psycopg.errors.UndefinedTable:
+        rows = []
+    applied = {row[0] for row in rows}
+    return [migration.id for migration in _migrations() if migration.id not in applied]
+
+
+def require_current_schema(connection: Connection) -> None:
+    """Refuse a database that lacks migrations; daemons call it at their start.
+
+    Raises:
+        SchemaStale: names the first missing migration and the command that cures it.
+    """
+    missing = missing_migrations(connection)
+    if missing:
+        raise SchemaStale(
+            f"the database lacks {len(missing)} migration(s), first {missing[0]}: run `{MIGRATE_COMMAND}`"
+        )

@@ -1,0 +1,71 @@
+-- usrloc's own tables, version 9, and our columns behind Kamailio's.
+-- On an empty database they are made with expires and last_modified as epoch seconds (usrloc expires_type=1).
+-- On a database of kamdbctl the tables stay as they are, with their rows and their TIMESTAMP columns.
+
+create table if not exists version (
+    id serial primary key not null,
+    table_name varchar(32) not null,
+    table_version integer default 0 not null,
+    constraint version_table_name_idx unique (table_name)
+);
+
+create table if not exists location (
+    id serial primary key not null,
+    ruid varchar(64) default '' not null,
+    username varchar(64) default '' not null,
+    domain varchar(64) default null,
+    contact varchar(512) default '' not null,
+    received varchar(128) default null,
+    path varchar(512) default null,
+    expires bigint default 0 not null,
+    q real default 1.0 not null,
+    callid varchar(255) default 'Default-Call-ID' not null,
+    cseq integer default 1 not null,
+    last_modified bigint default 0 not null,
+    flags integer default 0 not null,
+    cflags integer default 0 not null,
+    user_agent varchar(255) default '' not null,
+    socket varchar(64) default null,
+    methods integer default null,
+    instance varchar(255) default null,
+    reg_id integer default 0 not null,
+    server_id integer default 0 not null,
+    connection_id integer default 0 not null,
+    keepalive integer default 0 not null,
+    partition integer default 0 not null,
+    constraint location_ruid_idx unique (ruid)
+);
+
+create table if not exists location_attrs (
+    id serial primary key not null,
+    ruid varchar(64) default '' not null,
+    username varchar(64) default '' not null,
+    domain varchar(64) default null,
+    aname varchar(64) default '' not null,
+    atype integer default 0 not null,
+    avalue varchar(512) default '' not null,
+    last_modified bigint default 0 not null
+);
+
+insert into version (table_name, table_version)
+values ('version', 1), ('location', 9), ('location_attrs', 1)
+on conflict (table_name) do nothing;
+
+-- Nullable and without a default: PostgreSQL rewrites nothing, so the lock on a live table is held for an instant.
+alter table location
+    add column account_id text,
+    add column device_id text,
+    add column owner_id text,
+    add column enriched_at timestamptz,
+    add column first_registered_at timestamptz,
+    add column flushed_at timestamptz;
+
+-- Only rows to come get the default: when the rows that stood here first registered is not known.
+alter table location alter column first_registered_at set default now();
+
+comment on column location.account_id is 'set by the sync worker: the account of the realm, or of the device';
+comment on column location.device_id is 'set by the sync worker: the device with this username and realm';
+comment on column location.owner_id is 'set by the sync worker: the owner of that device';
+comment on column location.enriched_at is 'when the sync worker last set the three; null: not yet';
+comment on column location.first_registered_at is 'when the row came to be; null: it was here before these columns';
+comment on column location.flushed_at is 'tombstone: the binding is hidden unless it registered again after this';

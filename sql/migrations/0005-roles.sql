@@ -1,0 +1,71 @@
+-- Four roles, each with the least it needs. They can log in once the operator gives them a password, or
+-- can be granted to users that exist. ha1 is read by Kamailio alone, and hashes of tokens by no role at all.
+
+do $$
+declare
+    role_name text;
+begin
+    foreach role_name in array array[
+        'registrations_kamailio', 'registrations_api', 'registrations_sync', 'registrations_report'
+    ] loop
+        if to_regrole(role_name) is null then
+            execute format('create role %I login', role_name);
+        end if;
+        execute format('grant connect on database %I to %I', current_database(), role_name);
+        execute format('grant usage on schema %I to %I', current_schema(), role_name);
+    end loop;
+    execute format(
+        'grant select on %s to registrations_kamailio',
+        coalesce(to_regclass('directory_subscriber'), to_regclass('subscriber'))
+    );
+end $$;
+
+grant select, insert, update, delete on location, location_attrs, registration_from to registrations_kamailio;
+grant usage on sequence location_id_seq, location_attrs_id_seq to registrations_kamailio;
+grant select on version to registrations_kamailio;
+
+-- Who may see what, in one round trip: the token's account, and whether the wanted account lies in its tree.
+-- It runs with its owner's rights, so that the API cannot read the hashes of tokens but the one it is asked about.
+create function token_access(given_hash bytea, wanted_account text)
+    returns table (
+        token_hash bytea, account_id text, superduper_admin boolean,
+        wanted_exists boolean, wanted_in_tree boolean
+    )
+    language sql volatile security definer set search_path from current
+    begin atomic
+        update auth_token t set last_used_at = now()
+        where t.token_hash = given_hash
+            and t.last_used_at < now() - least(interval '1 minute', t.idle_lifetime / 10)
+            and (t.idle_lifetime is null or t.last_used_at + t.idle_lifetime > now());
+        select
+            t.token_hash, t.account_id::text, a.superduper_admin,
+            exists (select from account w where w.id = wanted_account),
+            exists (
+                with recursive above (id, parent_id) as (
+                    select w.id::text, w.parent_id::text from account w where w.id = wanted_account
+                    union
+                    select p.id::text, p.parent_id::text from account p join above on p.id = above.parent_id
+                )
+                select from above where above.id = t.account_id
+            )
+        from auth_token t
+        join account a on a.id = t.account_id
+        where t.token_hash = given_hash
+            and a.enabled
+            and (t.idle_lifetime is null or t.last_used_at + t.idle_lifetime > now());
+    end;
+
+revoke execute on function token_access(bytea, text) from public;
+
+grant execute on function token_access(bytea, text) to registrations_api;
+grant select on registrations, live_location, directory, _yoyo_migration to registrations_api;
+grant select (id, parent_id, name, realm, enabled, superduper_admin) on account to registrations_api;
+grant select, delete on location to registrations_api;
+
+grant select on location, location_directory, directory, registration_from, _yoyo_migration to registrations_sync;
+grant update (account_id, device_id, owner_id, enriched_at, first_registered_at, flushed_at) on location
+    to registrations_sync;
+grant delete on location, registration_from to registrations_sync;
+
+grant select on registrations, directory, owner, kamailio_node to registrations_report;
+grant select (id, parent_id, name, realm, enabled, superduper_admin) on account to registrations_report;

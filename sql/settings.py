@@ -1,0 +1,83 @@
+"""Settings of the database and of the facts about Kamailio that the SQL views need."""
+
+import re
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class DatabaseSettings(BaseSettings):
+    """Read from the environment, each with the prefix ``REGISTRATIONS_``."""
+
+    model_config = SettingsConfigDict(env_prefix="REGISTRATIONS_")
+
+    database_url: str = Field(
+        min_length=1,
+        description="libpq URL or DSN of Kamailio's database; several hosts and target_session_attrs work as in libpq",
+    )
+    database_connect_timeout: int = Field(3, ge=1, le=60, description="seconds to wait for a connection")
+    database_statement_timeout: float = Field(
+        5.0,
+        gt=0,
+        le=300,
+        description="seconds after which PostgreSQL cancels a statement of the API or the worker",
+    )
+    kamailio_timezone: str | None = Field(
+        None,
+        description="zone in which Kamailio runs, at first UTC; matters only for TIMESTAMP columns (kamdbctl); "
+        "`migrate` writes it into the database",
+    )
+    kamailio_default_realm: str | None = Field(
+        None,
+        description="realm of AoRs without a domain (usrloc use_domain=0), at first the account's where there is "
+        "only one; `migrate` writes it into the database",
+    )
+    kamailio_nodes: str | None = Field(
+        None,
+        description="names of the Kamailio nodes, `server_id=name,...`; a name like `kamailio@sip1.example.com` also "
+        "tells the host; `migrate` writes them into the database",
+    )
+
+    @field_validator("kamailio_timezone")
+    @classmethod
+    def _zone_exists(cls, zone: str | None) -> str | None:
+        if not zone:
+            return None
+        try:
+            ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"there is no time zone {zone!r}; try a name such as Europe/Berlin") from None
+        return zone
+
+    @field_validator("kamailio_default_realm")
+    @classmethod
+    def _realm_in_lower_case(cls, realm: str | None) -> str | None:
+        return realm.lower() if realm else None
+
+    @field_validator("kamailio_nodes")
+    @classmethod
+    def _nodes_are_pairs(cls, nodes: str | None) -> str | None:
+        parse_nodes(nodes or "")
+        return nodes
+
+
+def parse_nodes(nodes: str) -> dict[int, str]:
+    """Read ``1=kamailio@sip1.example.com,2=...``.
+
+    Returns:
+        Names by server_id.
+
+    Raises:
+        ValueError: names the part that is not ``server_id=name``, or the server_id given twice.
+    """
+    names: dict[int, str] = {}
+    for part in filter(None, (part.strip() for part in nodes.split(","))):
+        match = re.fullmatch(r"(\d+)\s*=\s*(\S+)", part)
+        if match is None:
+            raise ValueError(f"{part!r} is not server_id=name")
+        server_id = int(match[1])
+        if server_id in names:
+            raise ValueError(f"server_id {server_id} has two names")
+        names[server_id] = match[2]
+    return names

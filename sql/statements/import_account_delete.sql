@@ -1,0 +1,2 @@
+-- Their tokens go with them.
+delete from account a where not exists (select from account_after t where t.id = a.id::text)

@@ -1,0 +1,1 @@
+select id, realm from account_after

@@ -1,0 +1,14 @@
+-- The file as it is: null is what it does not say, '' is none; *_at are lines and columns.
+create temporary table import_account (
+    id text not null,
+    parent_id text,
+    name text not null,
+    realm text not null,
+    enabled boolean,
+    superduper_admin boolean,
+    api_key_hash bytea,
+    id_at bigint not null,
+    parent_id_at bigint,
+    realm_at bigint not null,
+    api_key_at bigint
+) on commit drop

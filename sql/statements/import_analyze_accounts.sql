@@ -1,0 +1,1 @@
+analyze import_account, import_owner

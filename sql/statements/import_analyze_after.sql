@@ -1,0 +1,1 @@
+analyze account_after, owner_after, device_after

@@ -1,0 +1,8 @@
+-- Two devices may exchange what must be unique, and AoRs move with the realm of an account before their devices
+-- come to their turn: whoever gives up an AoR takes one that nobody has, until import_device_update.
+update device d set sip_username = gen_random_uuid()
+from device_after t
+where t.id = d.id::text
+    and t.state in ('updated', 'cascaded')
+    and (lower(t.sip_username), t.sip_realm, t.account_id, t.account_realm)
+        is distinct from (lower(d.sip_username), d.sip_realm::text, d.account_id::text, d.account_realm::text)

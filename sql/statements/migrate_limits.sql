@@ -1,0 +1,2 @@
+-- An ALTER TABLE that waits for a lock makes every SIP worker behind it wait: it must give up at once.
+select set_config('lock_timeout', '50ms', false)

@@ -1,0 +1,1 @@
+select kamailio_timezone(), kamailio_default_realm()

@@ -1,0 +1,1 @@
+delete from auth_token where id = %(id)s

@@ -1,0 +1,108 @@
+"""Tokens of the API and what they open. A token is random text; the database keeps its SHA-256 only."""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import psycopg
+from psycopg.rows import class_row
+
+from sql.connections import Connection
+from sql.errors import StatementFailed
+from sql.statements import statement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Whom a token stands for, and how the account that it asks for relates to that."""
+
+    account_id: str
+    superduper_admin: bool
+    wanted_exists: bool
+    wanted_in_tree: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A token as an operator sees it; the text itself is not kept."""
+
+    id: int
+    account_id: str
+    account_name: str
+    note: str
+    created_at: datetime
+    last_used_at: datetime
+    idle_lifetime: timedelta | None
+    alive: bool
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def check_access(connection: Connection, token: str, *, wanted_account: str) -> Access | None:
+    """Look a token up and note its use.
+
+    Returns:
+        None when there is no such token, it died of disuse, or its account is disabled.
+    """
+    digest = _digest(token)
+    row = connection.execute(
+        statement("access_check"), {"token_hash": digest, "wanted_account": wanted_account}
+    ).fetchone()
+    if row is None or not hmac.compare_digest(row[0], digest):
+        return None
+    _, account_id, superduper_admin, wanted_exists, wanted_in_tree = row
+    return Access(
+        account_id=account_id,
+        superduper_admin=superduper_admin,
+        wanted_exists=wanted_exists,
+        wanted_in_tree=wanted_in_tree,
+    )
+
+
+def create_token(
+    connection: Connection, account_id: str, *, idle_lifetime: timedelta | None, note: str = ""
+) -> tuple[int, str]:
+    """Make a token for an account and its descendants.
+
+    Args:
+        connection: as a role that may write ``auth_token`` (not the API's).
+        account_id: whose.
+        idle_lifetime: after so long without use it dies; None: never.
+        note: what it is for, for the operator.
+
+    Returns:
+        Its number, for :func:`revoke_token`, and the token itself, which cannot be had again.
+
+    Raises:
+        StatementFailed: there is no such account.
+    """
+    token = secrets.token_hex(32)
+    try:
+        row = connection.execute(
+            statement("token_insert"),
+            {
+                "token_hash": _digest(token),
+                "account_id": account_id,
+                "idle_lifetime": idle_lifetime,
+                "note": note,
+            },
+        ).fetchone()
+    except (psycopg.errors.ForeignKeyViolation, psycopg.errors.CheckViolation) as error:
+        raise StatementFailed(f"there is no account {account_id!r}") from error
+    assert row is not None  # noqa: S101  # INSERT ... RETURNING has a row
+    return row[0], token
+
+
+def list_tokens(connection: Connection) -> list[Token]:
+    """Every token, dead ones too."""
+    with connection.cursor(row_factory=class_row(Token)) as cursor:
+        return cursor.execute(statement("token_list")).fetchall()
+
+
+def revoke_token(connection: Connection, number: int) -> bool:
+    """Remove a token; False when there is none of that number."""
+    return connection.execute(statement("token_delete"), {"id": number}).rowcount == 1

@@ -1,0 +1,49 @@
+"""What the worker does: enrich, reconcile and expire, each in small batches that end early when it is to stop."""
+
+from threading import Event
+
+from sql.connections import Database
+from sql.enrichment import enrich_pending, expire_from_facts, expire_rows, find_stale, reconcile_rows
+from sync.settings import SyncSettings
+
+
+class Jobs:
+    """The jobs on one database. Each returns how many rows it wrote, by what it did with them."""
+
+    def __init__(self, database: Database, settings: SyncSettings, *, stopping: Event | None = None) -> None:
+        self._database = database
+        self._settings = settings
+        self._stopping = stopping or Event()
+
+    def enrich(self) -> dict[str, int]:
+        """Set account, device and owner on new rows; what a SIP worker holds at the moment is left for the next run."""
+        batch, enriched = self._settings.sync_batch, 0
+        with self._database.connection() as connection:
+            while not self._stopping.is_set():
+                count = enrich_pending(connection, limit=batch)
+                enriched += count
+                if count < batch:
+                    break
+        return {"enriched": enriched}
+
+    def reconcile(self) -> dict[str, int]:
+        """Find the rows of which the directory now says something else, whoever changed it, and set them right."""
+        batch, reconciled = self._settings.sync_batch, 0
+        with self._database.connection() as connection:
+            stale = find_stale(connection)
+            for start in range(0, len(stale), batch):
+                if self._stopping.is_set():
+                    break
+                reconciled += reconcile_rows(connection, stale[start : start + batch])
+        return {"reconciled": reconciled}
+
+    def expire(self) -> dict[str, int]:
+        """Delete rows that expired long ago and that no Kamailio cleans, and From facts whose binding is gone."""
+        batch, expired = self._settings.sync_batch, 0
+        with self._database.connection() as connection:
+            while not self._stopping.is_set():
+                count = expire_rows(connection, grace=self._settings.sync_expire_grace, limit=batch)
+                expired += count
+                if count < batch:
+                    break
+            return {"expired": expired, "from_facts_expired": expire_from_facts(connection)}

@@ -1,0 +1,24 @@
+"""Settings of the worker: how often its jobs run, and how much each takes at a time."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class SyncSettings(BaseSettings):
+    """Read from the environment, each with the prefix ``REGISTRATIONS_``."""
+
+    model_config = SettingsConfigDict(env_prefix="REGISTRATIONS_")
+
+    sync_enrich_interval: float = Field(1.0, ge=0.1, le=3600, description="seconds between looks for new rows")
+    sync_reconcile_interval: float = Field(
+        60.0, ge=1, le=86400, description="seconds between comparisons of all rows with the directory"
+    )
+    sync_expire_interval: float = Field(
+        300.0, ge=1, le=86400, description="seconds between looks for rows that no Kamailio will ever clean"
+    )
+    sync_expire_grace: float = Field(
+        3600.0, ge=60, le=31536000, description="seconds after its expiry that such a row is kept"
+    )
+    sync_batch: int = Field(
+        200, ge=1, le=10000, description="rows that are locked at a time; a SIP worker may wait for one batch"
+    )

@@ -1,0 +1,131 @@
+"""When the jobs run: an APScheduler in this process, and only while it leads among several workers.
+
+A fault of PostgreSQL costs a job one interval: it is logged when it begins and when it ends, and the next run tries
+again. A bug in a job is logged with its traceback each time. A thread that dies ends the process, for its supervisor
+to start anew.
+"""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import FrameType
+
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from sql.connections import Database
+from sql.errors import DatabaseUnreachable
+from sql.leadership import Leadership
+from sql.settings import DatabaseSettings
+from sync.jobs import Jobs
+from sync.settings import SyncSettings
+
+POOL_SIZE = 3
+JOB_DEFAULTS = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
+
+log = logging.getLogger(__name__)
+
+
+class Worker:
+    """Runs the jobs on their intervals until it is told to stop."""
+
+    def __init__(self, settings: SyncSettings, database_settings: DatabaseSettings) -> None:
+        self._settings = settings
+        self._stopping = threading.Event()
+        self._thread_died = False
+        self._database = Database(database_settings, application_name="registrations-sync", pool_size=POOL_SIZE)
+        self._leadership = Leadership(database_settings)
+        self._leadership_lock = threading.Lock()
+        self._leads = False
+        self._away = False
+
+    def run(self) -> int:
+        """Work until SIGTERM or SIGINT; a job under way ends its batch first. A second signal kills.
+
+        Returns:
+            The exit code: 0 after a signal, 1 when a thread died.
+        """
+        jobs = Jobs(self._database, self._settings, stopping=self._stopping)
+        scheduler = BackgroundScheduler(job_defaults=JOB_DEFAULTS, timezone="UTC")
+        now = datetime.now(UTC)
+        for job, seconds in (
+            (jobs.enrich, self._settings.sync_enrich_interval),
+            (jobs.reconcile, self._settings.sync_reconcile_interval),
+            (jobs.expire, self._settings.sync_expire_interval),
+        ):
+            scheduler.add_job(self._run_job, "interval", [job], seconds=seconds, id=job.__name__, next_run_time=now)
+        with _stopped_by_signals(self._stopping), self._ended_by_dying_threads():
+            scheduler.start()
+            log.info("worker started", extra={"action": "start"})
+            self._stopping.wait()
+            scheduler.shutdown(wait=True)
+            self._leadership.release()
+            self._database.close()
+        log.info("worker stopped", extra={"action": "stop"})
+        return 1 if self._thread_died else 0
+
+    def _run_job(self, job: Callable[[], dict[str, int]]) -> None:
+        if self._stopping.is_set():
+            return
+        try:
+            if not self._lead():
+                return
+            written = job()
+        except DatabaseUnreachable as error:
+            self._note_away(str(error))
+            return
+        self._note_back()
+        if any(written.values()):
+            log.info("job done", extra={"action": job.__name__, **written})
+
+    def _lead(self) -> bool:
+        with self._leadership_lock:
+            leads, led = self._leadership.hold(), self._leads
+            self._leads = leads
+        if leads and not led:
+            log.info("this worker leads", extra={"action": "lead"})
+        return leads
+
+    def _note_away(self, cause: str) -> None:
+        if not self._away:
+            self._away = True
+            self._leads = False
+            log.warning("database is away, waiting", extra={"action": "database", "cause": cause})
+
+    def _note_back(self) -> None:
+        if self._away:
+            self._away = False
+            log.info("database is back", extra={"action": "database"})
+
+    @contextmanager
+    def _ended_by_dying_threads(self) -> Iterator[None]:
+        previous = threading.excepthook
+
+        def note(args: threading.ExceptHookArgs) -> None:
+            previous(args)
+            self._thread_died = True
+            self._stopping.set()
+
+        threading.excepthook = note
+        try:
+            yield
+        finally:
+            threading.excepthook = previous
+
+
+@contextmanager
+def _stopped_by_signals(stopping: threading.Event) -> Iterator[None]:
+    """The first SIGTERM or SIGINT sets the flag, the second has its default effect."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        stopping.set()
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,383 @@
+"""The files that Kamailio loads: they are accepted, and a proxy on them keeps its promises to phones and operators."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from kamailio import usrloc
+from tests.fixtures.kamailio import AddDevice, StartKamailio
+from tests.stand.kamailio import CONFIGURATION, Proxy
+from tests.stand.phone import Phone
+from tests.stand.postgres import Cluster
+from tests.stand.process import port_taken, wait_until
+
+STOCK = Path("/etc/kamailio/kamailio.cfg")
+SITE = """
+#!define WITH_USRLOCDB
+#!define WITH_AUTH
+#!define WITH_NAT
+#!define DBURL "{url}"
+#!define KAMAILIO_RPC_LISTEN 127.0.0.1
+#!define REGISTRATIONS_AUTH_HA1
+#!trydefenv KAMAILIO_LISTEN_PORT
+loadmodule "db_postgres.so"
+listen=udp:127.0.0.1:KAMAILIO_LISTEN_PORT
+listen=tcp:127.0.0.1:KAMAILIO_LISTEN_PORT
+auto_aliases=no
+alias="example.com"
+"""
+
+
+def check(configuration: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`kamailio -c`, in an environment without any variable of ours but these."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("KAMAILIO_")}
+    return subprocess.run(
+        ["kamailio", "-c", "-f", str(configuration)],
+        env={**others, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+
+def stock_configuration(directory: Path, url: str) -> Path:
+    """Debian's kamailio.cfg with the three edits that registrations.cfg asks for, and a kamailio-local.cfg."""
+    if not STOCK.exists():
+        pytest.skip("no stock kamailio.cfg of the distribution")
+    save = '\tif (!save("location")) {\n\t\tsl_reply_error();\n\t}\n'
+    stock = STOCK.read_text(encoding="utf-8")
+    assert stock.count(save) == 1
+    edited = stock.replace(
+        save,
+        '\troute(REGISTRATIONS_PRESAVE);\n\tif (!save("location")) {\n\t\texit;\n\t}\n'
+        "\troute(REGISTRATIONS_POSTSAVE);\n",
+    )
+    path = directory / "kamailio.cfg"
+    path.write_text(f'{edited}\ninclude_file "{CONFIGURATION.parent}/registrations.cfg"\n', encoding="utf-8")
+    site = SITE.format(url=url.replace("postgresql://", "postgres://"))
+    (directory / "kamailio-local.cfg").write_text(site, encoding="utf-8")
+    return path
+
+
+def test_kamailio_accepts_the_configuration() -> None:
+    """kamailio.cfg, and with it registrations.cfg, is valid with the database's URL alone, and with every variable."""
+    url = "postgres://kamailio@127.0.0.1/kamailio"
+    for environment in (
+        {},
+        {
+            "KAMAILIO_DB_MODE": "3",
+            "KAMAILIO_EXPIRES_TYPE": "0",
+            "KAMAILIO_USE_DOMAIN": "0",
+            "KAMAILIO_TIMER_INTERVAL": "60",
+            "KAMAILIO_SERVER_ID": "7",
+            "KAMAILIO_RPC_SOCKET": "/tmp/rpc.sock",
+            "KAMAILIO_RPC_LISTEN": "[::1]",
+            "KAMAILIO_RPC_PORT": "5098",
+            "KAMAILIO_RPC_CLIENTS": "[::1]",
+            "KAMAILIO_LISTEN_ADDRESS": "127.0.0.2",
+            "KAMAILIO_LISTEN_PORT": "5070",
+            "KAMAILIO_LISTEN_ADDRESS6": "[::1]",
+            "KAMAILIO_SUBSCRIBER_TABLE": "directory_subscriber",
+            "KAMAILIO_CHILDREN": "3",
+            "KAMAILIO_MIN_EXPIRES": "1",
+            "KAMAILIO_MAX_EXPIRES": "7200",
+        },
+    ):
+        result = check(CONFIGURATION, KAMAILIO_DB_URL=url, **environment)
+        assert result.returncode == 0, result.stderr
+
+
+def test_kamailio_names_the_value_that_is_missing() -> None:
+    """Without the database's URL Kamailio does not start on a guess, and its error names the variable."""
+    result = check(CONFIGURATION)
+    assert result.returncode != 0
+    assert "KAMAILIO_DB_URL" in result.stderr
+
+
+def test_every_variable_is_in_the_table_of_its_file() -> None:
+    """What the files read from the environment, and nothing else, stands in the tables at their tops."""
+    shared = {"KAMAILIO_DB_URL", "KAMAILIO_RPC_LISTEN", "KAMAILIO_SERVER_ID"}
+    for name, elsewhere in (("registrations.cfg", set()), ("kamailio.cfg", shared)):
+        text = (CONFIGURATION.parent / name).read_text(encoding="utf-8")
+        read = set(re.findall(r"^#!(?:try)?defenvs? (\w+)", text, re.MULTILINE))
+        documented = set(re.findall(r"^# (KAMAILIO_\w+) +(?:text|number|bare) ", text, re.MULTILINE))
+        assert read - elsewhere == documented
+
+
+@pytest.mark.parametrize("db_mode", [1, 2, 3])
+@pytest.mark.parametrize("transport", ["udp", "tcp", "ws"])
+def test_a_phone_registers_and_its_row_is_written(
+    start_kamailio: StartKamailio, add_device: AddDevice, database: psycopg.Connection, db_mode: int, transport: str
+) -> None:
+    """In every mode and over every transport a phone registers, and its row tells where it really came from."""
+    proxy = start_kamailio(db_mode=db_mode)
+    add_device("alice")
+    with Phone("alice", "example.com", "secret", proxy=proxy.sip, transport=transport) as phone:  # type: ignore[arg-type]
+        assert phone.register().ok
+        wait_until(lambda: database.execute("select 1 from location").fetchone(), 10, "the row")
+        row = database.execute(
+            "select username, domain, contact, received, socket, server_id, expires - last_modified from location"
+        ).fetchone()
+        (host, port), contact = phone.local, phone.contact
+    source = f"sip:{host}:{port}" + ("" if transport == "udp" else f";transport={transport}")
+    socket = f"{'udp' if transport == 'udp' else 'tcp'}:127.0.0.1:{proxy.sip_port}"
+    assert row == ("alice", "example.com", contact, source, socket, 1, 300)
+
+
+def test_ipv6_phones_are_served_too(start_kamailio: StartKamailio, add_device: AddDevice) -> None:
+    """Given an IPv6 address, the proxy serves it on the same port."""
+    proxy = start_kamailio(sip_host6="::1")
+    add_device("alice")
+    with Phone("alice", "example.com", "secret", proxy=("::1", proxy.sip_port)) as phone, proxy.rpc() as client:
+        assert phone.register().ok
+        (contact,) = usrloc.lookup(client, "alice@example.com")
+        assert contact.received == f"sip:[::1]:{phone.local[1]}"
+
+
+def test_only_one_s_own_address_can_be_registered(proxy: Proxy, add_device: AddDevice) -> None:
+    """A wrong password is challenged again; right credentials for another's AoR are 403; case does not matter."""
+    add_device("alice")
+    add_device("sp ace")
+    for username, password, auth_username, status in (
+        ("alice", "wrong", "alice", 401),
+        ("nobody", "secret", "nobody", 401),
+        ("sp ace", "secret", "alice", 403),
+        ("ALICE", "secret", "alice", 200),
+        ("sp ace", "secret", "sp ace", 200),
+    ):
+        with Phone(username, "example.com", password, proxy=proxy.sip, auth_username=auth_username) as phone:
+            assert phone.register().status == status
+
+
+def test_an_address_without_a_user_is_refused(proxy: Proxy) -> None:
+    """usrloc would store it and never find it again, so the phone is told 400."""
+    with Phone("", "example.com", "secret", proxy=proxy.sip, from_uri="sip:alice@example.com") as phone:
+        phone.aor = "sip:example.com"
+        response = phone.register()
+    assert response.status == 400
+    assert "To without a user" in response.start_line
+
+
+def test_a_user_agent_that_is_no_utf8_registers(
+    proxy: Proxy, add_device: AddDevice, database: psycopg.Connection
+) -> None:
+    """One Latin-1 byte must not keep a phone out; each byte becomes one LATIN1 character of the row."""
+    add_device("alice")
+    with Phone("alice", "example.com", "secret", proxy=proxy.sip, user_agent="T\udce9l\xe9phone") as phone:
+        assert phone.register().ok
+    row = database.execute("select convert_to(user_agent, 'LATIN1') from location").fetchone()
+    assert row == (b"T\xe9l\xc3\xa9phone",)
+
+
+FROM_USERS = [
+    "bob",
+    "o'brien",
+    "');delete/**/from/**/account;--",
+    "100%25",
+    "%00",
+    "$fu$(ru)$var(x)",
+    "J\xf6rg",
+    "J\udcf6rg",
+    "a;b=c?d",
+    "x" * 500,
+]
+
+
+@pytest.mark.parametrize("from_user", FROM_USERS, ids=ascii)
+def test_the_from_of_a_third_party_registration_is_stored_as_sent(
+    proxy: Proxy, add_device: AddDevice, database: psycopg.Connection, from_user: str
+) -> None:
+    """Whatever bytes a From bears, they are stored and never read as SQL; the row has the binding's ruid."""
+    add_device("alice")
+    from_uri = f"sip:{from_user}@boss.example"
+    with Phone("alice", "example.com", "secret", proxy=proxy.sip, from_uri=from_uri) as phone:
+        assert phone.register().ok
+        assert phone.register().ok
+    wait_until(lambda: _from_facts(database), 10, "the From")
+    assert _from_facts(database) == [(from_user.encode("utf-8", "surrogateescape"), "boss.example")]
+    assert database.execute("select count(*) from account").fetchone() == (1,)
+
+
+def test_a_from_equal_to_to_is_not_stored(proxy: Proxy, add_device: AddDevice, database: psycopg.Connection) -> None:
+    """A phone that registers itself costs no further statement, whatever the case of its From."""
+    add_device("alice")
+    add_device("bob")
+    with (
+        Phone("alice", "example.com", "secret", proxy=proxy.sip, from_uri="sip:Alice@EXAMPLE.com") as alice,
+        Phone("bob", "example.com", "secret", proxy=proxy.sip, from_uri="sip:boss@example.com") as bob,
+    ):
+        assert alice.register().ok
+        assert bob.register().ok
+    wait_until(lambda: _from_facts(database), 10, "bob's From")
+    assert _from_facts(database) == [(b"boss", "example.com")]
+
+
+@pytest.mark.parametrize("db_mode", [1, 3])
+def test_each_binding_has_its_own_from(
+    start_kamailio: StartKamailio, add_device: AddDevice, database: psycopg.Connection, db_mode: int
+) -> None:
+    """Of several bindings of one AoR each keeps the From that registered it; leaving stores nothing."""
+    proxy = start_kamailio(db_mode=db_mode)
+    add_device("alice")
+    phones = [
+        Phone("alice", "example.com", "secret", proxy=proxy.sip, from_uri=f"sip:{boss}@boss.example")
+        for boss in ("one", "two", "three")
+    ]
+    for phone in (*phones, *phones):
+        assert phone.register().ok
+    wait_until(lambda: len(_from_facts(database)) == 3, 10, "three Froms")
+    found = database.execute(
+        "select f.from_user, l.contact from registration_from f join location l using (ruid)"
+    ).fetchall()
+    assert sorted(found) == sorted(
+        (boss, phone.contact) for boss, phone in zip(("one", "two", "three"), phones, strict=True)
+    )
+    database.execute("delete from registration_from")
+    for phone in phones:
+        assert phone.unregister().ok
+        phone.close()
+    with proxy.rpc() as client:
+        assert usrloc.lookup(client, "alice@example.com") == ()
+    proxy.stop()  # its workers have finished whatever they were at
+    assert _from_facts(database) == []
+
+
+def test_a_from_that_cannot_be_stored_harms_no_phone(
+    proxy: Proxy, add_device: AddDevice, database: psycopg.Connection
+) -> None:
+    """When the statement fails the phone has its 200, its row, and the next REGISTER tries again."""
+    add_device("alice")
+    database.execute("alter table registration_from rename to away")
+    with Phone("alice", "example.com", "secret", proxy=proxy.sip, from_uri="sip:boss@example.com") as phone:
+        assert phone.register().ok
+        assert database.execute("select count(*) from location").fetchone() == (1,)
+        wait_until(lambda: "registration_from" in proxy.log, 10, "the failure in the log")
+        database.execute("alter table away rename to registration_from")
+        assert phone.register().ok
+    wait_until(lambda: _from_facts(database), 10, "the From")
+
+
+def test_without_postgresql_a_phone_is_told_so_and_not_challenged(
+    proxy: Proxy, add_device: AddDevice, postgres: Cluster
+) -> None:
+    """While PostgreSQL is away the answer is 503, not a 401 that asks for another password; afterwards all is well."""
+    add_device("alice")
+    with Phone("alice", "example.com", "secret", proxy=proxy.sip) as phone:
+        assert phone.register().ok
+        postgres.stop()
+        try:
+            assert phone.register().status == 503
+        finally:
+            postgres.start()
+        assert phone.register().ok
+
+
+REFUSED = {
+    "another method": '{"jsonrpc":"2.0","id":1,"method":"ul.dump"}',
+    "a prefix": '{"jsonrpc":"2.0","id":1,"method":"core.versions"}',
+    "key before": '{"jsonrpc":"2.0","id":1,"Method":"ul.dump","method":"core.version"}',
+    "escaped key before": '{"jsonrpc":"2.0","id":1,"m\\u0065thod":"ul.dump","method":"core.version"}',
+    "params before": '{"jsonrpc":"2.0","params":["\\"method\\":\\"core.version\\""],"method":"ul.dump"}',
+    "in the id": '{"jsonrpc":"2.0","id":"\\",\\"method\\":\\"core.version\\"","method":"ul.dump"}',
+    "on a second line": '{"jsonrpc":"2.0","x":"\n{\\"method\\":\\"core.version\\",","method":"ul.dump"}',
+    "batch": '[{"jsonrpc":"2.0","id":1,"method":"core.version"}]',
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("body", REFUSED.values(), ids=REFUSED.keys())
+def test_only_methods_on_the_list_are_served(proxy: Proxy, body: str) -> None:
+    """Over HTTP nobody calls what is not on the list, however he spells it; the refusal is JSON-RPC."""
+    status, answer = post(proxy.rpc_port, body)
+    assert status == 403
+    assert json.loads(answer)["error"]["code"] == 403
+
+
+def test_a_later_method_counts_for_nothing(proxy: Proxy) -> None:
+    """Kamailio executes the method that was checked, not one that comes after it."""
+    status, answer = post(proxy.rpc_port, '{"jsonrpc":"2.0","id":1,"method":"core.version","method":"ul.dump"}')
+    assert status == 200
+    assert json.loads(answer)["result"].startswith("kamailio")
+
+
+def test_a_browser_is_refused(proxy: Proxy) -> None:
+    """A web page open on the proxy's machine cannot make its browser call Kamailio."""
+    body = '{"jsonrpc":"2.0","id":1,"method":"core.version"}'
+    assert post(proxy.rpc_port, body, Origin="http://evil.example")[0] == 403
+
+
+def test_strangers_are_refused(start_kamailio: StartKamailio) -> None:
+    """Who is not in KAMAILIO_RPC_CLIENTS gets nothing, although the port is open to him."""
+    proxy = start_kamailio(environment={"KAMAILIO_RPC_CLIENTS": "127.0.0.1"})
+    body = '{"jsonrpc":"2.0","id":1,"method":"core.version"}'
+    assert post(proxy.rpc_port, body)[0] == 200
+    assert post(proxy.rpc_port, body, source="127.0.0.2")[0] == 403
+
+
+def test_the_sip_port_serves_no_rpc(proxy: Proxy) -> None:
+    """What phones can reach answers no JSON-RPC."""
+    assert post(proxy.sip_port, '{"jsonrpc":"2.0","id":1,"method":"core.version"}')[0] == 404
+
+
+def test_the_stock_configuration_takes_registrations_cfg(
+    start_kamailio: StartKamailio,
+    add_device: AddDevice,
+    database: psycopg.Connection,
+    database_url: str,
+    tmp_path: Path,
+) -> None:
+    """On the distribution's kamailio.cfg with three edits phones register, rows are true and JSON-RPC is served."""
+    configuration = stock_configuration(tmp_path, database_url)
+    proxy = start_kamailio(configuration=configuration)
+    add_device("alice")
+    with Phone("alice", "example.com", "secret", proxy=proxy.sip) as phone, proxy.rpc(socket=True) as client:
+        assert phone.register().ok
+        (contact,) = usrloc.lookup(client, "alice@example.com")
+        assert contact.received == "sip:{}:{}".format(*phone.local)
+        usrloc.rm(client, "alice@example.com")
+    assert contact.server_id == 1
+    assert database.execute("select count(*) from location").fetchone() == (0,)
+
+
+def test_without_an_address_for_rpc_no_listen_line_is_added(tmp_path: Path) -> None:
+    """Without listen= lines Kamailio finds its addresses by itself; a single one of ours would end that."""
+    configuration = stock_configuration(tmp_path, "postgres://kamailio@127.0.0.1/kamailio")
+    site = tmp_path / "kamailio-local.cfg"
+    kept = [line for line in SITE.splitlines() if "listen=" not in line and "RPC_LISTEN" not in line]
+    site.write_text("\n".join([*kept, "#!define WITH_MULTIDOMAIN", "#!define WITH_ANTIFLOOD", ""]), encoding="utf-8")
+    result = check(configuration)
+    assert result.returncode == 0, result.stderr
+    assert "registrations_rpc" not in result.stdout + result.stderr
+
+
+def test_nothing_is_left_behind(start_kamailio: StartKamailio) -> None:
+    """A stopped proxy leaves no process at its ports."""
+    proxy = start_kamailio()
+    assert port_taken("127.0.0.1", proxy.sip_port)
+    proxy.stop()
+    assert not port_taken("127.0.0.1", proxy.sip_port)
+    assert not proxy.is_running
+
+
+def _from_facts(database: psycopg.Connection) -> list[tuple[bytes, str]]:
+    return database.execute("select convert_to(from_user, 'LATIN1'), from_host from registration_from").fetchall()
+
+
+def post(port: int, body: str, *, source: str = "127.0.0.1", **headers: str) -> tuple[int, bytes]:
+    """POST to /RPC, raw: what a client other than ours might send."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5, source_address=(source, 0))
+    try:
+        connection.request("POST", "/RPC", body.encode(), headers)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()

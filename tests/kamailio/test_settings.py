@@ -1,0 +1,27 @@
+"""Settings of the proxy's client."""
+
+import pytest
+from pydantic import ValidationError
+
+from kamailio.settings import KamailioSettings
+
+
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator sets the URL and the timeout by REGISTRATIONS_ variables."""
+    monkeypatch.setenv("REGISTRATIONS_KAMAILIO_RPC", "unix:/run/kamailio/kamailio_rpc.sock")
+    monkeypatch.setenv("REGISTRATIONS_KAMAILIO_TIMEOUT", "1.5")
+    settings = KamailioSettings()
+    assert settings.kamailio_rpc == "unix:/run/kamailio/kamailio_rpc.sock"
+    assert settings.kamailio_timeout == 1.5
+
+
+@pytest.mark.parametrize("values", [{"kamailio_rpc": "tcp:127.0.0.1"}, {"kamailio_timeout": 0}])
+def test_nonsense_is_refused(values: dict[str, str]) -> None:
+    """A URL that nothing can use and a timeout of nothing are refused when read, not at the first call."""
+    with pytest.raises(ValidationError):
+        KamailioSettings.model_validate(values)
+
+
+def test_every_field_is_described() -> None:
+    """The README's table is made of these descriptions."""
+    assert all(field.description for field in KamailioSettings.model_fields.values())

@@ -1,0 +1,187 @@
+"""A real Kamailio on a configuration of ours (or another), in the foreground, with everything it writes in one place.
+
+Knows its command line and the variables of kamailio/kamailio.cfg; knows nothing of tables and phones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kamailio.errors import KamailioError
+from kamailio.rpc import JsonRpcClient
+from kamailio.transports import transport_for
+from tests.stand.process import Daemon, daemon, free_port
+
+CONFIGURATION = Path(__file__).resolve().parents[2] / "kamailio" / "kamailio.cfg"
+
+
+@dataclass
+class Proxy:
+    """A Kamailio that is started, killed and started again within one `with`."""
+
+    directory: Path
+    configuration: Path
+    sip_host: str
+    sip_port: int
+    rpc_port: int
+    runtime: Path
+    environment: dict[str, str]
+    _running: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _daemon: Daemon | None = None
+
+    @property
+    def sip(self) -> tuple[str, int]:
+        """Where phones send to, by UDP, TCP or WebSocket."""
+        return self.sip_host, self.sip_port
+
+    @property
+    def rpc_url(self) -> str:
+        """JSON-RPC over HTTP."""
+        return f"http://127.0.0.1:{self.rpc_port}/RPC"
+
+    @property
+    def rpc_socket_url(self) -> str:
+        """JSON-RPC by unix datagram."""
+        return f"unix:{self.runtime}/kamailio_rpc.sock"
+
+    @property
+    def log(self) -> str:
+        """Everything it has logged in all its lives."""
+        path = self.directory / "kamailio.log"
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its main process lives."""
+        return self._daemon is not None and self._daemon.is_running()
+
+    @property
+    def pid(self) -> int:
+        """Process id of its main process.
+
+        Raises:
+            RuntimeError: it is stopped.
+        """
+        if self._daemon is None:
+            raise RuntimeError("Kamailio is stopped")
+        return self._daemon.pid
+
+    def rpc(self, *, socket: bool = False) -> JsonRpcClient:
+        """Return a client for it, by HTTP or by its datagram socket."""
+        return JsonRpcClient(transport_for(self.rpc_socket_url if socket else self.rpc_url))
+
+    def start(self) -> None:
+        """Start it; it serves SIP and JSON-RPC when this returns. Nothing happens when it runs already."""
+        if self.is_running:
+            return
+        self._running.close()
+        command: list[str | Path] = ["kamailio", "-DD", "-E", "-f", self.configuration, "-Y", self.runtime]
+        command += ["-P", self.directory / "kamailio.pid", "-w", self.directory]
+        self._daemon = self._running.enter_context(
+            daemon(command, log=self.directory / "kamailio.log", env=self.environment, ready=self._answers, grace=10)
+        )
+
+    def stop(self) -> None:
+        """Stop it in order (SIGTERM): mode 2 writes what it holds."""
+        self._running.close()
+        self._daemon = None
+
+    def kill(self) -> None:
+        """SIGKILL all of it: what was only in memory is lost."""
+        if self._daemon is not None:
+            self._daemon.kill()
+        self.stop()
+
+    def restart(self, **environment: str) -> None:
+        """Stop and start it, with variables changed from now on."""
+        self.stop()
+        self.environment.update(environment)
+        self.start()
+
+    def _answers(self) -> bool:
+        try:
+            with (
+                JsonRpcClient(transport_for(self.rpc_url), timeout=1) as by_http,
+                JsonRpcClient(transport_for(self.rpc_socket_url), timeout=1) as by_datagram,
+            ):
+                by_http.call("core.version")
+                by_datagram.call("core.version")
+        except KamailioError:
+            return False
+        return True
+
+
+@contextlib.contextmanager
+def kamailio(
+    directory: Path,
+    *,
+    database_url: str,
+    sip_host: str = "127.0.0.1",
+    sip_host6: str | None = None,
+    sip_port: int | None = None,
+    rpc_port: int | None = None,
+    db_mode: int = 1,
+    expires_type: int = 1,
+    server_id: int = 1,
+    timer_interval: int = 1,
+    timezone: str = "UTC",
+    children: int = 2,
+    min_expires: int = 1,
+    configuration: Path = CONFIGURATION,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Proxy]:
+    """Run Kamailio for the time of the `with`.
+
+    Args:
+        directory: for its log and PID; made when missing.
+        database_url: in Kamailio's spelling, `postgres://...`; `postgresql://...` is understood, too.
+        sip_host: address to serve phones on.
+        sip_host6: IPv6 address to serve them on as well, without brackets.
+        sip_port: a free one when left out; the same for all transports.
+        rpc_port: a free one when left out.
+        db_mode: of usrloc.
+        expires_type: 1 for BIGINT columns, 0 for TIMESTAMP.
+        server_id: tells nodes apart.
+        timer_interval: seconds between clean-ups.
+        timezone: of the process (TZ).
+        children: workers for each transport.
+        min_expires: seconds, of the registrar.
+        configuration: another kamailio.cfg; it must know the same variables.
+        environment: further variables.
+
+    Raises:
+        DaemonFailed: it does not start; the message has the tail of its log.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    # In /tmp: the path of a unix socket has 108 bytes, and the temporary directories of pytest are long.
+    runtime = Path(tempfile.mkdtemp(prefix="kamailio-", dir="/tmp"))
+    sip_port = sip_port or free_port(sip_host)
+    rpc_port = rpc_port or free_port()
+    variables = {
+        "KAMAILIO_DB_URL": database_url.replace("postgresql://", "postgres://", 1),
+        "KAMAILIO_DB_MODE": str(db_mode),
+        "KAMAILIO_EXPIRES_TYPE": str(expires_type),
+        "KAMAILIO_SERVER_ID": str(server_id),
+        "KAMAILIO_TIMER_INTERVAL": str(timer_interval),
+        "KAMAILIO_LISTEN_ADDRESS": sip_host,
+        "KAMAILIO_LISTEN_PORT": str(sip_port),
+        "KAMAILIO_RPC_LISTEN": "127.0.0.1",
+        "KAMAILIO_RPC_PORT": str(rpc_port),
+        "KAMAILIO_CHILDREN": str(children),
+        "KAMAILIO_MIN_EXPIRES": str(min_expires),
+        "TZ": timezone,
+        **({"KAMAILIO_LISTEN_ADDRESS6": f"[{sip_host6}]"} if sip_host6 else {}),
+        **(environment or {}),
+    }
+    proxy = Proxy(directory, configuration, sip_host, sip_port, rpc_port, runtime, variables)
+    try:
+        proxy.start()
+        yield proxy
+    finally:
+        proxy.stop()
+        shutil.rmtree(runtime, ignore_errors=True)

@@ -1,0 +1,218 @@
+"""A PostgreSQL cluster of our own: initdb, start, stop and start again, gone with the `with`.
+
+Listens on loopback only, trusts whoever connects, and keeps its socket nowhere. Knows nothing of our schema.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+from tests.stand.process import Daemon, daemon, free_port
+
+SUPERUSER = "postgres"
+# PostgreSQL refuses to run as root, and its own user cannot enter a checkout or a temporary directory below /root:
+# it runs as that user with the one capability that opens directories.
+AS_POSTGRES = [
+    "setpriv",
+    "--reuid",
+    "postgres",
+    "--regid",
+    "postgres",
+    "--init-groups",
+    "--pdeathsig",
+    "INT",  # the change of user makes the kernel forget the one of `daemon`
+    "--inh-caps=+dac_override",
+    "--ambient-caps=+dac_override",
+    "--bounding-set=-all,+dac_override",
+]
+SETTINGS = {
+    "unix_socket_directories": "",
+    "listen_addresses": "127.0.0.1",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "max_connections": "200",
+}
+UNSAFE_BUT_FAST = {"fsync": "off", "full_page_writes": "off"}
+
+
+def bin_directory() -> Path:
+    """Return the newest PostgreSQL's directory of programs.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    installed = sorted(
+        (path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/postgres")),
+        key=lambda path: [int(number) for number in re.findall(r"\d+", str(path))],
+    )
+    if installed:
+        return installed[-1]
+    on_path = shutil.which("postgres")
+    if on_path is None:
+        raise FileNotFoundError("no PostgreSQL server: neither /usr/lib/postgresql/*/bin nor PATH has one")
+    return Path(on_path).resolve().parent
+
+
+class Cluster:
+    """A cluster that is started, stopped and started again within one `with`."""
+
+    user = SUPERUSER
+
+    def __init__(self, directory: Path, *, host: str, port: int, settings: Mapping[str, str]) -> None:
+        self.directory = directory
+        self.host = host
+        self.port = port
+        self.log = directory / "postgres.log"
+        self._data = directory / "data"
+        self._settings = settings
+        self._running = contextlib.ExitStack()
+        self._daemon: Daemon | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the server process lives."""
+        return self._daemon is not None and self._daemon.is_running()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the postmaster.
+
+        Raises:
+            RuntimeError: it is stopped.
+        """
+        if self._daemon is None:
+            raise RuntimeError("PostgreSQL is stopped")
+        return self._daemon.pid
+
+    def url(self, dbname: str = "postgres", *, user: str = SUPERUSER) -> str:
+        """Return a connection URL that psycopg and Kamailio both understand (no options, no password)."""
+        return f"postgresql://{quote(user)}@{self.host}:{self.port}/{quote(dbname)}"
+
+    def kamailio_url(self, dbname: str, *, user: str = SUPERUSER) -> str:
+        """Return the same place in Kamailio's spelling: the scheme names its module db_postgres."""
+        return f"postgres://{user}@{self.host}:{self.port}/{dbname}"
+
+    def start(self) -> None:
+        """Start it, at once returning when it runs already; it answers queries when this returns."""
+        if self.is_running:
+            return
+        self._running.close()
+        options = [f"-c{name}={value}" for name, value in self._settings.items()]
+        command = _as_postgres([bin_directory() / "postgres", "-D", self._data, "-p", str(self.port), *options])
+        self._daemon = self._running.enter_context(
+            daemon(
+                command,
+                log=self.log,
+                ready=self._answers,
+                name="postgres",
+                cwd=Path("/"),
+                env={"LC_ALL": "C.UTF-8"},
+                stop_signal=signal.SIGINT,  # "fast": clients are thrown out, nothing is lost
+                grace=30,
+            )
+        )
+
+    def stop(self) -> None:
+        """Stop it really (fast shutdown): connections break, its port refuses."""
+        self._running.close()
+        self._daemon = None
+
+    def freeze(self) -> None:
+        """SIGSTOP every process of it: it accepts connections and answers nothing, like a dead host."""
+        self._signal_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Undo `freeze`."""
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: int) -> None:
+        # Each backend is the leader of a session of its own, so there is no group to signal.
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii").split()
+        for pid in (self.pid, *map(int, children)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _answers(self) -> bool:
+        return (
+            subprocess.run(
+                [bin_directory() / "pg_isready", "-q", "-h", self.host, "-p", str(self.port), "-U", SUPERUSER],
+                check=False,
+                timeout=10,
+            ).returncode
+            == 0
+        )
+
+
+@contextlib.contextmanager
+def cluster(
+    directory: Path,
+    *,
+    port: int | None = None,
+    host: str = "127.0.0.1",
+    settings: Mapping[str, str] | None = None,
+    durable: bool = False,
+) -> Iterator[Cluster]:
+    """Run a cluster in `directory` for the time of the `with`; what it stores stays there.
+
+    Args:
+        directory: made when missing; a cluster that is found in it is used again.
+        port: TCP port; a free one when left out.
+        host: loopback address to listen on.
+        settings: of postgresql.conf, over ours.
+        durable: with fsync, for whoever measures or pulls the plug.
+
+    Raises:
+        FileNotFoundError: PostgreSQL is not installed.
+        DaemonFailed: it does not start; the message has the tail of its log.
+        subprocess.CalledProcessError: initdb fails.
+    """
+    directory = directory.resolve()
+    directory.mkdir(parents=True, exist_ok=True)
+    merged = {**SETTINGS, **({} if durable else UNSAFE_BUT_FAST), "listen_addresses": host, **(settings or {})}
+    server = Cluster(directory, host=host, port=port or free_port(host), settings=merged)
+    if not (directory / "data" / "PG_VERSION").exists():
+        _initdb(directory / "data")
+    try:
+        server.start()
+        yield server
+    finally:
+        if server.is_running:
+            server.thaw()
+        server.stop()
+
+
+def _initdb(data: Path) -> None:
+    data.mkdir(mode=0o700, exist_ok=True)
+    if os.geteuid() == 0:
+        postgres = pwd.getpwnam("postgres")
+        os.chown(data, postgres.pw_uid, postgres.pw_gid)
+    subprocess.run(
+        _as_postgres(
+            [
+                bin_directory() / "initdb",
+                f"--pgdata={data}",
+                f"--username={SUPERUSER}",
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+                "--auth=trust",
+                "--no-sync",
+                "--no-instructions",
+            ]
+        ),
+        check=True,
+        stdout=subprocess.DEVNULL,
+        cwd="/",
+    )
+
+
+def _as_postgres(command: list[str | Path]) -> list[str | Path]:
+    return [*AS_POSTGRES, *command] if os.geteuid() == 0 else command
