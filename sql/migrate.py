@@ -65,7 +65,7 @@ def migrate(settings: DatabaseSettings, *, report: Callable[[str], None] = lambd
     """
     applied: list[str] = []
     with connect(settings, application_name="registrations-db migrate") as connection:
-        connection.execute(statement("migrate_lock"))
+        _lock_out_others(connection, report=report)
         _refuse_what_is_not_usrloc(connection)
         backend = _Backend(connection)
         backend.create_lock_table()
@@ -76,6 +76,16 @@ def migrate(settings: DatabaseSettings, *, report: Callable[[str], None] = lambd
             applied.append(migration.id)
         write_site(connection, settings, report=report)
     return applied
+
+
+def _lock_out_others(connection: Connection, *, report: Callable[[str], None]) -> None:
+    for attempt in itertools.count(1):
+        row = connection.execute(statement("migrate_lock")).fetchone()
+        if row and row[0]:
+            return
+        if attempt == 1:
+            report("another migration of this database is running, waiting for its end")
+        sleep(LOCK_PAUSE_SECONDS)
 
 
 def _apply(backend: _Backend, migration: Migration, *, report: Callable[[str], None]) -> None:

@@ -1,0 +1,528 @@
+-- What the migrations make of an empty database. Written by `make schema`; a test compares it.
+
+CREATE DOMAIN public.identifier AS text
+	CONSTRAINT identifier_check CHECK ((((length(VALUE) >= 1) AND (length(VALUE) <= 64)) AND (VALUE !~ '[[:cntrl:]/]'::text)));
+
+CREATE DOMAIN public.realm AS text
+	CONSTRAINT realm_check CHECK ((((length(VALUE) >= 1) AND (length(VALUE) <= 253)) AND (VALUE = lower(VALUE)) AND (VALUE !~ '[[:cntrl:][:space:]@]'::text)));
+
+CREATE FUNCTION public.account_refuse_nonsense() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if exists (select from device d where d.sip_realm = new.realm and d.account_id <> new.id) then
+        raise check_violation
+            using message = format('account %s: realm %s is the sip_realm of another account''s device', new.id, new.realm);
+    end if;
+    if exists (
+        with recursive above (id) as (
+            select new.parent_id
+            union
+            select a.parent_id from account a join above on a.id = above.id
+        )
+        select from above where above.id = new.id
+    ) then
+        raise check_violation using message = format('account %s is its own ancestor', new.id);
+    end if;
+    return new;
+end $$;
+
+CREATE FUNCTION public.device_refuse_realm_of_another() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    if exists (select from account a where a.realm = new.sip_realm and a.id <> new.account_id) then
+        raise check_violation
+            using message = format('device %s: sip_realm %s is the realm of another account', new.id, new.sip_realm);
+    end if;
+    return new;
+end $$;
+
+CREATE FUNCTION public.device_take_account_realm() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    select a.realm into new.account_realm from account a where a.id = new.account_id;
+    if new.account_realm is null then
+        raise foreign_key_violation
+            using message = format('device %s: there is no account %s', new.id, new.account_id);
+    end if;
+    return new;
+end $$;
+
+CREATE FUNCTION public.kamailio_default_realm() RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN NULL::text;
+
+CREATE FUNCTION public.kamailio_socket(socket text) RETURNS text[]
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN regexp_match(socket, '^([a-z]+):(\[[^]]*\]|[^]\[:]+)(?::([0-9]+))?$'::text, 'i'::text);
+
+CREATE FUNCTION public.kamailio_timezone() RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN 'UTC'::text;
+
+CREATE FUNCTION public.registration_epoch(at bigint) RETURNS bigint
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN at;
+
+CREATE FUNCTION public.registration_epoch(at timestamp without time zone) RETURNS bigint
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN CASE WHEN ((EXTRACT(epoch FROM at) >= ('-50400'::integer)::numeric) AND (EXTRACT(epoch FROM at) <= (50400)::numeric)) THEN (0)::bigint ELSE (floor(EXTRACT(epoch FROM (at AT TIME ZONE public.kamailio_timezone()))))::bigint END;
+
+CREATE FUNCTION public.registration_epoch(at timestamp with time zone) RETURNS bigint
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN CASE WHEN ((EXTRACT(epoch FROM at) >= ('-50400'::integer)::numeric) AND (EXTRACT(epoch FROM at) <= (50400)::numeric)) THEN (0)::bigint ELSE (floor(EXTRACT(epoch FROM at)))::bigint END;
+
+CREATE FUNCTION public.registration_protocol(socket_protocol text, received text, contact text, path text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN ((COALESCE(received, CASE WHEN (COALESCE(path, ''::text) = ''::text) THEN contact ELSE NULL::text END) ~* '^[^?]*;transport=ws(?:[;?]|$)'::text) AND (COALESCE(lower(socket_protocol), 'tcp'::text) = ANY (ARRAY['tcp'::text, 'tls'::text, 'ws'::text, 'wss'::text]))) THEN CASE WHEN ((lower(socket_protocol) = ANY (ARRAY['tls'::text, 'wss'::text])) OR (received ~* '^sips:'::text)) THEN 'wss'::text ELSE 'ws'::text END WHEN (socket_protocol IS NOT NULL) THEN lower(socket_protocol) WHEN (received IS NULL) THEN NULL::text ELSE COALESCE(lower("substring"(received, '(?i)^[^?]*;transport=([a-z]+)'::text)), 'udp'::text) END;
+
+CREATE FUNCTION public.registration_shows(expires bigint, last_modified bigint, flushed_at timestamp with time zone) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN (((expires = 0) OR ((expires)::numeric > EXTRACT(epoch FROM now()))) AND ((flushed_at IS NULL) OR ((last_modified)::numeric > EXTRACT(epoch FROM flushed_at))));
+
+CREATE FUNCTION public.registration_text(stored text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN CASE WHEN (octet_length(stored) = length(stored)) THEN stored WHEN (stored ~ '^([\u0001-\u007f]|[\u00c2-\u00df][\u0080-\u00bf]|\u00e0[\u00a0-\u00bf][\u0080-\u00bf]|[\u00e1-\u00ec\u00ee\u00ef][\u0080-\u00bf]{2}|\u00ed[\u0080-\u009f][\u0080-\u00bf]|\u00f0[\u0090-\u00bf][\u0080-\u00bf]{2}|[\u00f1-\u00f3][\u0080-\u00bf]{3}|\u00f4[\u0080-\u008f][\u0080-\u00bf]{2})*$'::text) THEN convert_from(convert_to(stored, 'LATIN1'::name), 'UTF8'::name) ELSE stored END;
+
+CREATE FUNCTION public.sip_uri_hostport(uri text) RETURNS text[]
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN regexp_match(uri, '^sips?:(?:[^@]*@)?(\[[^]]*\]|[^]\[:;?>@]+)(?::([0-9]+))?(.*)$'::text, 'is'::text);
+
+CREATE FUNCTION public.sip_uri_port(uri text, hostport text[]) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN COALESCE((hostport)[2], CASE WHEN (hostport IS NULL) THEN NULL::text WHEN ((uri ~* '^sips:'::text) OR ((hostport)[3] ~* '^[^?]*;transport=tls(?:[;?]|$)'::text)) THEN '5061'::text ELSE '5060'::text END);
+
+CREATE TABLE public.account (
+    id public.identifier NOT NULL,
+    parent_id public.identifier,
+    name text NOT NULL,
+    realm public.realm NOT NULL,
+    enabled boolean DEFAULT true NOT NULL,
+    superduper_admin boolean DEFAULT false NOT NULL,
+    api_key_hash bytea,
+    CONSTRAINT account_api_key_hash_check CHECK ((length(api_key_hash) = 32))
+);
+
+CREATE TABLE public.auth_token (
+    id integer NOT NULL,
+    token_hash bytea NOT NULL,
+    account_id public.identifier NOT NULL,
+    note text DEFAULT ''::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_used_at timestamp with time zone DEFAULT now() NOT NULL,
+    idle_lifetime interval,
+    CONSTRAINT auth_token_idle_lifetime_check CHECK ((idle_lifetime > '00:00:00'::interval)),
+    CONSTRAINT auth_token_token_hash_check CHECK ((length(token_hash) = 32))
+);
+
+CREATE FUNCTION public.token_access(given_hash bytea, wanted_account text) RETURNS TABLE(token_hash bytea, account_id text, superduper_admin boolean, wanted_exists boolean, wanted_in_tree boolean)
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO '$user', 'public'
+    BEGIN ATOMIC
+ UPDATE public.auth_token t SET last_used_at = now()
+   WHERE ((t.token_hash = token_access.given_hash) AND (t.last_used_at < (now() - LEAST('00:01:00'::interval, (t.idle_lifetime / (10)::double precision)))) AND ((t.idle_lifetime IS NULL) OR ((t.last_used_at + t.idle_lifetime) > now())));
+ SELECT t.token_hash,
+     (t.account_id)::text AS account_id,
+     a.superduper_admin,
+     (EXISTS ( SELECT
+            FROM public.account w
+           WHERE ((w.id)::text = token_access.wanted_account))) AS "exists",
+     (EXISTS ( WITH RECURSIVE above(id, parent_id) AS (
+                  SELECT (w.id)::text AS id,
+                     (w.parent_id)::text AS parent_id
+                    FROM public.account w
+                   WHERE ((w.id)::text = token_access.wanted_account)
+                 UNION
+                  SELECT (p.id)::text AS id,
+                     (p.parent_id)::text AS parent_id
+                    FROM (public.account p
+                      JOIN above above_1 ON (((p.id)::text = above_1.parent_id)))
+                 )
+          SELECT
+            FROM above
+           WHERE (above.id = (t.account_id)::text))) AS "exists"
+    FROM (public.auth_token t
+      JOIN public.account a ON (((a.id)::text = (t.account_id)::text)))
+   WHERE ((t.token_hash = token_access.given_hash) AND a.enabled AND ((t.idle_lifetime IS NULL) OR ((t.last_used_at + t.idle_lifetime) > now())));
+END;
+
+ALTER TABLE public.auth_token ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.auth_token_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.device (
+    id public.identifier NOT NULL,
+    account_id public.identifier NOT NULL,
+    owner_id public.identifier,
+    name text DEFAULT ''::text NOT NULL,
+    sip_username text NOT NULL,
+    sip_realm public.realm,
+    account_realm public.realm NOT NULL,
+    realm text GENERATED ALWAYS AS (COALESCE(sip_realm, account_realm)) STORED NOT NULL,
+    ha1 text,
+    enabled boolean DEFAULT true NOT NULL,
+    presence_id text,
+    suppress_unregister_notify boolean DEFAULT true NOT NULL,
+    register_overwrite_notify boolean DEFAULT false NOT NULL,
+    CONSTRAINT device_ha1_check CHECK ((ha1 ~ '^[0-9a-f]{32}$'::text)),
+    CONSTRAINT device_sip_username_check CHECK ((((length(sip_username) >= 1) AND (length(sip_username) <= 64)) AND (sip_username !~ '[[:cntrl:]]'::text)))
+);
+
+CREATE TABLE public.owner (
+    id public.identifier NOT NULL,
+    account_id public.identifier NOT NULL,
+    name text DEFAULT ''::text NOT NULL
+);
+
+CREATE VIEW public.directory AS
+ SELECT lower(d.sip_username) AS username,
+    d.realm,
+    (d.id)::text AS device_id,
+    d.name AS device_name,
+    (d.account_id)::text AS account_id,
+    a.name AS account_name,
+    (a.realm)::text AS account_realm,
+    (d.owner_id)::text AS owner_id,
+    o.name AS owner_name,
+    (d.enabled AND a.enabled) AS enabled,
+    d.presence_id,
+    d.suppress_unregister_notify,
+    d.register_overwrite_notify
+   FROM ((public.device d
+     JOIN public.account a ON (((a.id)::text = (d.account_id)::text)))
+     LEFT JOIN public.owner o ON (((o.id)::text = (d.owner_id)::text)));
+
+CREATE TABLE public.kamailio_node (
+    server_id integer NOT NULL,
+    name text NOT NULL,
+    hostname text NOT NULL
+);
+
+CREATE TABLE public.location (
+    id integer NOT NULL,
+    ruid character varying(64) DEFAULT ''::character varying NOT NULL,
+    username character varying(64) DEFAULT ''::character varying NOT NULL,
+    domain character varying(64) DEFAULT NULL::character varying,
+    contact character varying(512) DEFAULT ''::character varying NOT NULL,
+    received character varying(128) DEFAULT NULL::character varying,
+    path character varying(512) DEFAULT NULL::character varying,
+    expires bigint DEFAULT 0 NOT NULL,
+    q real DEFAULT 1.0 NOT NULL,
+    callid character varying(255) DEFAULT 'Default-Call-ID'::character varying NOT NULL,
+    cseq integer DEFAULT 1 NOT NULL,
+    last_modified bigint DEFAULT 0 NOT NULL,
+    flags integer DEFAULT 0 NOT NULL,
+    cflags integer DEFAULT 0 NOT NULL,
+    user_agent character varying(255) DEFAULT ''::character varying NOT NULL,
+    socket character varying(64) DEFAULT NULL::character varying,
+    methods integer,
+    instance character varying(255) DEFAULT NULL::character varying,
+    reg_id integer DEFAULT 0 NOT NULL,
+    server_id integer DEFAULT 0 NOT NULL,
+    connection_id integer DEFAULT 0 NOT NULL,
+    keepalive integer DEFAULT 0 NOT NULL,
+    partition integer DEFAULT 0 NOT NULL,
+    account_id text,
+    device_id text,
+    owner_id text,
+    enriched_at timestamp with time zone,
+    first_registered_at timestamp with time zone DEFAULT now(),
+    flushed_at timestamp with time zone
+)
+WITH (fillfactor='75', autovacuum_vacuum_scale_factor='0.05');
+
+CREATE VIEW public.location_directory AS
+ SELECT l.id,
+    COALESCE(d.account_id, (a.id)::text) AS account_id,
+    d.device_id,
+    d.owner_id
+   FROM (((public.location l
+     CROSS JOIN ( SELECT COALESCE(public.kamailio_default_realm(), ( SELECT
+                        CASE
+                            WHEN (min((account.realm)::text) = max((account.realm)::text)) THEN min((account.realm)::text)
+                            ELSE NULL::text
+                        END AS "case"
+                   FROM public.account)) AS realm) fallback)
+     LEFT JOIN public.directory d ON (((d.username = lower((l.username)::text)) AND (d.realm = lower((COALESCE(l.domain, (fallback.realm)::character varying))::text)))))
+     LEFT JOIN public.account a ON (((a.realm)::text = lower((COALESCE(l.domain, (fallback.realm)::character varying))::text))));
+
+CREATE VIEW public.live_location AS
+ SELECT l.id,
+    l.account_id,
+    l.device_id,
+    l.owner_id,
+    l.domain AS realm,
+    public.registration_epoch(l.expires) AS expires_epoch,
+    public.registration_epoch(l.last_modified) AS modified_epoch,
+    l.first_registered_at,
+    l.ruid,
+    l.username,
+    l.contact,
+    l.received,
+    l.path,
+    l.callid,
+    l.user_agent,
+    l.socket,
+    l.instance,
+    l.server_id
+   FROM public.location l
+  WHERE ((l.enriched_at IS NOT NULL) AND public.registration_shows(public.registration_epoch(l.expires), public.registration_epoch(l.last_modified), l.flushed_at))
+UNION ALL
+ SELECT l.id,
+    e.account_id,
+    e.device_id,
+    e.owner_id,
+    l.domain AS realm,
+    public.registration_epoch(l.expires) AS expires_epoch,
+    public.registration_epoch(l.last_modified) AS modified_epoch,
+    l.first_registered_at,
+    l.ruid,
+    l.username,
+    l.contact,
+    l.received,
+    l.path,
+    l.callid,
+    l.user_agent,
+    l.socket,
+    l.instance,
+    l.server_id
+   FROM (public.location l
+     JOIN public.location_directory e ON ((e.id = l.id)))
+  WHERE ((l.enriched_at IS NULL) AND public.registration_shows(public.registration_epoch(l.expires), public.registration_epoch(l.last_modified), l.flushed_at));
+
+CREATE TABLE public.location_attrs (
+    id integer NOT NULL,
+    ruid character varying(64) DEFAULT ''::character varying NOT NULL,
+    username character varying(64) DEFAULT ''::character varying NOT NULL,
+    domain character varying(64) DEFAULT NULL::character varying,
+    aname character varying(64) DEFAULT ''::character varying NOT NULL,
+    atype integer DEFAULT 0 NOT NULL,
+    avalue character varying(512) DEFAULT ''::character varying NOT NULL,
+    last_modified bigint DEFAULT 0 NOT NULL
+);
+
+CREATE SEQUENCE public.location_attrs_id_seq
+    AS integer
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE public.location_attrs_id_seq OWNED BY public.location_attrs.id;
+
+CREATE SEQUENCE public.location_id_seq
+    AS integer
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE public.location_id_seq OWNED BY public.location.id;
+
+CREATE TABLE public.registration_from (
+    ruid text NOT NULL,
+    from_user text,
+    from_host text,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE VIEW public.registrations AS
+ SELECT l.account_id,
+    COALESCE(a.name, ''::text) AS account_name,
+    COALESCE((a.realm)::text, ''::text) AS account_realm,
+    COALESCE(l.device_id, ''::text) AS authorizing_id,
+    'device'::text AS authorizing_type,
+    l.callid AS call_id,
+    u.contact,
+    COALESCE(u.contact_at[1], ''::text) AS contact_ip,
+    COALESCE(public.sip_uri_port(u.contact, u.contact_at), ''::text) AS contact_port,
+    (t.event + '62167219200'::bigint) AS event_timestamp,
+    t.lifetime AS expires,
+    false AS first_registration,
+    COALESCE(public.registration_text(f.from_host), (t.realm)::text) AS from_host,
+    COALESCE(public.registration_text(f.from_user), (l.username)::text) AS from_user,
+    (LEAST(t.event, (floor(EXTRACT(epoch FROM l.first_registered_at)))::bigint) + '62167219200'::bigint) AS initial_registration,
+    (t.event + '62167219200'::bigint) AS last_registration,
+    COALESCE(u.received_at[1], 'undefined'::text) AS network_ip,
+    COALESCE(public.sip_uri_port((l.received)::text, u.received_at), 'undefined'::text) AS network_port,
+        CASE
+            WHEN (u.contact ~ ';alias='::text) THEN regexp_replace(u.contact, ';alias=[^;?~]+~[0-9]+~[1-9](?=[;?]|$)'::text, ''::text)
+            ELSE u.contact
+        END AS original_contact,
+    COALESCE(l.owner_id, ''::text) AS owner_id,
+    d.presence_id,
+    COALESCE(u.socket_at[2], ''::text) AS proxy_ip,
+    COALESCE(u.socket_at[3], ''::text) AS proxy_port,
+    public.registration_protocol(u.socket_at[1], (l.received)::text, u.contact, (l.path)::text) AS proxy_protocol,
+    NULLIF((l.path)::text, ''::text) AS proxy_path,
+    t.realm,
+    COALESCE(d.register_overwrite_notify, false) AS register_overwrite_notify,
+    n.hostname AS registrar_hostname,
+    n.name AS registrar_node,
+    u.received_at[1] AS source_ip,
+    public.sip_uri_port((l.received)::text, u.received_at) AS source_port,
+    COALESCE(d.suppress_unregister_notify, true) AS suppress_unregister_notify,
+    t.realm AS to_host,
+    l.username AS to_user,
+    public.registration_text((l.user_agent)::text) AS user_agent,
+    l.username,
+    l.ruid,
+    l.server_id,
+    to_timestamp((t.event)::double precision) AS registered_at,
+    to_timestamp((NULLIF(l.expires_epoch, 0))::double precision) AS expires_at
+   FROM ((((((public.live_location l
+     LEFT JOIN public.account a ON (((a.id)::text = l.account_id)))
+     LEFT JOIN public.directory d ON ((d.device_id = l.device_id)))
+     LEFT JOIN public.registration_from f ON ((f.ruid = (l.ruid)::text)))
+     LEFT JOIN public.kamailio_node n ON ((n.server_id = l.server_id)))
+     CROSS JOIN LATERAL ( SELECT public.registration_text((l.contact)::text) AS contact,
+            public.sip_uri_hostport(public.registration_text((l.contact)::text)) AS contact_at,
+            public.sip_uri_hostport((l.received)::text) AS received_at,
+            public.kamailio_socket((l.socket)::text) AS socket_at
+         OFFSET 0) u)
+     CROSS JOIN LATERAL ( SELECT e.event,
+                CASE l.expires_epoch
+                    WHEN 0 THEN (0)::bigint
+                    ELSE GREATEST((l.expires_epoch - e.event), (0)::bigint)
+                END AS lifetime,
+            COALESCE(l.realm, (public.kamailio_default_realm())::character varying, ((a.realm)::text)::character varying, ''::character varying) AS realm
+           FROM ( SELECT COALESCE(NULLIF(l.modified_epoch, 0), (floor(EXTRACT(epoch FROM COALESCE(l.first_registered_at, now()))))::bigint) AS event) e) t);
+
+CREATE VIEW public.subscriber AS
+ SELECT d.sip_username AS username,
+    d.realm AS domain,
+    ''::text AS password,
+    d.ha1,
+    ''::text AS ha1b
+   FROM (public.device d
+     JOIN public.account a ON (((a.id)::text = (d.account_id)::text)))
+  WHERE (d.enabled AND a.enabled AND (d.ha1 IS NOT NULL));
+
+CREATE TABLE public.version (
+    id integer NOT NULL,
+    table_name character varying(32) NOT NULL,
+    table_version integer DEFAULT 0 NOT NULL
+);
+
+CREATE SEQUENCE public.version_id_seq
+    AS integer
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE public.version_id_seq OWNED BY public.version.id;
+
+ALTER TABLE ONLY public.location ALTER COLUMN id SET DEFAULT nextval('public.location_id_seq'::regclass);
+
+ALTER TABLE ONLY public.location_attrs ALTER COLUMN id SET DEFAULT nextval('public.location_attrs_id_seq'::regclass);
+
+ALTER TABLE ONLY public.version ALTER COLUMN id SET DEFAULT nextval('public.version_id_seq'::regclass);
+
+ALTER TABLE ONLY public.account
+    ADD CONSTRAINT account_api_key_hash_key UNIQUE (api_key_hash);
+
+ALTER TABLE ONLY public.account
+    ADD CONSTRAINT account_id_realm_key UNIQUE (id, realm);
+
+ALTER TABLE ONLY public.account
+    ADD CONSTRAINT account_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.account
+    ADD CONSTRAINT account_realm_key UNIQUE (realm);
+
+ALTER TABLE ONLY public.auth_token
+    ADD CONSTRAINT auth_token_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.auth_token
+    ADD CONSTRAINT auth_token_token_hash_key UNIQUE (token_hash);
+
+ALTER TABLE ONLY public.device
+    ADD CONSTRAINT device_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.kamailio_node
+    ADD CONSTRAINT kamailio_node_pkey PRIMARY KEY (server_id);
+
+ALTER TABLE ONLY public.location_attrs
+    ADD CONSTRAINT location_attrs_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.location
+    ADD CONSTRAINT location_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.location
+    ADD CONSTRAINT location_ruid_idx UNIQUE (ruid);
+
+ALTER TABLE ONLY public.owner
+    ADD CONSTRAINT owner_id_account_id_key UNIQUE (id, account_id);
+
+ALTER TABLE ONLY public.owner
+    ADD CONSTRAINT owner_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.registration_from
+    ADD CONSTRAINT registration_from_pkey PRIMARY KEY (ruid);
+
+ALTER TABLE ONLY public.version
+    ADD CONSTRAINT version_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.version
+    ADD CONSTRAINT version_table_name_idx UNIQUE (table_name);
+
+CREATE INDEX account_parent_id_idx ON public.account USING btree (parent_id);
+
+CREATE INDEX auth_token_account_id_idx ON public.auth_token USING btree (account_id);
+
+CREATE INDEX device_account_id_idx ON public.device USING btree (account_id);
+
+CREATE UNIQUE INDEX device_aor_idx ON public.device USING btree (lower(sip_username), realm);
+
+CREATE INDEX device_owner_id_idx ON public.device USING btree (owner_id);
+
+CREATE INDEX device_sip_realm_idx ON public.device USING btree (sip_realm) WHERE (sip_realm IS NOT NULL);
+
+CREATE INDEX location_account_contact_idx ON public.location USING btree (username, domain, contact);
+
+CREATE INDEX location_account_id_idx ON public.location USING btree (account_id) WHERE (account_id IS NOT NULL);
+
+CREATE INDEX location_attrs_account_record_idx ON public.location_attrs USING btree (username, domain, ruid);
+
+CREATE INDEX location_attrs_last_modified_idx ON public.location_attrs USING btree (last_modified);
+
+CREATE INDEX location_connection_idx ON public.location USING btree (server_id, connection_id);
+
+CREATE INDEX location_not_enriched_idx ON public.location USING btree (id) WHERE (enriched_at IS NULL);
+
+CREATE INDEX location_tcpcon_idx ON public.location USING btree (connection_id);
+
+CREATE INDEX owner_account_id_idx ON public.owner USING btree (account_id);
+
+CREATE CONSTRAINT TRIGGER account_refuse_nonsense AFTER INSERT OR UPDATE OF realm, parent_id ON public.account DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.account_refuse_nonsense();
+
+CREATE TRIGGER device_refuse_realm_of_another AFTER INSERT OR UPDATE OF sip_realm, account_id ON public.device FOR EACH ROW WHEN ((new.sip_realm IS NOT NULL)) EXECUTE FUNCTION public.device_refuse_realm_of_another();
+
+CREATE TRIGGER device_take_account_realm BEFORE INSERT OR UPDATE OF account_id ON public.device FOR EACH ROW EXECUTE FUNCTION public.device_take_account_realm();
+
+ALTER TABLE ONLY public.account
+    ADD CONSTRAINT account_parent_id_fkey FOREIGN KEY (parent_id) REFERENCES public.account(id) DEFERRABLE INITIALLY DEFERRED;
+
+ALTER TABLE ONLY public.auth_token
+    ADD CONSTRAINT auth_token_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.account(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.device
+    ADD CONSTRAINT device_account_fkey FOREIGN KEY (account_id, account_realm) REFERENCES public.account(id, realm) ON UPDATE CASCADE;
+
+ALTER TABLE ONLY public.device
+    ADD CONSTRAINT device_owner_fkey FOREIGN KEY (owner_id, account_id) REFERENCES public.owner(id, account_id);
+
+ALTER TABLE ONLY public.owner
+    ADD CONSTRAINT owner_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.account(id);
+

@@ -1,0 +1,51 @@
+"""The sample directory, directory.json, as the demo speaks of it: four accounts and what is theirs."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+DIRECTORY = Path(__file__).with_name("directory.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """An account of the sample."""
+
+    id: str
+    name: str
+    realm: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """The accounts by the part they play, and the devices' passwords by username and realm."""
+
+    admin: Account
+    reseller: Account
+    child: Account
+    other_child: Account
+    owners: int
+    passwords: dict[tuple[str, str], str]
+
+    @property
+    def accounts(self) -> tuple[Account, ...]:
+        """All of them, from the top of the tree downwards."""
+        return self.admin, self.reseller, self.child, self.other_child
+
+
+def read_sample() -> Sample:
+    """Read directory.json, whose accounts stand in this order."""
+    content = json.loads(DIRECTORY.read_text(encoding="utf-8"))
+    accounts = [Account(id=each["id"], name=each["name"], realm=each["realm"]) for each in content["accounts"]]
+    realms = {account.id: account.realm for account in accounts}
+    admin, reseller, child, other_child = accounts
+    return Sample(
+        admin=admin,
+        reseller=reseller,
+        child=child,
+        other_child=other_child,
+        owners=len(content["owners"]),
+        passwords={
+            (each["sip_username"], realms[each["account_id"]]): each["password"] for each in content["devices"]
+        },
+    )

@@ -1,0 +1,158 @@
+"""What the demo is told from outside: four ports and a directory. Owns the checks that come before anything starts."""
+
+import errno
+import fcntl
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+HOST = "127.0.0.1"
+DEFAULT_PORTS = {"DEMO_API_PORT": 8000, "DEMO_SIP_PORT": 5060, "DEMO_RPC_PORT": 5097, "DEMO_PG_PORT": 5440}
+PURPOSES = {
+    "DEMO_API_PORT": "the API",
+    "DEMO_SIP_PORT": "Kamailio's SIP",
+    "DEMO_RPC_PORT": "Kamailio's JSON-RPC",
+    "DEMO_PG_PORT": "PostgreSQL",
+}
+
+
+class Mistake(click.ClickException):
+    """Something that whoever starts the demo can mend: one message, exit code 1."""
+
+    def show(self, file: object = None) -> None:  # noqa: ARG002  # click's signature
+        click.echo(f"demo: {self.message}", err=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where the demo keeps everything, and the ports on loopback that it takes."""
+
+    directory: Path
+    api_port: int
+    sip_port: int
+    rpc_port: int
+    pg_port: int
+
+    @property
+    def logs(self) -> Path:
+        """Where each part's log lies."""
+        return self.directory / "log"
+
+    @property
+    def env_file(self) -> Path:
+        """The shell variables of a demo that is ready."""
+        return self.directory / "env"
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """The ports by the variables that set them."""
+        return dict(zip(DEFAULT_PORTS, (self.api_port, self.sip_port, self.rpc_port, self.pg_port), strict=True))
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Read the variables ``DEMO_*``.
+
+    Raises:
+        Mistake: one of them is no port, or two of them are the same.
+    """
+    ports = {name: _read_port(name, environment.get(name, "")) for name in DEFAULT_PORTS}
+    for name, port in ports.items():
+        twin = next((other for other in ports if other != name and ports[other] == port), None)
+        if twin is not None:
+            raise Mistake(f"{name} and {twin} are both {port}; they must differ")
+    api, sip, rpc, pg = ports.values()
+    directory = Path(environment.get("DEMO_DIRECTORY") or REPOSITORY / ".demo").resolve()
+    return Settings(directory=directory, api_port=api, sip_port=sip, rpc_port=rpc, pg_port=pg)
+
+
+def _read_port(name: str, value: str) -> int:
+    if not value:
+        return DEFAULT_PORTS[name]
+    if not (value.isascii() and value.isdecimal() and 1 <= int(value) <= 65535):
+        raise Mistake(f"{name} is {value!r}; it must be a port, a number from 1 to 65535")
+    return int(value)
+
+
+def has_ipv6() -> bool:
+    """Whether this machine has the IPv6 loopback."""
+    with suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        probe.bind(("::1", 0))
+        return True
+    return False
+
+
+def find_port_problem(settings: Settings) -> str | None:
+    """Name the first port that cannot be had, what it is for, and the variable that changes it."""
+    for name, port in settings.ports.items():
+        wanted = [(HOST, socket.SOCK_STREAM, "TCP")]
+        if name == "DEMO_SIP_PORT":
+            wanted.append((HOST, socket.SOCK_DGRAM, "UDP"))
+            if has_ipv6():
+                wanted += [("::1", socket.SOCK_STREAM, "TCP"), ("::1", socket.SOCK_DGRAM, "UDP")]
+        for host, kind, protocol in wanted:
+            why = _why_not(host, port, kind)
+            if why is not None:
+                where = f"{protocol} port {port} of {host}"
+                return f"{where}, for {PURPOSES[name]}, {why}; choose another: {name}={_suggestion(port)} make demo"
+    return None
+
+
+def _why_not(host: str, port: int, kind: socket.SocketKind) -> str | None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as probe:
+        if kind == socket.SOCK_STREAM:  # connections that ended a moment ago are nobody's
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return "is taken" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
+    return None
+
+
+def _suggestion(port: int) -> int:
+    return port + 10000 if port < 50000 else port - 10000
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Hold the directory for this process; the lock goes with the process, however it ends.
+
+    Raises:
+        Mistake: a demo runs there already, or the directory cannot be written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise Mistake(f"{error.filename}: {error.strerror}; whose is it? `make clean` removes it") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = os.read(descriptor, 20).decode().strip()
+        os.close(descriptor)
+        raise Mistake(f"a demo runs here already (pid {pid}); end it with Ctrl-C where it runs, or kill {pid}") from None
+    try:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def running_demo(directory: Path) -> int:
+    """Return the process id of the demo that holds the directory.
+
+    Raises:
+        Mistake: none does.
+    """
+    with suppress(OSError), (directory / "lock").open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(lock.read())
+    raise Mistake(f"no demo runs in {directory}; start one with `make demo`")

@@ -1,0 +1,52 @@
+"""Signals as flags: a handler notes what was asked for, the main thread does it when it looks."""
+
+import signal
+from types import FrameType
+
+from tests.stand.process import wait_until
+
+STOP_DATABASE, START_DATABASE = signal.SIGUSR1, signal.SIGUSR2
+
+
+class Interrupted(Exception):
+    """The demo was asked to end; what has been started is to be ended, and all is well."""
+
+
+class Signals:
+    """Which signals came in since `install`."""
+
+    def __init__(self) -> None:
+        self.stops = 0
+        self._requests: list[int] = []
+
+    def install(self) -> None:
+        """Take over the signals that end the demo (the second hurries) and those that are about its database."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._note_stop)
+        for number in (STOP_DATABASE, START_DATABASE):
+            signal.signal(number, self._note_request)
+
+    @property
+    def hurried(self) -> bool:
+        """Whether somebody asked a second time."""
+        return self.stops > 1
+
+    def check(self) -> None:
+        """Raise Interrupted when the demo is to end."""
+        if self.stops:
+            raise Interrupted
+
+    def wait(self, seconds: float) -> int | None:
+        """Wait for a signal about the database; None when none came in time. Raises Interrupted."""
+        try:
+            wait_until(lambda: self.stops or self._requests, seconds, "a signal", interval=0.05)
+        except TimeoutError:
+            return None
+        self.check()
+        return self._requests.pop(0)
+
+    def _note_stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  # the signal module's signature
+        self.stops += 1
+
+    def _note_request(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self._requests.append(number)

@@ -1,0 +1,203 @@
+"""Migrations: from nothing and from kamdbctl, on a live proxy, twice, and equal to what schema.sql says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from sql.connections import connect
+from sql.errors import SchemaRefused, SchemaStale
+from sql.migrate import migrate, require_current_schema
+from sql.settings import DatabaseSettings
+from tests.sql import location_samples
+from tests.stand.postgres import Cluster
+
+LOCATION_COLUMNS_OF_OURS = {
+    "account_id",
+    "device_id",
+    "owner_id",
+    "enriched_at",
+    "first_registered_at",
+    "flushed_at",
+}
+
+
+def _columns(connection: psycopg.Connection, table: str) -> dict[str, str]:
+    rows = connection.execute(
+        "select column_name, data_type from information_schema.columns where table_name = %s order by ordinal_position",
+        (table,),
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def test_a_database_of_kamdbctl_keeps_its_rows_and_its_types(kamdbctl_url: str) -> None:
+    """Every row and TIMESTAMP stays, subscribers too; our columns stand behind Kamailio's."""
+    with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
+        location_samples.load(connection, midnight=location_samples.DAY)
+        connection.execute("insert into subscriber (username, domain, ha1) values ('old', 'example.com', 'x')")
+        before = connection.execute("select * from location order by id").fetchall()
+        columns = list(_columns(connection, "location"))
+        assert len(migrate(DatabaseSettings(database_url=kamdbctl_url))) > 0
+        after = connection.execute("select * from location order by id").fetchall()
+        types = _columns(connection, "location")
+        assert [row[: len(columns)] for row in after] == before
+        assert set(types) - set(columns) == LOCATION_COLUMNS_OF_OURS
+        assert types["expires"] == types["last_modified"] == "timestamp without time zone"
+        assert connection.execute("select username from subscriber").fetchall() == [("old",)]
+        assert connection.execute("select count(*) from directory_subscriber").fetchone() == (0,)
+        assert migrate(DatabaseSettings(database_url=kamdbctl_url)) == []
+
+
+def test_a_fresh_location_is_usrlocs_table_version_9(database: psycopg.Connection, kamdbctl_url: str) -> None:
+    """The same columns in the same order as kamdbctl makes, but for times in epoch seconds, and the version row."""
+    ours = _columns(database, "location")
+    with psycopg.connect(kamdbctl_url) as stock:
+        theirs = _columns(stock, "location")
+        assert stock.execute("select table_version from version where table_name = 'location'").fetchone() == (9,)
+    assert list(ours)[: len(theirs)] == list(theirs)
+    differing = {name for name, kind in theirs.items() if ours[name] != kind}
+    assert differing == {"expires", "last_modified"}
+    assert {ours[name] for name in differing} == {"bigint"}
+    version = database.execute("select table_version from version where table_name = 'location'").fetchone()
+    assert version == (9,)
+
+
+def test_no_index_covers_what_a_refresh_changes(database: psycopg.Connection, kamdbctl_url: str) -> None:
+    """A refresh stays a heap-only update, also on a table of kamdbctl, which indexes expires."""
+    migrate(DatabaseSettings(database_url=kamdbctl_url))
+    with psycopg.connect(kamdbctl_url, autocommit=True) as adopted:
+        location_samples.load(adopted, midnight=location_samples.DAY)
+        location_samples.load(database, midnight=location_samples.DAY)
+        for connection in (database, adopted):
+            connection.execute("vacuum full location")
+            connection.execute("update location set enriched_at = now()")
+            connection.execute("select pg_stat_force_next_flush(), pg_stat_reset()")
+            connection.execute("update location set expires = expires, cseq = cseq + 1, last_modified = last_modified")
+            connection.execute(
+                "update location set last_modified = (select max(last_modified) from location), cseq = cseq + 1, "
+                "expires = (select max(expires) from location) where username = 'p1'"
+            )
+            connection.execute("select pg_stat_force_next_flush()")
+            indexed = connection.execute(
+                "select count(*) from pg_index i join pg_attribute a on a.attrelid = i.indrelid "
+                "and a.attnum = any (i.indkey) where i.indrelid = 'location'::regclass "
+                "and a.attname in ('expires', 'last_modified', 'cseq', 'callid', 'user_agent')"
+            ).fetchone()
+            assert indexed == (0,)
+
+
+def test_schema_sql_is_what_the_migrations_make(database: psycopg.Connection, postgres: Cluster) -> None:
+    """sql/schema.sql is the whole truth for a reader; `make schema` writes it anew."""
+    written = (Path(__file__).parents[2] / "sql" / "schema.sql").read_text(encoding="utf-8")
+    dumped = subprocess.run(
+        [Path(__file__).parents[2] / "tests" / "stand" / "schema.sh", postgres.url(database.info.dbname)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+    assert dumped == written
+
+
+def test_a_busy_table_is_not_waited_for(kamdbctl_url: str) -> None:
+    """While another session holds location, no lock of ours queues before Kamailio's; then the migration is done."""
+    settings = DatabaseSettings(database_url=kamdbctl_url)
+    waiting = threading.Event()
+
+    def report(line: str) -> None:
+        if "in use" in line:
+            waiting.set()
+
+    with psycopg.connect(kamdbctl_url) as holder, ThreadPoolExecutor() as pool:
+        holder.execute("select count(*) from location")
+        migrating = pool.submit(migrate, settings, report=report)
+        assert waiting.wait(30)
+        # A REGISTER meanwhile is not behind us in the queue for longer than our lock timeout.
+        with psycopg.connect(kamdbctl_url, autocommit=True, options="-c statement_timeout=2s") as sip_worker:
+            sip_worker.execute("insert into location (ruid, username) values ('r', 'bob')")
+        holder.rollback()
+        assert len(migrating.result(timeout=60)) == 5
+
+
+def test_two_migrations_at_once_are_one(kamdbctl_url: str) -> None:
+    """The second waits for the first and finds nothing to do."""
+    settings = DatabaseSettings(database_url=kamdbctl_url)
+    with ThreadPoolExecutor() as pool:
+        runs = [pool.submit(migrate, settings) for _ in range(2)]
+        applied = sorted(len(run.result(timeout=60)) for run in runs)
+    assert applied == [0, 5]
+
+
+def test_another_version_of_location_is_refused(kamdbctl_url: str) -> None:
+    """The message says what to do, and nothing was changed."""
+    with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
+        connection.execute("update version set table_version = 8 where table_name = 'location'")
+        with pytest.raises(SchemaRefused, match="version 8, not 9"):
+            migrate(DatabaseSettings(database_url=kamdbctl_url))
+        assert not LOCATION_COLUMNS_OF_OURS & set(_columns(connection, "location"))
+
+
+def test_a_stale_schema_is_told_from_a_current_one(kamdbctl_url: str, database_url: str) -> None:
+    """Daemons refuse the one with the command that cures it."""
+    with connect(DatabaseSettings(database_url=database_url), application_name="test") as connection:
+        require_current_schema(connection)
+    with (
+        pytest.raises(SchemaStale, match="registrations-db migrate"),
+        connect(DatabaseSettings(database_url=kamdbctl_url), application_name="test") as connection,
+    ):
+        require_current_schema(connection)
+
+
+def test_facts_of_the_site_are_written_and_kept(database: psycopg.Connection, database_url: str) -> None:
+    """What is set goes into the database, what is not set stays as it is there."""
+    migrate(
+        DatabaseSettings(
+            database_url=database_url,
+            kamailio_timezone="Europe/Berlin",
+            kamailio_default_realm="Example.COM",
+            kamailio_nodes="1=kamailio@sip1.example.com, 2=edge",
+        )
+    )
+    migrate(DatabaseSettings(database_url=database_url))
+    facts = database.execute("select kamailio_timezone(), kamailio_default_realm()").fetchone()
+    assert facts == ("Europe/Berlin", "example.com")
+    nodes = database.execute("select server_id, name, hostname from kamailio_node order by 1").fetchall()
+    assert nodes == [(1, "kamailio@sip1.example.com", "sip1.example.com"), (2, "edge", "edge")]
+
+
+def test_a_timestamp_is_read_in_kamailios_zone(kamdbctl_url: str) -> None:
+    """TIMESTAMP columns hold Kamailio's wall clock; the setting names its zone."""
+    migrate(DatabaseSettings(database_url=kamdbctl_url, kamailio_timezone="America/New_York"))
+    with psycopg.connect(kamdbctl_url) as connection:
+        # 16:00:38 in New York was 21:00:38 UTC on 2026-11-21: 1795294838 by `date -u -d '2026-11-21 21:00:38' +%s`.
+        row = connection.execute(
+            "select registration_epoch('2026-11-21 16:00:38'::timestamp), "
+            "registration_epoch('1969-12-31 19:00:00'::timestamp)"
+        ).fetchone()
+    assert row == (1795294838, 0)
+
+
+def test_a_refused_login_or_a_wrong_setting_is_one_line(postgres: Cluster) -> None:
+    """registrations-db names what is wrong and exits with 1, without a traceback."""
+    command = Path(os.sys.executable).parent / "registrations-db"  # type: ignore[attr-defined]
+    for variable, value, expected in (
+        ("REGISTRATIONS_DATABASE_URL", "", "REGISTRATIONS_DATABASE_URL"),
+        ("REGISTRATIONS_DATABASE_URL", postgres.url(f"missing_{uuid4().hex}"), "does not exist"),
+        ("REGISTRATIONS_DATABASE_URL", "postgresql://127.0.0.1:1/x", "Connection refused"),
+        ("REGISTRATIONS_KAMAILIO_TIMEZONE", "Mars/Base", "Mars/Base"),
+        ("REGISTRATIONS_KAMAILIO_NODES", "1=a,1=b", "server_id 1 has two names"),
+    ):
+        environment = {**os.environ, "REGISTRATIONS_DATABASE_URL": postgres.url(), variable: value}
+        result = subprocess.run(
+            [command, "check"], env=environment, capture_output=True, text=True, check=False, timeout=30
+        )
+        assert result.returncode == 1
+        assert expected in result.stderr
+        assert len(result.stderr.strip().splitlines()) == 1, result.stderr

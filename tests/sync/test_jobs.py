@@ -1,0 +1,141 @@
+"""What the worker writes: enrichment, reconciliation, expiry, in every case by the directory's word."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from sql.connections import Database
+from sql.settings import DatabaseSettings
+from sync.jobs import Jobs
+from sync.settings import SyncSettings
+from tests.fixtures.directory import Directory
+from tests.fixtures.location import AddBinding
+from tests.stand.postgres import Cluster
+
+DAY = 86400
+
+
+@pytest.fixture
+def jobs(database: psycopg.Connection, postgres: Cluster) -> Iterator[Jobs]:
+    """The jobs, with the rights of the worker's own role."""
+    url = postgres.url(database.info.dbname, user="registrations_sync")
+    with Database(DatabaseSettings(database_url=url), application_name="test", pool_size=1) as pool:
+        yield Jobs(pool, SyncSettings(sync_batch=3))
+
+
+def _ids(database: psycopg.Connection, username: str) -> Any:
+    return database.execute(
+        "select account_id, device_id, owner_id from location where username = %s", (username,)
+    ).fetchone()
+
+
+def test_enrich_finds_account_device_and_owner(
+    jobs: Jobs, directory: Directory, add_binding: AddBinding, database: psycopg.Connection
+) -> None:
+    """By username and realm in any case; by realm alone for a device that is not in the directory."""
+    add_binding("ALICE", "Reseller.TEST")
+    add_binding("alice", "sibling.test")
+    add_binding("stranger", "child.test")
+    add_binding("nobody", "elsewhere.test")
+    assert jobs.enrich() == {"enriched": 4}
+    assert _ids(database, "ALICE") == ("reseller", "device-alice", "owner-1")
+    assert _ids(database, "alice") == ("sibling", "device-other", None)
+    assert _ids(database, "stranger") == ("child", None, None)
+    assert _ids(database, "nobody") == (None, None, None)
+    assert jobs.enrich() == {"enriched": 0}
+
+
+def test_enrich_goes_on_until_nothing_is_left(jobs: Jobs, directory: Directory, add_binding: AddBinding) -> None:
+    """More rows than one batch holds are done in one run."""
+    for number in range(8):
+        add_binding(f"phone{number}", "child.test")
+    assert jobs.enrich() == {"enriched": 8}
+
+
+def test_enrich_never_waits_for_a_sip_worker(
+    jobs: Jobs, directory: Directory, add_binding: AddBinding, database: psycopg.Connection
+) -> None:
+    """A row that another transaction holds is left for the next run."""
+    held = add_binding("bob", "child.test")
+    add_binding("free", "child.test")
+    with psycopg.connect(database.info.dsn) as sip_worker:
+        sip_worker.execute("update location set cseq = 2 where ruid = %s", (held,))
+        assert jobs.enrich() == {"enriched": 1}
+        sip_worker.commit()
+    assert jobs.enrich() == {"enriched": 1}
+
+
+def test_a_row_from_before_the_migration_gets_its_first_registration(
+    jobs: Jobs, directory: Directory, add_binding: AddBinding, database: psycopg.Connection
+) -> None:
+    """The earliest time that is known of it is its last REGISTER, and stays so when it refreshes."""
+    registered = int(time.time()) - 100
+    ruid = add_binding("bob", "child.test", first_registered_at=None, last_modified=registered)
+    jobs.enrich()
+    database.execute("update location set last_modified = %s where ruid = %s", (registered + 90, ruid))
+    row = database.execute("select initial_registration - 62167219200 from registrations").fetchone()
+    assert row == (registered,)
+
+
+def test_reconcile_follows_the_directory_whoever_changed_it(
+    jobs: Jobs, directory: Directory, add_binding: AddBinding, database: psycopg.Connection
+) -> None:
+    """A new device, a moved realm and a new owner show in the rows; rows that are right are not written."""
+    add_binding("stranger", "child.test")
+    add_binding("alice", "reseller.test")
+    add_binding("bob", "child.test")
+    jobs.enrich()
+    assert jobs.reconcile() == {"reconciled": 0}
+    database.execute("insert into device (id, account_id, sip_username) values ('device-new', 'child', 'stranger')")
+    database.execute("update device set owner_id = null where id = 'device-alice'")
+    assert jobs.reconcile() == {"reconciled": 2}
+    assert _ids(database, "stranger") == ("child", "device-new", None)
+    assert _ids(database, "alice") == ("reseller", "device-alice", None)
+    database.execute("update account set realm = 'renamed.test' where id = 'child'")
+    assert jobs.reconcile() == {"reconciled": 2}
+    assert _ids(database, "bob") == (None, None, None)
+
+
+def test_expire_removes_only_what_is_long_dead(
+    jobs: Jobs, directory: Directory, add_binding: AddBinding, database: psycopg.Connection
+) -> None:
+    """Rows past the grace time go; live, permanent and lately expired ones stay."""
+    now = int(time.time())
+    for number in range(4):
+        add_binding(f"dead{number}", "child.test", expires=now - 3700)
+    add_binding("lately", "child.test", expires=now - 3500)
+    add_binding("permanent", "child.test", expires=0)
+    add_binding("live", "child.test")
+    assert jobs.expire()["expired"] == 4
+    left = {row[0] for row in database.execute("select username from location")}
+    assert left == {"lately", "permanent", "live"}
+
+
+def test_expire_forgets_from_facts_of_bindings_that_are_gone(
+    jobs: Jobs, directory: Directory, add_binding: AddBinding, database: psycopg.Connection
+) -> None:
+    """A fact whose row may still come (mode 2 writes late) is kept for a day."""
+    ruid = add_binding("bob", "child.test")
+    for fact, age in ((ruid, 2 * DAY), ("gone", 2 * DAY), ("to-come", 60)):
+        database.execute(
+            "insert into registration_from values (%s, 'x', 'y', now() - make_interval(secs => %s))", (fact, age)
+        )
+    assert jobs.expire()["from_facts_expired"] == 1
+    assert {row[0] for row in database.execute("select ruid from registration_from")} == {ruid, "to-come"}
+
+
+def test_a_job_ends_early_when_the_worker_is_to_stop(
+    database: psycopg.Connection, directory: Directory, add_binding: AddBinding, database_url: str
+) -> None:
+    """No batch is begun once the flag is set."""
+    add_binding("bob", "child.test")
+    stopping = threading.Event()
+    stopping.set()
+    with Database(DatabaseSettings(database_url=database_url), application_name="test", pool_size=1) as pool:
+        assert Jobs(pool, SyncSettings(), stopping=stopping).enrich() == {"enriched": 0}

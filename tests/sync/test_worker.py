@@ -1,0 +1,116 @@
+"""The worker as a process: it leads alone, stops when told, and outlives PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.fixtures.directory import Directory
+from tests.fixtures.location import AddBinding
+from tests.stand.postgres import Cluster
+from tests.stand.process import Daemon, daemon, wait_until
+
+COMMAND = [Path(sys.executable).parent / "registrations-sync"]
+StartWorker = Callable[[], Daemon]
+
+
+@pytest.fixture
+def start_worker(database: psycopg.Connection, postgres: Cluster, tmp_path: Path) -> Iterator[StartWorker]:
+    """Start workers on the test's database, as the worker's own role."""
+    environment = {
+        "REGISTRATIONS_DATABASE_URL": postgres.url(database.info.dbname, user="registrations_sync"),
+        "REGISTRATIONS_SYNC_ENRICH_INTERVAL": "0.1",
+        "REGISTRATIONS_SYNC_RECONCILE_INTERVAL": "1",
+    }
+    with ExitStack() as running:
+        numbers = iter(range(10))
+
+        def start() -> Daemon:
+            log = tmp_path / f"worker-{next(numbers)}.log"
+            return running.enter_context(
+                daemon(
+                    [*COMMAND, "run"],
+                    name="worker",
+                    log=log,
+                    env=environment,
+                    ready=lambda: log.exists() and "worker started" in log.read_text(),
+                )
+            )
+
+        yield start
+
+
+def _enriched(database: psycopg.Connection, ruid: str) -> bool:
+    row = database.execute("select enriched_at is not null from location where ruid = %s", (ruid,)).fetchone()
+    return bool(row and row[0])
+
+
+def test_it_enriches_new_rows_and_stops_on_sigterm(
+    start_worker: StartWorker, directory: Directory, add_binding: AddBinding, database: psycopg.Connection
+) -> None:
+    """A row that appears is enriched without being asked; SIGTERM ends the worker with exit code 0."""
+    worker = start_worker()
+    ruid = add_binding("bob", "child.test")
+    wait_until(lambda: _enriched(database, ruid), 10, "the row to be enriched")
+    worker.send(signal.SIGTERM)
+    assert worker.process.wait(timeout=10) == 0
+    assert "worker stopped" in worker.log_text()
+
+
+def test_one_of_two_leads_and_the_other_takes_over(
+    start_worker: StartWorker, directory: Directory, add_binding: AddBinding, database: psycopg.Connection
+) -> None:
+    """The lead is PostgreSQL's to give: when the leader is killed, the other has it."""
+    first = start_worker()
+    wait_until(lambda: "this worker leads" in first.log_text(), 10, "the first to lead")
+    second = start_worker()
+    ruid = add_binding("bob", "child.test")
+    wait_until(lambda: _enriched(database, ruid), 10, "the row to be enriched")
+    assert "this worker leads" not in second.log_text()
+    first.kill()
+    wait_until(lambda: "this worker leads" in second.log_text(), 10, "the second to lead")
+    ruid = add_binding("alice", "sibling.test")
+    wait_until(lambda: _enriched(database, ruid), 10, "the row to be enriched by the second")
+
+
+def test_it_waits_for_postgresql_and_goes_on(
+    start_worker: StartWorker, directory: Directory, add_binding: AddBinding, postgres: Cluster, database_url: str
+) -> None:
+    """PostgreSQL may go and come back; the worker says so once and needs no restart."""
+    worker = start_worker()
+    wait_until(lambda: "this worker leads" in worker.log_text(), 10, "the worker to lead")
+    postgres.stop()
+    try:
+        wait_until(lambda: "database is away" in worker.log_text(), 10, "the worker to notice")
+    finally:
+        postgres.start()
+    wait_until(lambda: "database is back" in worker.log_text(), 20, "the worker to go on")
+    with psycopg.connect(database_url, autocommit=True) as database:
+        database.execute("insert into location (ruid, username, domain, expires) values ('r', 'bob', 'child.test', 0)")
+        wait_until(lambda: _enriched(database, "r"), 10, "the row to be enriched")
+    assert worker.is_running()
+    assert worker.log_text().count("database is away") == 1
+
+
+def test_a_stale_schema_is_refused_with_its_cure(kamdbctl_url: str) -> None:
+    """Exit 1 and one line that names the command, for a daemon as for a check."""
+    for verb in ("run", "once", "check"):
+        result = subprocess.run(
+            [*COMMAND, verb],
+            env={**os.environ, "REGISTRATIONS_DATABASE_URL": kamdbctl_url},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+        assert result.returncode == 1, verb
+        assert "registrations-db migrate" in result.stderr
+        assert len(result.stderr.strip().splitlines()) == 1, result.stderr
