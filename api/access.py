@@ -46,6 +46,7 @@ def _find_token() -> str:
 def _guard() -> Response | None:
     if request.method == "OPTIONS" and request.url_rule is not None:
         response: Response = current_app.make_default_options_response()
+        del response.headers["Content-Type"]  # of a body that there is none of
         return response
     if request.url_rule is None:
         return None  # Flask answers 404 or 405 itself

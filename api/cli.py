@@ -45,6 +45,7 @@ def _gunicorn_options(settings: ApiSettings) -> dict[str, Any]:
         "graceful_timeout": GRACEFUL_SECONDS,
         "timeout": 60,
         "proc_name": "registrations-api",
+        "control_socket_disable": True,
         "logconfig_dict": {
             "version": 1,
             "disable_existing_loggers": False,
@@ -53,7 +54,8 @@ def _gunicorn_options(settings: ApiSettings) -> dict[str, Any]:
             "root": {"level": "INFO", "handlers": ["stderr"]},
             "loggers": {
                 "gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True},
-                "gunicorn.access": {"level": "INFO", "handlers": [], "propagate": True},
+                # Its lines would hold the query, and so tokens; the application logs each request itself.
+                "gunicorn.access": {"level": "WARNING", "handlers": [], "propagate": True},
             },
         },
     }

@@ -1,13 +1,16 @@
 """Crossbar's envelope around every answer, and the request's ID."""
 
 import hashlib
+import logging
 import re
 import uuid
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from flask import Flask, Response, current_app, g, json, request
+from flask import Flask, Response, current_app, g, json, jsonify, request
+
+log = logging.getLogger(__name__)
 
 VERSION = version("kamailio-registrations")
 # A client's own request ID is taken over when it can stand in a header and in a log line as it is.
@@ -21,6 +24,9 @@ def _take_request_id() -> None:
 
 def _send_request_id(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.request_id
+    # Without the query, which may hold a token.
+    facts = {"method": request.method, "path": request.path, "status": response.status_code}
+    log.info("request answered", extra={"action": "request", "request_id": g.request_id, **facts})
     return response
 
 
@@ -36,11 +42,6 @@ def _common() -> dict[str, Any]:
     return envelope
 
 
-def _json_response(envelope: dict[str, Any], status: int) -> Response:
-    # An explicit type: Crossbar's clients parse a body only if it is exactly this.
-    return Response(json.dumps(envelope), status=status, content_type="application/json")
-
-
 def success_envelope(data: Any, **extra: Any) -> Response:
     """Wrap data; equal data gives an equal ``revision``, which is also the entity tag (RFC 9110, 8.8.3).
 
@@ -50,7 +51,7 @@ def success_envelope(data: Any, **extra: Any) -> Response:
     """
     revision = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:32]
     envelope = {"data": data, "revision": revision, "status": "success", **_common(), **extra}
-    response = _json_response(envelope, 200)
+    response = jsonify(envelope)
     if request.method in {"GET", "HEAD"}:
         response.set_etag(revision)
         response.make_conditional(request)
@@ -60,7 +61,9 @@ def success_envelope(data: Any, **extra: Any) -> Response:
 def error_envelope(*, status: int, message: str, data: Any) -> Response:
     """Wrap a failure; ``error`` is the status as a string, as clients of Crossbar read it."""
     envelope = {"data": data, "error": str(status), "message": message, "status": "error", **_common()}
-    return _json_response(envelope, status)
+    response = jsonify(envelope)
+    response.status_code = status
+    return response
 
 
 def init_app(app: Flask, *, node: str) -> None:

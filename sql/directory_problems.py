@@ -52,13 +52,14 @@ class Problems:
         return len(self._seen)
 
     def add(self, file: str, at: Place, message: str) -> None:
-        """Note one problem; how many there are is counted, the texts of only the first are kept."""
+        """Note one problem; all are counted, the texts of those that stand first in the files are kept."""
         key = (self._ranks.setdefault(file, len(self._ranks)), at)
         if key in self._seen:
             return
         self._seen.add(key)
-        if len(self._kept) < SHOWN_PROBLEMS:
+        if len(self._kept) < SHOWN_PROBLEMS or key < self._kept[-1][:2]:
             insort(self._kept, (*key, f"{located(file, at)}: {message}"))
+            del self._kept[SHOWN_PROBLEMS:]
 
     def refuse_any(self) -> None:
         """Raise what was collected.

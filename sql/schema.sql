@@ -50,49 +50,53 @@ begin
     return new;
 end $$;
 
+CREATE FUNCTION public.hostport_host(hostport text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (hostport ~~ '[%'::text) THEN (split_part(hostport, ']'::text, 1) || ']'::text) ELSE split_part(hostport, ':'::text, 1) END;
+
+CREATE FUNCTION public.hostport_port(hostport text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN NULLIF(CASE WHEN (hostport ~~ '[%'::text) THEN split_part(hostport, ']:'::text, 2) ELSE split_part(hostport, ':'::text, 2) END, ''::text);
+
 CREATE FUNCTION public.kamailio_default_realm() RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN NULL::text;
-
-CREATE FUNCTION public.kamailio_socket(socket text) RETURNS text[]
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN regexp_match(socket, '^([a-z]+):(\[[^]]*\]|[^]\[:]+)(?::([0-9]+))?$'::text, 'i'::text);
 
 CREATE FUNCTION public.kamailio_timezone() RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN 'UTC'::text;
 
 CREATE FUNCTION public.registration_epoch(at bigint) RETURNS bigint
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN at;
 
 CREATE FUNCTION public.registration_epoch(at timestamp without time zone) RETURNS bigint
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN CASE WHEN ((EXTRACT(epoch FROM at) >= ('-50400'::integer)::numeric) AND (EXTRACT(epoch FROM at) <= (50400)::numeric)) THEN (0)::bigint ELSE (floor(EXTRACT(epoch FROM (at AT TIME ZONE public.kamailio_timezone()))))::bigint END;
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN ((at >= '1969-12-31 10:00:00'::timestamp without time zone) AND (at <= '1970-01-01 14:00:00'::timestamp without time zone)) THEN (0)::bigint ELSE (floor(EXTRACT(epoch FROM (at AT TIME ZONE public.kamailio_timezone()))))::bigint END;
 
 CREATE FUNCTION public.registration_epoch(at timestamp with time zone) RETURNS bigint
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN CASE WHEN ((EXTRACT(epoch FROM at) >= ('-50400'::integer)::numeric) AND (EXTRACT(epoch FROM at) <= (50400)::numeric)) THEN (0)::bigint ELSE (floor(EXTRACT(epoch FROM at)))::bigint END;
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN ((at >= '1969-12-31 10:00:00+00'::timestamp with time zone) AND (at <= '1970-01-01 14:00:00+00'::timestamp with time zone)) THEN (0)::bigint ELSE (floor(EXTRACT(epoch FROM at)))::bigint END;
 
 CREATE FUNCTION public.registration_protocol(socket_protocol text, received text, contact text, path text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN ((COALESCE(received, CASE WHEN (COALESCE(path, ''::text) = ''::text) THEN contact ELSE NULL::text END) ~* '^[^?]*;transport=ws(?:[;?]|$)'::text) AND (COALESCE(lower(socket_protocol), 'tcp'::text) = ANY (ARRAY['tcp'::text, 'tls'::text, 'ws'::text, 'wss'::text]))) THEN CASE WHEN ((lower(socket_protocol) = ANY (ARRAY['tls'::text, 'wss'::text])) OR (received ~* '^sips:'::text)) THEN 'wss'::text ELSE 'ws'::text END WHEN (socket_protocol IS NOT NULL) THEN lower(socket_protocol) WHEN (received IS NULL) THEN NULL::text ELSE COALESCE(lower("substring"(received, '(?i)^[^?]*;transport=([a-z]+)'::text)), 'udp'::text) END;
+    RETURN CASE WHEN ((COALESCE(received, CASE WHEN (COALESCE(path, ''::text) = ''::text) THEN contact ELSE NULL::text END) ~~* '%;transport=ws%'::text) AND (COALESCE(received, contact) ~* '^[^?]*;transport=ws(?:[;?]|$)'::text) AND (COALESCE(socket_protocol, 'tcp'::text) = ANY (ARRAY['tcp'::text, 'tls'::text, 'ws'::text, 'wss'::text]))) THEN CASE WHEN ((socket_protocol = ANY (ARRAY['tls'::text, 'wss'::text])) OR (COALESCE(received, contact) ~~* 'sips:%'::text)) THEN 'wss'::text ELSE 'ws'::text END WHEN (socket_protocol IS NOT NULL) THEN socket_protocol WHEN (received IS NULL) THEN NULL::text ELSE COALESCE(lower("substring"(received, '(?i)^[^?]*;transport=([a-z]+)'::text)), 'udp'::text) END;
 
 CREATE FUNCTION public.registration_shows(expires bigint, last_modified bigint, flushed_at timestamp with time zone) RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN (((expires = 0) OR ((expires)::numeric > EXTRACT(epoch FROM now()))) AND ((flushed_at IS NULL) OR ((last_modified)::numeric > EXTRACT(epoch FROM flushed_at))));
+    RETURN (((expires = 0) OR ((expires)::double precision > (EXTRACT(epoch FROM now()))::double precision)) AND ((flushed_at IS NULL) OR ((last_modified)::double precision > (EXTRACT(epoch FROM flushed_at))::double precision)));
 
 CREATE FUNCTION public.registration_text(stored text) RETURNS text
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN (octet_length(stored) = length(stored)) THEN stored WHEN (stored ~ '^([\u0001-\u007f]|[\u00c2-\u00df][\u0080-\u00bf]|\u00e0[\u00a0-\u00bf][\u0080-\u00bf]|[\u00e1-\u00ec\u00ee\u00ef][\u0080-\u00bf]{2}|\u00ed[\u0080-\u009f][\u0080-\u00bf]|\u00f0[\u0090-\u00bf][\u0080-\u00bf]{2}|[\u00f1-\u00f3][\u0080-\u00bf]{3}|\u00f4[\u0080-\u008f][\u0080-\u00bf]{2})*$'::text) THEN convert_from(convert_to(stored, 'LATIN1'::name), 'UTF8'::name) ELSE stored END;
 
-CREATE FUNCTION public.sip_uri_hostport(uri text) RETURNS text[]
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN regexp_match(uri, '^sips?:(?:[^@]*@)?(\[[^]]*\]|[^]\[:;?>@]+)(?::([0-9]+))?(.*)$'::text, 'is'::text);
-
-CREATE FUNCTION public.sip_uri_port(uri text, hostport text[]) RETURNS text
+CREATE FUNCTION public.sip_uri_hostport(uri text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN COALESCE((hostport)[2], CASE WHEN (hostport IS NULL) THEN NULL::text WHEN ((uri ~* '^sips:'::text) OR ((hostport)[3] ~* '^[^?]*;transport=tls(?:[;?]|$)'::text)) THEN '5061'::text ELSE '5060'::text END);
+    RETURN "substring"(uri, '^[sS][iI][pP][sS]?:(?:[^@]*@)?(\[[^]]*\](?::[0-9]+)?|[^]\[:;?>@]+(?::[0-9]+)?)'::text);
+
+CREATE FUNCTION public.sip_uri_port(uri text, hostport text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (hostport IS NULL) THEN NULL::text WHEN (public.hostport_port(hostport) IS NOT NULL) THEN public.hostport_port(hostport) WHEN ((uri ~~* 'sips:%'::text) OR (substr(uri, strpos(uri, hostport)) ~* '^[^?]*;transport=tls(?:[;?]|$)'::text)) THEN '5061'::text ELSE '5060'::text END;
 
 CREATE TABLE public.account (
     id public.identifier NOT NULL,
@@ -343,7 +347,7 @@ CREATE VIEW public.registrations AS
     'device'::text AS authorizing_type,
     l.callid AS call_id,
     u.contact,
-    COALESCE(u.contact_at[1], ''::text) AS contact_ip,
+    COALESCE(public.hostport_host(u.contact_at), ''::text) AS contact_ip,
     COALESCE(public.sip_uri_port(u.contact, u.contact_at), ''::text) AS contact_port,
     (t.event + '62167219200'::bigint) AS event_timestamp,
     t.lifetime AS expires,
@@ -352,7 +356,7 @@ CREATE VIEW public.registrations AS
     COALESCE(public.registration_text(f.from_user), (l.username)::text) AS from_user,
     (LEAST(t.event, (floor(EXTRACT(epoch FROM l.first_registered_at)))::bigint) + '62167219200'::bigint) AS initial_registration,
     (t.event + '62167219200'::bigint) AS last_registration,
-    COALESCE(u.received_at[1], 'undefined'::text) AS network_ip,
+    COALESCE(public.hostport_host(u.received_at), 'undefined'::text) AS network_ip,
     COALESCE(public.sip_uri_port((l.received)::text, u.received_at), 'undefined'::text) AS network_port,
         CASE
             WHEN (u.contact ~ ';alias='::text) THEN regexp_replace(u.contact, ';alias=[^;?~]+~[0-9]+~[1-9](?=[;?]|$)'::text, ''::text)
@@ -360,15 +364,15 @@ CREATE VIEW public.registrations AS
         END AS original_contact,
     COALESCE(l.owner_id, ''::text) AS owner_id,
     d.presence_id,
-    COALESCE(u.socket_at[2], ''::text) AS proxy_ip,
-    COALESCE(u.socket_at[3], ''::text) AS proxy_port,
-    public.registration_protocol(u.socket_at[1], (l.received)::text, u.contact, (l.path)::text) AS proxy_protocol,
+    COALESCE(public.hostport_host(u.socket_at), ''::text) AS proxy_ip,
+    COALESCE(public.hostport_port(u.socket_at), ''::text) AS proxy_port,
+    public.registration_protocol(u.socket_protocol, (l.received)::text, u.contact, (l.path)::text) AS proxy_protocol,
     NULLIF((l.path)::text, ''::text) AS proxy_path,
     t.realm,
     COALESCE(d.register_overwrite_notify, false) AS register_overwrite_notify,
     n.hostname AS registrar_hostname,
     n.name AS registrar_node,
-    u.received_at[1] AS source_ip,
+    public.hostport_host(u.received_at) AS source_ip,
     public.sip_uri_port((l.received)::text, u.received_at) AS source_port,
     COALESCE(d.suppress_unregister_notify, true) AS suppress_unregister_notify,
     t.realm AS to_host,
@@ -387,7 +391,8 @@ CREATE VIEW public.registrations AS
      CROSS JOIN LATERAL ( SELECT public.registration_text((l.contact)::text) AS contact,
             public.sip_uri_hostport(public.registration_text((l.contact)::text)) AS contact_at,
             public.sip_uri_hostport((l.received)::text) AS received_at,
-            public.kamailio_socket((l.socket)::text) AS socket_at
+            NULLIF(lower(split_part((l.socket)::text, ':'::text, 1)), ''::text) AS socket_protocol,
+            NULLIF(substr((l.socket)::text, (strpos((l.socket)::text, ':'::text) + 1)), ''::text) AS socket_at
          OFFSET 0) u)
      CROSS JOIN LATERAL ( SELECT e.event,
                 CASE l.expires_epoch

@@ -1,3 +1,4 @@
+-- A place that the file does not have is that of account_id, and then that is the field that is named.
 select 'device' as kind, 'id' as field, i.id_at as at, 'id_twice' as problem, i.id as value,
     null as other, 'device' as other_kind, first.at as other_at
 from import_device i
@@ -9,8 +10,9 @@ from device_after t
 where t.account_realm is null
 union all
 select
-    'device', 'owner_id', t.owner_id_at, case when o.id is null then 'no_owner' else 'owner_of_another' end, t.owner_id,
-    o.account_id, case when o.id_at is not null then 'owner' end, o.id_at
+    'device', case when t.owner_id_at = t.account_id_at then 'account_id' else 'owner_id' end, t.owner_id_at,
+    case when o.id is null then 'no_owner' else 'owner_of_another' end, t.owner_id, o.account_id,
+    case when o.id_at is not null then 'owner' end, o.id_at
 from device_after t
 left join owner_after o on o.id = t.owner_id
 where t.file_kind = 'device'
@@ -19,7 +21,8 @@ where t.file_kind = 'device'
     and o.account_id is distinct from t.account_id
 union all
 select
-    'device', 'sip_realm', t.sip_realm_at, 'realm_of_account', t.sip_realm, a.id,
+    'device', case when t.sip_realm_at = t.account_id_at then 'account_id' else 'sip_realm' end, t.sip_realm_at,
+    'realm_of_account', t.sip_realm, a.id,
     case when a.realm_at is not null then 'account' end, a.realm_at
 from device_after t
 join account_after a on a.realm = t.sip_realm and a.id <> t.account_id
@@ -59,6 +62,7 @@ select
     case
         when t.file_kind = 'account' then 'realm'
         when t.sip_username <> t.sip_username_before then 'sip_username'
+        when t.sip_realm_at = t.account_id_at then 'account_id'
         else 'sip_realm'
     end,
     case when t.sip_username <> t.sip_username_before then t.sip_username_at else t.sip_realm_at end,

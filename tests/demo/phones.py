@@ -1,6 +1,7 @@
 """The simulated phones: who registers, by which transport, and under which vendor's name."""
 
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from tests.demo.sample import Account, Sample
 from tests.stand.fleet import Fleet
 from tests.stand.phone import Phone, Request, Response
-from tests.stand.process import wait_until
+from tests.stand.process import DaemonFailed, wait_until
 from tests.stand.sip_transport import TransportName
 
 EXPIRES = 60
@@ -71,16 +72,24 @@ class Phones:
         self.all = [phone for phones in self.by_account.values() for phone in phones]
         self._fleet = Fleet(self.all, patience=2, on_error=lambda _, error: self._log.info("%s", error))
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread that refreshes them lives."""
+        return any(thread.name == "sip-fleet" for thread in threading.enumerate())
+
     def start(self, *, check: Callable[[], None]) -> None:
         """Register all of them, by real REGISTERs with digest authentication.
 
         Raises:
             TimeoutError: some are not registered after 15 seconds.
+            DaemonFailed: their thread has died.
         """
         self._fleet.start()
 
         def registered() -> bool:
             check()
+            if not self.is_running:
+                raise DaemonFailed("the thread of the phones has died, see above")
             return all(phone.registered for phone in self.all)
 
         wait_until(registered, 15, "all phones to be registered")

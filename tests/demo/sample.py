@@ -45,7 +45,5 @@ def read_sample() -> Sample:
         child=child,
         other_child=other_child,
         owners=len(content["owners"]),
-        passwords={
-            (each["sip_username"], realms[each["account_id"]]): each["password"] for each in content["devices"]
-        },
+        passwords={(each["sip_username"], realms[each["account_id"]]): each["password"] for each in content["devices"]},
     )

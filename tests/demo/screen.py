@@ -16,13 +16,18 @@ class Screen:
         # soft_wrap: rich would break lines at 80 columns where there is no terminal; markup: "[::1]" is no style
         self._console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
-    def line(self, text: str = "", *, style: str = "", end: str = "\n") -> None:
-        """Print one line. Raises Interrupted when standard output is closed."""
+    def line(self, text: str = "", *, style: str = "", end: str = "\n", last: bool = False) -> None:
+        """Print one line.
+
+        Raises:
+            Interrupted: standard output is closed; not for one of the last words, when all ends anyway.
+        """
         try:
             self._console.print(text, style=style or None, end=end)
             self._console.file.flush()
         except OSError:
-            raise Interrupted from None
+            if not last:
+                raise Interrupted from None
 
     def title(self, text: str) -> None:
         """Print a heading, with a blank line before it."""
@@ -53,6 +58,6 @@ class Screen:
         try:
             yield
         except BaseException:
-            self.line()
+            self.line(last=True)
             raise
         self.line(f"{monotonic() - start:.1f} s", style="dim")

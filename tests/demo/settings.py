@@ -135,7 +135,9 @@ def locked(directory: Path) -> Iterator[None]:
     except BlockingIOError:
         pid = os.read(descriptor, 20).decode().strip()
         os.close(descriptor)
-        raise Mistake(f"a demo runs here already (pid {pid}); end it with Ctrl-C where it runs, or kill {pid}") from None
+        raise Mistake(
+            f"a demo runs here already (pid {pid}); end it with Ctrl-C where it runs, or kill {pid}"
+        ) from None
     try:
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())

@@ -138,26 +138,19 @@ class UdpConnection(Connection):
         self._socket.close()
 
 
-def _connect_stream(proxy: tuple[str, int], port: int) -> socket.socket:
-    """A TCP connection to the proxy, from our `port` when that can be had (0: any); raises OSError."""
+def _connect_stream(proxy: tuple[str, int]) -> socket.socket:
+    """A TCP connection to the proxy; raises OSError."""
     family, _, _, _, address = socket.getaddrinfo(*proxy, type=socket.SOCK_STREAM)[0]
-    for each in (port, 0) if port else (0,):
-        stream = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            if each:
-                stream.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                stream.bind(("", each))
-            stream.settimeout(CONNECT_TIMEOUT)
-            stream.connect(address)
-            if stream.getsockname() == stream.getpeername():  # TCP's simultaneous open with itself, on loopback
-                raise ConnectionRefusedError("nobody listens: the socket met itself")
-        except OSError:
-            stream.close()
-            if not each:
-                raise
-        else:
-            return stream
-    raise AssertionError("the last attempt returns or raises")
+    stream = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        stream.settimeout(CONNECT_TIMEOUT)
+        stream.connect(address)
+        if stream.getsockname() == stream.getpeername():  # TCP's simultaneous open with itself, on loopback
+            raise ConnectionRefusedError("nobody listens: the socket met itself")
+    except OSError:
+        stream.close()
+        raise
+    return stream
 
 
 class TcpConnection(Connection):
@@ -166,9 +159,9 @@ class TcpConnection(Connection):
     name: TransportName = "tcp"
     reliable = True
 
-    def __init__(self, proxy: tuple[str, int], *, port: int = 0, **callbacks: Any) -> None:
+    def __init__(self, proxy: tuple[str, int], **callbacks: Any) -> None:
         super().__init__(**callbacks)
-        self._socket = _connect_stream(proxy, port)
+        self._socket = _connect_stream(proxy)
         self._socket.settimeout(KEEPALIVE)
         self._local = self._socket.getsockname()
         self._sending = threading.Lock()
@@ -206,7 +199,7 @@ class WebSocketConnection(Connection):
     def __init__(self, proxy: tuple[str, int], **callbacks: Any) -> None:
         super().__init__(**callbacks)
         self._open = contextlib.ExitStack()
-        stream = _connect_stream(proxy, 0)
+        stream = _connect_stream(proxy)
         try:
             stream.settimeout(None)
             self._local = stream.getsockname()
@@ -256,17 +249,16 @@ def open_connection(
     transport: TransportName,
     proxy: tuple[str, int],
     *,
-    port: int = 0,
     on_message: Deliver,
     on_lost: Callable[[], None],
 ) -> Connection:
-    """A started connection to `proxy`; TCP takes our `port` again where it can. Raises OSError."""
+    """A started connection to `proxy`; raises OSError."""
     callbacks: dict[str, Any] = {"on_message": on_message, "on_lost": on_lost}
     connection: Connection
     if transport == "udp":
         connection = UdpConnection(proxy, **callbacks)
     elif transport == "tcp":
-        connection = TcpConnection(proxy, port=port, **callbacks)
+        connection = TcpConnection(proxy, **callbacks)
     elif transport == "ws":
         connection = WebSocketConnection(proxy, **callbacks)
     else:

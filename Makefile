@@ -1,0 +1,68 @@
+# `make` alone lists the targets. Each that needs it sets up what is missing first; see tests/stand/packages.sh.
+
+.PHONY: help demo test lint bench setup packages clean
+.DEFAULT_GOAL := help
+
+# A user's PATH on Debian lacks the place where kamailio lies.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+PIP_OPTIONS := --disable-pip-version-check --no-input --root-user-action=ignore
+INSTALLED := .venv/.installed
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+
+demo: setup ## everything on this machine with simulated phones, until Ctrl-C
+	@.venv/bin/python -m tests.demo
+
+test: setup ## all tests
+	@.venv/bin/python -m pytest
+
+lint: setup ## style, types, imports between the rooms, Kamailio's configuration
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	@echo 'kamailio -c -f kamailio/kamailio.cfg'
+	@said=$$(KAMAILIO_DB_URL=postgres://kamailio@127.0.0.1/kamailio kamailio -c -f kamailio/kamailio.cfg 2>&1) \
+		|| { echo "$$said"; exit 1; }
+
+bench: ## speed
+	@echo 'Nothing is measured yet: the benchmarks come with the issue on speed.'
+
+setup: packages $(INSTALLED) ## Debian packages and .venv; does nothing when they are there
+
+packages:
+	@sh tests/stand/packages.sh
+
+# Programs in a virtual environment name it by its path: one that came here with a copied checkout is of no use.
+ifneq ($(shell cat $(INSTALLED) 2>/dev/null || pwd),$(CURDIR))
+.PHONY: $(INSTALLED)
+endif
+
+$(INSTALLED): pyproject.toml | packages
+	@set -eu; \
+	python=$$(sh tests/stand/packages.sh python); \
+	usable() { .venv/bin/python -c 'import pip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; }; \
+	if [ -e .venv ] && { ! usable || [ "$$(cat $@ 2>/dev/null || pwd)" != '$(CURDIR)' ]; }; then \
+		echo 'setup: .venv is incomplete, moved or of another Python; making it anew'; \
+		rm -rf .venv; \
+	fi; \
+	if [ ! -e .venv ]; then \
+		echo "setup: virtual environment .venv with $$($$python --version)"; \
+		$$python -m venv .venv; \
+	fi; \
+	echo "setup: Python packages into .venv"; \
+	.venv/bin/python -m pip install $(PIP_OPTIONS) -e '.[dev]' \
+		|| { echo 'setup: pip has failed, see above; `make setup` goes on from here' >&2; exit 1; }; \
+	pwd > $@
+
+clean: ## remove what the demo stored, and caches (.venv stays)
+	@if [ -e .demo/lock ] && ! flock -n .demo/lock true; then \
+		echo "clean: a demo is running (pid $$(cat .demo/lock)); end it first" >&2; exit 1; \
+	fi
+	@if [ -e .demo/postgres/data/postmaster.pid ] && [ -x .venv/bin/python ]; then \
+		.venv/bin/python -c 'from pathlib import Path; from tests.demo.database import end_server; end_server(Path(".demo/postgres/data"))'; \
+	fi
+	rm -rf .demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache bench.json dist
+	@find . -path ./.venv -prune -o -type d -name __pycache__ -exec rm -rf {} +

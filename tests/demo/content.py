@@ -1,0 +1,96 @@
+"""What the demo's database holds: this version's schema, the sample directory, and three tokens."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+
+from sql.connections import connect
+from sql.settings import DatabaseSettings
+from sql.tokens import create_token, list_tokens, revoke_token
+from tests.demo.sample import DIRECTORY, Account
+from tests.demo.settings import REPOSITORY, Mistake
+
+NODES = "1=kamailio@demo"
+NOTE = "demo"
+
+
+def program(name: str) -> Path:
+    """Return one of our commands as it is installed beside this Python.
+
+    Raises:
+        Mistake: it is not.
+    """
+    path = Path(sys.executable).with_name(name)
+    if not path.exists():
+        raise Mistake(f"{path} is missing; run `make setup`")
+    return path
+
+
+class Content:
+    """Fills one database."""
+
+    def __init__(self, url: str, *, directory: Path, log: Path) -> None:
+        self._url = url
+        self._seal = directory / "migrations.json"
+        self._log = log
+
+    def migrate(self) -> None:
+        """Bring the schema to this version's.
+
+        Raises:
+            Mistake: the database was made by a version whose migrations were others.
+        """
+        now = {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted((REPOSITORY / "sql" / "migrations").glob("*.sql"))
+        }
+        # A migration that was applied is never looked at again, so one that was edited since would be missed.
+        before = json.loads(self._seal.read_text(encoding="utf-8")) if self._seal.exists() else {}
+        if before.items() - now.items():
+            raise Mistake(
+                "the database of an earlier demo has another schema than this version; "
+                "`make clean` removes it, then start again"
+            )
+        self._run("registrations-db", "migrate")
+        self._seal.write_text(json.dumps(now, indent=1), encoding="utf-8")
+
+    def forget_bindings(self) -> None:
+        """Remove what a demo that was killed has left; Kamailio must not run yet."""
+        with psycopg.connect(self._url) as connection:
+            connection.execute("delete from location")
+
+    def import_sample(self) -> None:
+        """Import the sample directory; what is there already stays as it is."""
+        self._run("registrations-db", "import", str(DIRECTORY))
+
+    def renew_tokens(self, *accounts: Account) -> list[str]:
+        """Revoke the tokens of earlier demos and make one for each account, which does not die of disuse."""
+        with connect(DatabaseSettings(database_url=self._url), application_name="demo") as connection:
+            for token in list_tokens(connection):
+                if token.note == NOTE:
+                    revoke_token(connection, token.id)
+            return [create_token(connection, account.id, idle_lifetime=None, note=NOTE)[1] for account in accounts]
+
+    def _run(self, name: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [program(name), *arguments],
+            env={**os.environ, "REGISTRATIONS_DATABASE_URL": self._url, "REGISTRATIONS_KAMAILIO_NODES": NODES},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+            encoding="utf-8",
+            errors="replace",
+        )
+        with self._log.open("a", encoding="utf-8") as log:
+            log.write(f"{name} {' '.join(arguments)}\n{done.stdout}")
+        if done.returncode:
+            raise Mistake(
+                f"`{name} {arguments[0]}` failed:\n{done.stdout.rstrip()}\n"
+                "When the database is of another version of this project, `make clean` removes it."
+            )

@@ -1,0 +1,308 @@
+"""`make demo` keeps its promises: what it says can be pasted works, and nothing of it stays behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.demo.phones import CHILDS, OTHER_CHILDS, RESELLERS
+from tests.demo.sample import read_sample
+from tests.stand.phone import Phone
+from tests.stand.process import free_port, wait_until
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+VARIABLES = {
+    "API_URL", "ADMIN_AUTH_TOKEN", "ACCOUNT_ID", "AUTH_TOKEN", "CHILD_ACCOUNT_ID", "CHILD_AUTH_TOKEN",
+    "SIP_PROXY", "KAMAILIO_RPC", "DATABASE_URL", "SIP_USERNAME", "SIP_REALM", "SIP_PASSWORD",
+}  # fmt: skip
+START_SECONDS, END_SECONDS = 60, 10
+NO_HTTP_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class Demo:
+    """The demo as a user runs it, in a directory of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.output = directory / "output"
+        self.environment = {**os.environ, "DEMO_DIRECTORY": str(directory / "state")}
+        for name in ("DEMO_API_PORT", "DEMO_SIP_PORT", "DEMO_RPC_PORT", "DEMO_PG_PORT"):
+            self.environment[name] = str(free_port())
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it says that it is ready."""
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                self.command(), cwd=REPOSITORY, env=self.environment, stdout=output, stderr=output
+            )
+        process = self.process
+        wait_until(lambda: self.env_file.exists() or process.poll() is not None, START_SECONDS, "the demo")
+        assert process.poll() is None, self.output.read_text()
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and return the exit status."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(timeout=END_SECONDS)
+
+    def kill(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.end()
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of it to its end."""
+        return subprocess.run(
+            self.command(*words), cwd=REPOSITORY, env=self.environment, capture_output=True, text=True, timeout=60,
+            check=False,
+        )  # fmt: skip
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "tests.demo", *words]
+
+    @property
+    def env_file(self) -> Path:
+        return self.directory / "state" / "env"
+
+    def variables(self) -> dict[str, str]:
+        """The shell variables, as a shell reads them."""
+        said = subprocess.run(["sh", "-c", f". {self.env_file}; exec env"], env={}, capture_output=True, check=True)
+        values = dict(line.split("=", 1) for line in said.stdout.decode().splitlines())
+        return {name: value for name, value in values.items() if name in VARIABLES}
+
+    def get(self, path: str, *, token: str = "AUTH_TOKEN", method: str = "GET") -> tuple[int, Any]:
+        """Ask the API; status and body."""
+        variables = self.variables()
+        request = urllib.request.Request(
+            variables["API_URL"] + path, method=method, headers={"X-Auth-Token": variables[token]}
+        )
+        try:
+            with NO_HTTP_PROXY.open(request, timeout=30) as response:
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
+    def leftovers(self) -> list[str]:
+        """Command lines of processes that are of this demo, by its directory or by its ports."""
+        marks = [
+            str(self.directory),
+            *(f"127.0.0.1:{self.environment[name]}" for name in ("DEMO_API_PORT", "DEMO_PG_PORT")),
+        ]
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                texts = [(process / name).read_bytes() for name in ("cmdline", "environ")]
+            except OSError:
+                continue
+            words = b"\0".join(texts).decode(errors="replace")
+            if int(process.name) != os.getpid() and any(mark in words for mark in marks):
+                found.append(words.replace("\0", " ")[:200])
+        return found
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """One demo for all tests that do not end it."""
+    running = Demo(tmp_path_factory.mktemp("demo"))
+    running.start()
+    try:
+        yield running
+    finally:
+        running.kill()
+
+
+@pytest.fixture
+def eventually(demo: Demo) -> Callable[[Callable[[], object], float, str], None]:
+    """Wait for something, and show what the demo printed when it does not come."""
+
+    def wait(condition: Callable[[], object], timeout: float, what: str) -> None:
+        try:
+            wait_until(condition, timeout, what, interval=0.2)
+        except TimeoutError as error:
+            raise AssertionError(f"{error}\n{demo.output.read_text()}") from None
+
+    return wait
+
+
+def registrations(account: str) -> str:
+    return f"/v2/accounts/{account}/registrations"
+
+
+def test_env_file_has_every_variable(demo: Demo) -> None:
+    """A shell that sources .demo/env has all that the README's examples use, and nobody else may read it."""
+    assert demo.variables().keys() == VARIABLES
+    assert all(demo.variables().values())
+    assert demo.env_file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("account", "models"), [("reseller", RESELLERS), ("child", CHILDS), ("other_child", OTHER_CHILDS)]
+)
+def test_every_phone_is_listed(demo: Demo, account: str, models: tuple[Any, ...]) -> None:
+    """The list of each account has exactly its simulated phones, and count is its length."""
+    account_id = getattr(read_sample(), account).id
+    status, listed = demo.get(registrations(account_id))
+    assert status == 200
+    assert Counter((row["username"], row["user_agent"]) for row in listed["data"]) == Counter(
+        (model.username, model.user_agent) for model in models
+    )
+    assert demo.get(registrations(account_id) + "/count")[1]["data"] == {"count": len(models)}
+
+
+def test_phones_differ_in_transport_and_address_family(demo: Demo) -> None:
+    """The sample has UDP, TCP and WebSocket, an .invalid contact host and an IPv6 address."""
+    rows = demo.get(registrations(demo.variables()["ACCOUNT_ID"]))[1]["data"]
+    assert {row["proxy_protocol"] for row in rows} == {"udp", "tcp", "ws"}
+    assert any(row["contact_ip"].endswith(".invalid") for row in rows)
+    assert any(row["contact_ip"].startswith("[") for row in rows)
+
+
+def test_printed_commands_got_the_promised_answers(demo: Demo) -> None:
+    """Every endpoint is shown with a command and its answer, refusals included."""
+    said = demo.output.read_text()
+    assert said.count("\ncurl -sS ") == 10
+    for answer in (
+        '"data": "ok"',
+        '"error": "401"',
+        '"error": "403"',
+        '["nosuch"], "error": "404"',
+        '"status": "ready"',
+    ):
+        assert answer in said
+    assert "Ctrl-C ends all of it.\n" in said
+
+
+def test_tokens_open_what_they_should(demo: Demo) -> None:
+    """The reseller's token opens the child, the child's not the reseller, the superduper's all."""
+    variables = demo.variables()
+    parent, child = registrations(variables["ACCOUNT_ID"]), registrations(variables["CHILD_ACCOUNT_ID"])
+    assert demo.get(child)[0] == 200
+    assert demo.get(child, token="CHILD_AUTH_TOKEN")[0] == 200
+    assert demo.get(parent, token="CHILD_AUTH_TOKEN")[0] == 403
+    assert demo.get(parent, token="ADMIN_AUTH_TOKEN")[0] == 200
+
+
+def test_own_phone_registers_and_is_listed(demo: Demo) -> None:
+    """The credentials in .demo/env are of a device that nobody else registers."""
+    variables = demo.variables()
+    host, _, port = variables["SIP_PROXY"].rpartition(":")
+    mine = registrations(variables["ACCOUNT_ID"])
+
+    def listed() -> list[str]:
+        return [row["username"] for row in demo.get(mine)[1]["data"]]
+
+    assert variables["SIP_USERNAME"] not in listed()
+    with Phone(
+        variables["SIP_USERNAME"], variables["SIP_REALM"], variables["SIP_PASSWORD"], proxy=(host, int(port))
+    ) as phone:
+        assert phone.register().status == 200
+        assert variables["SIP_USERNAME"] in listed()
+        assert phone.unregister().status == 200
+    assert variables["SIP_USERNAME"] not in listed()
+
+
+def test_flushed_phones_come_back(demo: Demo, eventually: Callable[..., None]) -> None:
+    """A phone that was flushed is gone at once, and registered again after half of its 60 seconds."""
+    child = registrations(demo.variables()["CHILD_ACCOUNT_ID"])
+    before = demo.get(child + "/count")[1]["data"]["count"]
+    assert demo.get(child + "/frontdesk", method="DELETE")[0] == 200
+    assert demo.get(child + "/count")[1]["data"]["count"] == before - 1
+    eventually(lambda: demo.get(child + "/count")[1]["data"]["count"] == before, 45, "the phone to come back")
+
+
+def test_second_demo_in_the_same_directory_is_refused(demo: Demo) -> None:
+    """It says that one runs here already, and leaves that one alone."""
+    second = demo.run()
+    assert second.returncode == 1
+    assert "runs here already" in second.stderr
+    assert demo.env_file.exists()
+
+
+@pytest.mark.parametrize("name", ["DEMO_API_PORT", "DEMO_SIP_PORT", "DEMO_RPC_PORT", "DEMO_PG_PORT"])
+def test_taken_port_is_named_before_anything_starts(tmp_path: Path, name: str) -> None:
+    """One line names the port, what it is for, and the variable that changes it."""
+    refused = Demo(tmp_path)
+    kind = socket.SOCK_DGRAM if name == "DEMO_SIP_PORT" else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET, kind) as taken:
+        taken.bind(("127.0.0.1", int(refused.environment[name])))
+        if kind == socket.SOCK_STREAM:
+            taken.listen()
+        done = refused.run()
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert refused.environment[name] in done.stderr
+    assert f"{name}=" in done.stderr
+    assert not (tmp_path / "state" / "postgres").exists()
+
+
+@pytest.mark.parametrize("value", ["sip", "0", "65536", "-1"])
+def test_bad_port_is_named(tmp_path: Path, value: str) -> None:
+    """A value that is no port is refused with its variable's name."""
+    refused = Demo(tmp_path)
+    refused.environment["DEMO_SIP_PORT"] = value
+    done = refused.run()
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "DEMO_SIP_PORT" in done.stderr
+
+
+def test_database_may_be_stopped_and_started(demo: Demo, eventually: Callable[..., None]) -> None:
+    """Without PostgreSQL the API says 503; once it is back all works again, without a restart of anything."""
+    mine = registrations(demo.variables()["ACCOUNT_ID"])
+    assert demo.run("stop-database").stdout == "PostgreSQL is stopped\n"
+    assert demo.get(mine)[1]["error"] == "503"
+    assert demo.run("start-database").stdout == "PostgreSQL runs\n"
+    eventually(lambda: demo.get(mine)[0] == 200, 15, "the API to answer again")
+    assert len(demo.get(mine)[1]["data"]) == len(RESELLERS)
+    worker = demo.directory / "state" / "log" / "worker.log"
+    eventually(lambda: "database is back" in worker.read_text(), 15, "the worker to go on")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_ends_and_starts_again(demo: Demo, number: int) -> None:
+    """A signal ends it in time with nothing left behind, also a database started meanwhile; a second start works."""
+    assert demo.run("stop-database").returncode == 0
+    assert demo.run("start-database").returncode == 0
+    assert demo.end(number) == 0, demo.output.read_text()
+    assert demo.leftovers() == []
+    assert not demo.env_file.exists()
+    demo.start()
+    test_every_phone_is_listed(demo, "reseller", RESELLERS)
+
+
+def test_part_that_dies_is_named(tmp_path: Path) -> None:
+    """When a daemon ends by itself the demo says which, shows its log, ends the rest, and exits with 1."""
+    demo = Demo(tmp_path)
+    demo.start()
+    assert demo.process is not None
+    row = next(line for line in demo.output.read_text().splitlines() if line.startswith("  Kamailio  "))
+    os.kill(int(row.split()[-2]), signal.SIGKILL)
+    assert demo.process.wait(timeout=END_SECONDS + 5) == 1
+    assert "demo: Kamailio has ended by itself; the end of" in demo.output.read_text()
+    assert demo.leftovers() == []
+
+
+@pytest.mark.parametrize("word", ["cluster", "migrate", "Kamailio", "API", "register"])
+def test_signal_during_the_start_ends_all(tmp_path: Path, word: str) -> None:
+    """SIGTERM at any step of the start ends it as later."""
+    demo = Demo(tmp_path)
+    with demo.output.open("wb") as output:
+        process = subprocess.Popen(demo.command(), cwd=REPOSITORY, env=demo.environment, stdout=output, stderr=output)
+    wait_until(lambda: f"{word} ..." in demo.output.read_text() or f"{word} on" in demo.output.read_text(), 30, word)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=END_SECONDS) == 0, demo.output.read_text()
+    assert demo.leftovers() == []
+    assert not demo.env_file.exists()

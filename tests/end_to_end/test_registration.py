@@ -1,0 +1,153 @@
+"""A phone registers, and shows enriched in its account's list; it un-registers, and is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import psycopg
+import pytest
+from flask.testing import FlaskClient
+
+from sql.connections import Database
+from sql.settings import DatabaseSettings
+from sync.jobs import Jobs
+from sync.settings import SyncSettings
+from tests.fixtures.directory import Directory
+from tests.fixtures.http import StartApi
+from tests.fixtures.kamailio import StartKamailio
+from tests.stand.kamailio import Proxy
+from tests.stand.phone import Phone
+from tests.stand.postgres import Cluster
+
+StartPhone = Callable[..., Phone]
+
+
+@pytest.fixture
+def kamailio_url(database: psycopg.Connection, postgres: Cluster) -> str:
+    """The test's database, with the rights of Kamailio's own role."""
+    return postgres.kamailio_url(database.info.dbname, user="registrations_kamailio")
+
+
+@pytest.fixture
+def registrar(start_kamailio: StartKamailio, directory: Directory, kamailio_url: str) -> Proxy:
+    """A proxy whose phones are those of the directory."""
+    return start_kamailio(database_url=kamailio_url)
+
+
+@pytest.fixture
+def start_phone(registrar: Proxy) -> Iterator[StartPhone]:
+    """Phones of the directory; the password of each is secret."""
+    with ExitStack() as phones:
+
+        def start(username: str, realm: str, **options: Any) -> Phone:
+            phone = Phone(username, realm, "secret", **{"proxy": registrar.sip, **options})
+            return phones.enter_context(phone)
+
+        yield start
+
+
+@pytest.fixture
+def client(start_api: StartApi, registrar: Proxy) -> FlaskClient:
+    """An API whose Kamailio is that proxy."""
+    return start_api(kamailio_rpc=registrar.rpc_url)
+
+
+def _list(client: FlaskClient, directory: Directory, account: str) -> list[dict[str, Any]]:
+    response = client.get(f"/v2/accounts/{account}/registrations", headers={"X-Auth-Token": directory.tokens[account]})
+    assert response.status_code == 200, response.text
+    data: list[dict[str, Any]] = response.get_json()["data"]
+    return data
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp", "ws"])
+def test_a_phone_is_listed_with_where_it_really_is(
+    client: FlaskClient, directory: Directory, start_phone: StartPhone, registrar: Proxy, transport: Any
+) -> None:
+    """After the 200 it is in the list, with its device and owner, its address and the proxy's socket."""
+    phone = start_phone("Alice", "reseller.test", transport=transport, user_agent="Acme Phone/1.0")
+    assert phone.register(300).status == 200
+    (registration,) = _list(client, directory, "reseller")
+    assert registration["username"] == "alice"
+    assert (registration["authorizing_id"], registration["owner_id"]) == ("device-alice", "owner-1")
+    assert registration["call_id"] == phone.call_id
+    assert registration["contact"] == phone.contact
+    assert registration["user_agent"] == "Acme Phone/1.0"
+    assert registration["expires"] == 300
+    assert registration["proxy_protocol"] == transport
+    assert (registration["proxy_ip"], registration["proxy_port"]) == ("127.0.0.1", str(registrar.sip_port))
+    assert registration["network_ip"] == "127.0.0.1"
+    assert phone.unregister().status == 200
+    assert _list(client, directory, "reseller") == []
+
+
+def test_a_refresh_keeps_the_first_time_and_the_enrichment(
+    client: FlaskClient,
+    directory: Directory,
+    start_phone: StartPhone,
+    database: psycopg.Connection,
+    database_url: str,
+) -> None:
+    """usrloc's UPDATE leaves our columns alone: the worker has nothing to do again."""
+    phone = start_phone("bob", "child.test")
+    phone.register()
+    with Database(DatabaseSettings(database_url=database_url), application_name="test", pool_size=1) as pool:
+        jobs = Jobs(pool, SyncSettings())
+        assert jobs.enrich() == {"enriched": 1}
+        database.execute("update location set first_registered_at = first_registered_at - interval '1 hour'")
+        (before,) = _list(client, directory, "child")
+        phone.register()
+        assert jobs.enrich() == {"enriched": 0}
+    (after,) = _list(client, directory, "child")
+    assert after["authorizing_id"] == "device-bob"
+    assert after["initial_registration"] == before["initial_registration"] < after["last_registration"]
+
+
+def test_two_phones_of_one_user_are_two_registrations(
+    client: FlaskClient, directory: Directory, start_phone: StartPhone
+) -> None:
+    """usrloc keeps every binding of an AoR, and so does the list."""
+    for transport in ("udp", "tcp"):
+        assert start_phone("bob", "child.test", transport=transport).register().status == 200
+    assert sorted(each["proxy_protocol"] for each in _list(client, directory, "child")) == ["tcp", "udp"]
+
+
+def test_only_devices_of_the_directory_register(
+    directory: Directory, start_phone: StartPhone, database: psycopg.Connection
+) -> None:
+    """A wrong password, a disabled device and a disabled account get 401, without a restart of Kamailio."""
+    phone = start_phone("bob", "child.test")
+    assert phone.register().status == 200
+    database.execute("update device set enabled = false where id = 'device-bob'")
+    assert phone.register().status == 401
+    database.execute("update device set enabled = true where id = 'device-bob'")
+    assert phone.register().status == 200
+    database.execute("update account set enabled = false where id = 'child'")
+    assert phone.register().status == 401
+    assert start_phone("nobody", "child.test").register().status == 401
+
+
+def test_a_third_party_register_shows_its_from(
+    client: FlaskClient, directory: Directory, start_phone: StartPhone, database: psycopg.Connection
+) -> None:
+    """From is stored only where it differs, and shown, quotes and all, with Kamailio's own rights."""
+    start_phone("bob", "child.test").register()
+    start_phone("Alice", "reseller.test", from_uri="sip:o'gate%3B%20@gw.example.com").register()
+    (registration,) = _list(client, directory, "reseller")
+    assert (registration["from_user"], registration["from_host"]) == ("o'gate%3B%20", "gw.example.com")
+    assert registration["to_user"] == "alice"
+    assert database.execute("select count(*) from registration_from").fetchone() == (1,)
+
+
+def test_an_unescaped_latin_1_user_agent_keeps_no_phone_out(
+    client: FlaskClient, directory: Directory, start_phone: StartPhone
+) -> None:
+    """Every byte is taken; what is UTF-8 shows as such, what is not as Latin-1."""
+    utf8 = start_phone("bob", "child.test", user_agent="Téléphone 日本")
+    assert utf8.register().status == 200
+    assert [each["user_agent"] for each in _list(client, directory, "child")] == ["Téléphone 日本"]
+    utf8.unregister()
+    latin1 = start_phone("bob", "child.test", user_agent="T\udce9l/1")
+    assert latin1.register().status == 200
+    assert [each["user_agent"] for each in _list(client, directory, "child")] == ["Tél/1"]

@@ -1,0 +1,111 @@
+#!/bin/sh
+# Debian packages that demo and tests need: installs what is missing, by apt-get as root or by sudo, and nothing else.
+#
+#   packages.sh           look, install
+#   packages.sh python    print a Python that can make the virtual environment
+#   packages.sh install PACKAGE...    the part that root does
+#
+# A service of an installed package is not started: Debian would run Kamailio on 5060 and PostgreSQL on 5432.
+set -eu
+
+PATH=$PATH:/usr/sbin:/sbin
+POLICY=/usr/sbin/policy-rc.d # Debian policy, 9.3.3.1: exit status 101 forbids to start a service
+
+complain() {
+	echo "setup: $*" >&2
+	exit 1
+}
+
+has_python() { # the version fits
+	"$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null
+}
+
+find_python() {
+	for candidate in python3 python3.13 python3.12 python3.11 /usr/bin/python3; do
+		if has_python "$candidate" && "$candidate" -c 'import ensurepip, venv' 2>/dev/null; then
+			echo "$candidate"
+			return
+		fi
+	done
+	return 1
+}
+
+has_kamailio_module() {
+	for directory in /usr/lib/*/kamailio/modules /usr/lib*/kamailio/modules /usr/local/lib*/kamailio/modules; do
+		if [ -e "$directory/$1.so" ]; then
+			return
+		fi
+	done
+	return 1
+}
+
+has_postgresql() {
+	for program in /usr/lib/postgresql/*/bin/postgres; do
+		if [ -x "$program" ]; then
+			return
+		fi
+	done
+	command -v postgres >/dev/null
+}
+
+list_missing() {
+	command -v kamailio >/dev/null || echo kamailio
+	has_kamailio_module db_postgres || echo kamailio-postgres-modules
+	has_kamailio_module websocket || echo kamailio-websocket-modules
+	has_postgresql || echo postgresql
+	command -v psql >/dev/null || echo postgresql-client
+	command -v curl >/dev/null || echo curl
+	command -v setpriv >/dev/null && command -v flock >/dev/null || echo util-linux
+	if ! find_python >/dev/null; then
+		command -v python3 >/dev/null || echo python3
+		echo python3-venv
+	fi
+}
+
+install_packages() { # as root
+	if [ ! -e "$POLICY" ]; then
+		trap 'rm -f "$POLICY"' EXIT
+		trap 'exit 130' INT
+		trap 'exit 143' TERM HUP
+		printf '#!/bin/sh\nexit 101\n' >"$POLICY"
+		chmod 755 "$POLICY"
+	fi
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get -qq update
+	apt-get -qq -o Dpkg::Use-Pty=0 install --no-install-recommends -y "$@"
+	if [ -d /run/systemd/system ]; then
+		echo "setup: Debian's own kamailio and postgresql would start with the next boot, and take ports 5060 and 5432;" \
+			"to keep them off: systemctl disable kamailio postgresql"
+	fi
+}
+
+look_and_install() {
+	missing=$(list_missing | tr '\n' ' ')
+	missing=${missing% }
+	if [ -n "$missing" ]; then
+		command -v apt-get >/dev/null ||
+			complain "this machine has no apt-get; install what Debian 12 calls $missing, then start again"
+		by_hand="apt-get update && apt-get install --no-install-recommends $missing"
+		echo "setup: installing Debian packages: $missing (their services are not started)"
+		# shellcheck disable=SC2086 # one word a package
+		if [ "$(id -u)" -eq 0 ]; then
+			sh "$0" install $missing || complain "apt-get has failed, see above; by hand: $by_hand"
+		elif command -v sudo >/dev/null; then
+			sudo sh "$0" install $missing || complain "that has failed, see above; as root: $by_hand"
+		else
+			complain "you are not root and there is no sudo; as root: $by_hand"
+		fi
+	fi
+	find_python >/dev/null || complain "Python 3.11, 3.12 or 3.13 with venv is needed; python3 is" \
+		"$(python3 --version 2>&1 || true)"
+}
+
+case ${1-} in
+'') look_and_install ;;
+python) find_python || complain "there is no Python 3.11, 3.12 or 3.13 with venv" ;;
+install)
+	shift
+	install_packages "$@"
+	;;
+*) complain "unknown argument $1" ;;
+esac

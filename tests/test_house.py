@@ -1,0 +1,88 @@
+"""The house itself: rooms keep to their business, documentation keeps to the code."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import files
+from pathlib import Path
+
+import pytest
+from pydantic_settings import BaseSettings
+
+from api.settings import ApiSettings
+from kamailio.settings import KamailioSettings
+from sql.settings import DatabaseSettings
+from sync.settings import SyncSettings
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("api", "kamailio", "sql", "sync")
+SETTINGS: tuple[type[BaseSettings], ...] = (DatabaseSettings, KamailioSettings, SyncSettings, ApiSettings)
+SQL_VERBS = re.compile(
+    r"\b(select|insert into|update|delete from|create|alter|drop)\s+[\w*(]+\s+(from|set|values|table|view)\b", re.I
+)
+MODULE_LINES = 260
+
+
+def _modules(*rooms: str) -> list[Path]:
+    return [path for room in rooms for path in sorted((ROOT / room).glob("*.py"))]
+
+
+def settings_table() -> str:
+    """The README's table of settings, as the code has them."""
+    lines = ["| variable | default | meaning |", "|---|---|---|"]
+    for settings in SETTINGS:
+        for name, field in settings.model_fields.items():
+            default = (
+                "required"
+                if field.is_required()
+                else ""
+                if field.default_factory or field.default is None
+                else str(field.default)
+            )
+            lines.append(f"| `REGISTRATIONS_{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(lines)
+
+
+def test_the_readme_has_every_setting_as_the_code_has_it() -> None:
+    """Name, default and meaning of each setting stand in the README's table, and no other."""
+    assert settings_table() in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "path", _modules("api", "kamailio", "sync"), ids=lambda path: f"{path.parent.name}/{path.name}"
+)
+def test_sql_is_spoken_in_its_own_room_only(path: Path) -> None:
+    """No statement stands in Python outside sql/."""
+    assert not SQL_VERBS.search(path.read_text(encoding="utf-8"))
+
+
+def test_every_statement_is_used_and_every_name_has_its_file() -> None:
+    """One statement a file, none left over."""
+    written = {path.stem for path in (ROOT / "sql" / "statements").glob("*.sql")}
+    text = "\n".join(path.read_text(encoding="utf-8") for path in _modules("sql"))
+    assert written == {name for name in written if f'"{name}"' in text}
+    assert set(re.findall(r'statement\("(\w+)"\)', text)) <= written
+
+
+@pytest.mark.parametrize("path", _modules(*ROOMS), ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_module_opens_with_what_it_owns_and_stays_small(path: Path) -> None:
+    """A reader learns the module's business from its first lines, and can hold it in his head."""
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith('"""')
+    assert len(text.splitlines()) <= MODULE_LINES
+
+
+def test_each_room_belongs_to_this_distribution() -> None:
+    """The names are generic: another package of that name in the environment would be picked up instead."""
+    installed = files("kamailio-registrations")
+    assert installed is not None
+    for room in ROOMS:
+        module = __import__(room)
+        assert Path(module.__file__ or "").is_relative_to(ROOT), f"{room} comes from {module.__file__}"
+
+
+def test_every_dependency_has_its_reason() -> None:
+    """CONTRIBUTING.md has a line for each package that pyproject.toml asks for."""
+    declared = re.findall(r'^    "([a-z][a-z-]+)[\[><=",]', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.M)
+    reasons = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert [name for name in declared if f"| {name} |" not in reasons] == []
