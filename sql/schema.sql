@@ -78,9 +78,13 @@ CREATE FUNCTION public.registration_epoch(at timestamp with time zone) RETURNS b
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN ((at >= '1969-12-31 10:00:00+00'::timestamp with time zone) AND (at <= '1970-01-01 14:00:00+00'::timestamp with time zone)) THEN (0)::bigint ELSE (floor(EXTRACT(epoch FROM at)))::bigint END;
 
+CREATE FUNCTION public.sip_uri_transport(uri text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (uri ~~* '%;transport=%'::text) THEN lower("substring"(substr(uri, (strpos(uri, '@'::text) + 1)), '(?i)^[^?]*;transport=([a-z-]+)'::text)) ELSE NULL::text END;
+
 CREATE FUNCTION public.registration_protocol(socket_protocol text, received text, contact text, path text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN ((COALESCE(received, CASE WHEN (COALESCE(path, ''::text) = ''::text) THEN contact ELSE NULL::text END) ~~* '%;transport=ws%'::text) AND (COALESCE(received, contact) ~* '^[^?]*;transport=ws(?:[;?]|$)'::text) AND (COALESCE(socket_protocol, 'tcp'::text) = ANY (ARRAY['tcp'::text, 'tls'::text, 'ws'::text, 'wss'::text]))) THEN CASE WHEN ((socket_protocol = ANY (ARRAY['tls'::text, 'wss'::text])) OR (COALESCE(received, contact) ~~* 'sips:%'::text)) THEN 'wss'::text ELSE 'ws'::text END WHEN (socket_protocol IS NOT NULL) THEN socket_protocol WHEN (received IS NULL) THEN NULL::text ELSE COALESCE(lower("substring"(received, '(?i)^[^?]*;transport=([a-z]+)'::text)), 'udp'::text) END;
+    RETURN CASE WHEN ((socket_protocol IS NULL) AND (received IS NULL)) THEN NULL::text WHEN ((COALESCE(socket_protocol, 'tcp'::text) = ANY (ARRAY['tcp'::text, 'tls'::text])) AND (public.sip_uri_transport(COALESCE(received, CASE WHEN (COALESCE(path, ''::text) = ''::text) THEN contact ELSE NULL::text END)) = 'ws'::text)) THEN CASE WHEN (socket_protocol = 'tls'::text) THEN 'wss'::text ELSE 'ws'::text END ELSE COALESCE(socket_protocol, public.sip_uri_transport(received), 'udp'::text) END;
 
 CREATE FUNCTION public.registration_shows(expires bigint, last_modified bigint, flushed_at timestamp with time zone) RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -96,7 +100,7 @@ CREATE FUNCTION public.sip_uri_hostport(uri text) RETURNS text
 
 CREATE FUNCTION public.sip_uri_port(uri text, hostport text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN (hostport IS NULL) THEN NULL::text WHEN (public.hostport_port(hostport) IS NOT NULL) THEN public.hostport_port(hostport) WHEN ((uri ~~* 'sips:%'::text) OR (substr(uri, strpos(uri, hostport)) ~* '^[^?]*;transport=tls(?:[;?]|$)'::text)) THEN '5061'::text ELSE '5060'::text END;
+    RETURN CASE WHEN (hostport IS NULL) THEN NULL::text WHEN (public.hostport_port(hostport) IS NOT NULL) THEN public.hostport_port(hostport) WHEN ((uri ~~* 'sips:%'::text) OR (public.sip_uri_transport(uri) = 'tls'::text)) THEN '5061'::text ELSE '5060'::text END;
 
 CREATE TABLE public.account (
     id public.identifier NOT NULL,

@@ -81,12 +81,19 @@ create function hostport_port(hostport text) returns text language sql immutable
         case when hostport like '[%' then split_part(hostport, ']:', 2) else split_part(hostport, ':', 2) end, ''
     );
 
+-- The transport parameter of a SIP URI in lower case; null where there is none.
+create function sip_uri_transport(uri text) returns text language sql immutable parallel safe
+    return case
+        when uri ilike '%;transport=%'
+            then lower(substring(substr(uri, strpos(uri, '@') + 1) from '(?i)^[^?]*;transport=([a-z-]+)'))
+    end;
+
 -- The port of a SIP URI, or else the one that RFC 3261, 19.1.2 says.
 create function sip_uri_port(uri text, hostport text) returns text language sql immutable parallel safe
     return case
         when hostport is null then null
         when hostport_port(hostport) is not null then hostport_port(hostport)
-        when uri ilike 'sips:%' or substr(uri, strpos(uri, hostport)) ~* '^[^?]*;transport=tls(?:[;?]|$)' then '5061'
+        when uri ilike 'sips:%' or sip_uri_transport(uri) = 'tls' then '5061'
         else '5060'
     end;
 
@@ -95,16 +102,11 @@ create function sip_uri_port(uri text, hostport text) returns text language sql 
 create function registration_protocol(socket_protocol text, received text, contact text, path text) returns text
     language sql immutable parallel safe
     return case
-        when coalesce(received, case when coalesce(path, '') = '' then contact end) ilike '%;transport=ws%'
-            and coalesce(received, contact) ~* '^[^?]*;transport=ws(?:[;?]|$)'
-            and coalesce(socket_protocol, 'tcp') in ('tcp', 'tls', 'ws', 'wss')
-            then case
-                when socket_protocol in ('tls', 'wss') or coalesce(received, contact) ilike 'sips:%' then 'wss'
-                else 'ws'
-            end
-        when socket_protocol is not null then socket_protocol
-        when received is null then null
-        else coalesce(lower(substring(received from '(?i)^[^?]*;transport=([a-z]+)')), 'udp')
+        when socket_protocol is null and received is null then null
+        when coalesce(socket_protocol, 'tcp') in ('tcp', 'tls')
+            and sip_uri_transport(coalesce(received, case when coalesce(path, '') = '' then contact end)) = 'ws'
+            then case when socket_protocol = 'tls' then 'wss' else 'ws' end
+        else coalesce(socket_protocol, sip_uri_transport(received), 'udp')
     end;
 
 -- What the directory says of every row of location: the facts that enrichment writes, and the API's answer

@@ -1,5 +1,7 @@
--- Whoever gives up a realm or an API key lets go of it first, so that another can take it.
+-- Whoever gives up a realm or an API key lets go of it first, so that another can take it. The parent, too: a
+-- constraint trigger looks at this version of the row when the transaction ends, when the old parent may lie below.
 update account a set
+    parent_id = null,
     realm = case when t.realm = a.realm::text then a.realm else gen_random_uuid()::text end,
     api_key_hash = case when t.api_key_hash = a.api_key_hash then a.api_key_hash end
 from account b

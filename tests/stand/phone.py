@@ -33,8 +33,8 @@ class Phone(Agent):
         password: for the digest, in clear.
         proxy: host and port to send to; IPv6 without brackets.
         transport: `udp`, `tcp` or `ws`.
-        contact: URI to register, or a complete Contact value with `<>`. Default: the socket's real address,
-            for `ws` a random `.invalid` host that stays for the phone's life (RFC 7118 section 5).
+        contact: URI to register, or a complete Contact value with `<>`. Default: the socket's real address
+            (after a reconnect another), for `ws` a random `.invalid` host that stays (RFC 7118 section 5).
         expires: seconds that `register()` asks for; None sends no Expires.
         from_uri: From of a third-party REGISTER (RFC 3261 section 10.2); default the AoR.
         call_id: default random; the same for the phone's life (RFC 3261 section 10.2).

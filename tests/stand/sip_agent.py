@@ -61,7 +61,6 @@ class Agent:
         self.strays = 0
         self._tag = secrets.token_hex(4)
         self._connection: Connection | None = None
-        self._port = 0
         self._busy = threading.RLock()
         self._news = threading.Condition()
         self._unclaimed: list[Request] = []
@@ -123,13 +122,11 @@ class Agent:
                     self._connection = open_connection(
                         self.transport,
                         self.proxy,
-                        port=self._port,
                         on_message=self._take,
                         on_lost=self._give_up,
                     )
                 except OSError as error:
                     raise NoAnswer(f"{self!r}: {error}") from error
-                self._port = self._connection.local[1]
             return self._connection
 
     def _transact(self, make: Callable[[Connection], Request], wait: float) -> tuple[Request, Response]:

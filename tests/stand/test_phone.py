@@ -269,7 +269,6 @@ def test_phone_connects_again_after_the_proxy_went(
     phone = make_phone(proxy, transport=transport)
     with proxy.running():
         phone.register()
-        contact = phone.contact
     wait_until(lambda: phone.lost, 5, "the phone to see its connection closed")
     with pytest.raises(NoAnswer):
         phone.register()
@@ -277,7 +276,7 @@ def test_phone_connects_again_after_the_proxy_went(
 
     with proxy.running():
         assert phone.register().status == 200
-        assert list(proxy.contacts(phone)) == [phone.contact] == [contact]
+        assert list(proxy.contacts(phone)) == [phone.contact]
 
 
 def test_close_leaves_the_binding_and_register_opens_again(proxy: Proxy, make_phone: Callable[..., Phone]) -> None:
