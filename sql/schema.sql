@@ -534,4 +534,3 @@ ALTER TABLE ONLY public.device
 
 ALTER TABLE ONLY public.owner
     ADD CONSTRAINT owner_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.account(id);
-
