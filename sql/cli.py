@@ -9,6 +9,7 @@ import click
 
 from sql.check import find_facts, find_problems
 from sql.connections import Connection, connect
+from sql.import_command import import_command
 from sql.migrate import migrate
 from sql.operators import operators_mistakes
 from sql.settings import DatabaseSettings
@@ -93,3 +94,6 @@ def token_revoke(number: int) -> None:
     if not found:
         raise click.ClickException(f"there is no token {number}")
     click.echo(f"token {number} is revoked")
+
+
+main.add_command(import_command)

@@ -10,13 +10,15 @@ CREATE FUNCTION public.account_refuse_nonsense() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 begin
-    if exists (select from device d where d.sip_realm = new.realm and d.account_id <> new.id) then
+    if exists (
+        select from account a join device d on d.sip_realm = a.realm and d.account_id <> a.id where a.id = new.id
+    ) then
         raise check_violation
             using message = format('account %s: realm %s is the sip_realm of another account''s device', new.id, new.realm);
     end if;
     if exists (
         with recursive above (id) as (
-            select new.parent_id
+            select a.parent_id from account a where a.id = new.id
             union
             select a.parent_id from account a join above on a.id = above.id
         )
@@ -24,18 +26,20 @@ begin
     ) then
         raise check_violation using message = format('account %s is its own ancestor', new.id);
     end if;
-    return new;
+    return null;
 end $$;
 
 CREATE FUNCTION public.device_refuse_realm_of_another() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 begin
-    if exists (select from account a where a.realm = new.sip_realm and a.id <> new.account_id) then
+    if exists (
+        select from device d join account a on a.realm = d.sip_realm and a.id <> d.account_id where d.id = new.id
+    ) then
         raise check_violation
             using message = format('device %s: sip_realm %s is the realm of another account', new.id, new.sip_realm);
     end if;
-    return new;
+    return null;
 end $$;
 
 CREATE FUNCTION public.device_take_account_realm() RETURNS trigger
@@ -516,7 +520,7 @@ CREATE INDEX owner_account_id_idx ON public.owner USING btree (account_id);
 
 CREATE CONSTRAINT TRIGGER account_refuse_nonsense AFTER INSERT OR UPDATE OF realm, parent_id ON public.account DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.account_refuse_nonsense();
 
-CREATE TRIGGER device_refuse_realm_of_another AFTER INSERT OR UPDATE OF sip_realm, account_id ON public.device FOR EACH ROW WHEN ((new.sip_realm IS NOT NULL)) EXECUTE FUNCTION public.device_refuse_realm_of_another();
+CREATE CONSTRAINT TRIGGER device_refuse_realm_of_another AFTER INSERT OR UPDATE OF sip_realm, account_id ON public.device DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.sip_realm IS NOT NULL)) EXECUTE FUNCTION public.device_refuse_realm_of_another();
 
 CREATE TRIGGER device_take_account_realm BEFORE INSERT OR UPDATE OF account_id ON public.device FOR EACH ROW EXECUTE FUNCTION public.device_take_account_realm();
 

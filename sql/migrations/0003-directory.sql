@@ -84,27 +84,33 @@ end $$;
 create trigger device_take_account_realm before insert or update of account_id on device
     for each row execute function device_take_account_realm();
 
+-- The next two look at the end of the transaction, and at the row as it then is: what only passes is no offence.
 create function device_refuse_realm_of_another() returns trigger language plpgsql as $$
 begin
-    if exists (select from account a where a.realm = new.sip_realm and a.id <> new.account_id) then
+    if exists (
+        select from device d join account a on a.realm = d.sip_realm and a.id <> d.account_id where d.id = new.id
+    ) then
         raise check_violation
             using message = format('device %s: sip_realm %s is the realm of another account', new.id, new.sip_realm);
     end if;
-    return new;
+    return null;
 end $$;
 
-create trigger device_refuse_realm_of_another after insert or update of sip_realm, account_id on device
-    for each row when (new.sip_realm is not null) execute function device_refuse_realm_of_another();
+create constraint trigger device_refuse_realm_of_another after insert or update of sip_realm, account_id on device
+    deferrable initially deferred for each row when (new.sip_realm is not null)
+    execute function device_refuse_realm_of_another();
 
 create function account_refuse_nonsense() returns trigger language plpgsql as $$
 begin
-    if exists (select from device d where d.sip_realm = new.realm and d.account_id <> new.id) then
+    if exists (
+        select from account a join device d on d.sip_realm = a.realm and d.account_id <> a.id where a.id = new.id
+    ) then
         raise check_violation
             using message = format('account %s: realm %s is the sip_realm of another account''s device', new.id, new.realm);
     end if;
     if exists (
         with recursive above (id) as (
-            select new.parent_id
+            select a.parent_id from account a where a.id = new.id
             union
             select a.parent_id from account a join above on a.id = above.id
         )
@@ -112,7 +118,7 @@ begin
     ) then
         raise check_violation using message = format('account %s is its own ancestor', new.id);
     end if;
-    return new;
+    return null;
 end $$;
 
 create constraint trigger account_refuse_nonsense after insert or update of realm, parent_id on account

@@ -225,6 +225,25 @@ def test_a_new_account_takes_the_realm_that_another_gives_up(load: Import, datab
     ]
 
 
+def test_parent_and_child_exchange_places_and_realms(load: Import, database: Database) -> None:
+    """No step on the way counts as an account that is its own ancestor."""
+    load(accounts=[ACCOUNT, {**OTHER, "parent_id": "a"}])
+    load(
+        accounts=[
+            {**ACCOUNT, "realm": "b.example", "parent_id": "b"},
+            {**OTHER, "realm": "a.example", "parent_id": ""},
+        ]
+    )
+    assert rows(database, "select id, parent_id from account order by id") == [("a", "b"), ("b", None)]
+
+
+def test_a_sip_realm_becomes_the_realm_of_another_account(load: Import, database: Database) -> None:
+    """A device leaves the realm in the import in which another account takes it over."""
+    load(accounts=[ACCOUNT, OTHER], devices=[{**DEVICE, "sip_realm": "a.example"}])
+    load(accounts=[{**ACCOUNT, "realm": "new"}, {**OTHER, "realm": "a.example"}], devices=[{**DEVICE, "sip_realm": ""}])
+    assert rows(database, "select realm, ha1 from device") == [("new", ha1("bob", "new", "secret"))]
+
+
 def test_an_owner_moves_with_its_devices(load: Import, database: Database) -> None:
     """Owner and device change to another account in one import."""
     load(accounts=[ACCOUNT, OTHER], owners=[{"id": "o", "account_id": "a"}], devices=[{**DEVICE, "owner_id": "o"}])
