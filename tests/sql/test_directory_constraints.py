@@ -40,10 +40,8 @@ def test_a_device_moves_with_its_accounts_realm(directory: Directory, database: 
         "insert into device (id, account_id, sip_username, sip_realm) values ('own', 'child', 'x', 'shared.test')"
     )
     database.execute("update account set realm = 'new.test' where id = 'child'")
-    realms = {
-        device_id: realm
-        for device_id, realm in database.execute("select device_id, realm from directory where account_id = 'child'")
-    }
+    rows = database.execute("select device_id, realm from directory where account_id = 'child'")
+    realms: dict[str, str] = dict(rows.fetchall())
     assert realms == {"device-bob": "new.test", "own": "shared.test"}
 
 
