@@ -40,8 +40,9 @@ ifneq ($(shell cat $(INSTALLED) 2>/dev/null || pwd),$(CURDIR))
 .PHONY: $(INSTALLED)
 endif
 
+$(INSTALLED): SHELL := /bin/bash
 $(INSTALLED): pyproject.toml | packages
-	@set -eu; \
+	@set -euo pipefail; \
 	python=$$(sh tests/stand/packages.sh python); \
 	usable() { .venv/bin/python -c 'import pip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; }; \
 	if [ -e .venv ] && { ! usable || [ "$$(cat $@ 2>/dev/null || pwd)" != '$(CURDIR)' ]; }; then \
@@ -54,6 +55,7 @@ $(INSTALLED): pyproject.toml | packages
 	fi; \
 	echo "setup: Python packages into .venv"; \
 	.venv/bin/python -m pip install $(PIP_OPTIONS) -e '.[dev]' \
+		| { grep -v '^Requirement already satisfied' || true; } \
 		|| { echo 'setup: pip has failed, see above; `make setup` goes on from here' >&2; exit 1; }; \
 	pwd > $@
 

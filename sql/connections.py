@@ -61,7 +61,23 @@ def connect(settings: DatabaseSettings, *, application_name: str) -> Iterator[Co
 class Database:
     """A pool of connections to one database, opened when first used and safe to share between threads."""
 
-    def __init__(self, settings: DatabaseSettings, *, application_name: str, pool_size: int) -> None:
+    def __init__(
+        self,
+        settings: DatabaseSettings,
+        *,
+        application_name: str,
+        pool_size: int,
+        statement_timeout: float | None = None,
+    ) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            settings: which database, and the time limits.
+            application_name: for pg_stat_activity.
+            pool_size: connections at the most.
+            statement_timeout: seconds; what the settings say when left out.
+        """
+        limit = statement_timeout or settings.database_statement_timeout
         self._pool = psycopg_pool.ConnectionPool(
             settings.database_url,
             connection_class=Connection,
@@ -72,7 +88,7 @@ class Database:
             # A failed attempt is given up soon, and the next caller makes a new one: a pool that went on with
             # growing pauses would be away long after PostgreSQL is back.
             reconnect_timeout=settings.database_connect_timeout,
-            configure=lambda connection: _limit(connection, settings.database_statement_timeout),
+            configure=lambda connection: _limit(connection, limit),
             check=psycopg_pool.ConnectionPool.check_connection,
             open=False,
         )

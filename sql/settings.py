@@ -21,7 +21,7 @@ class DatabaseSettings(BaseSettings):
         5.0,
         gt=0,
         le=300,
-        description="seconds after which PostgreSQL cancels a statement of the API or the worker",
+        description="seconds after which PostgreSQL cancels a statement of the API",
     )
     kamailio_timezone: str | None = Field(
         None,

@@ -47,7 +47,12 @@ def once() -> None:
     """Do each job once and say what it wrote. It is safe beside a running worker."""
     with operators_mistakes():
         settings, database_settings = SyncSettings(), DatabaseSettings()
-        with Database(database_settings, application_name="registrations-sync once", pool_size=1) as database:
+        with Database(
+            database_settings,
+            application_name="registrations-sync once",
+            pool_size=1,
+            statement_timeout=settings.sync_statement_timeout,
+        ) as database:
             with database.connection() as connection:
                 require_current_schema(connection)
             jobs = Jobs(database, settings)

@@ -19,6 +19,9 @@ class SyncSettings(BaseSettings):
     sync_expire_grace: float = Field(
         3600.0, ge=60, le=31536000, description="seconds after its expiry that such a row is kept"
     )
+    sync_statement_timeout: float = Field(
+        60.0, gt=0, le=3600, description="seconds after which PostgreSQL cancels a statement of the worker"
+    )
     sync_batch: int = Field(
         200, ge=1, le=10000, description="rows that are locked at a time; a SIP worker may wait for one batch"
     )

@@ -35,7 +35,12 @@ class Worker:
         self._settings = settings
         self._stopping = threading.Event()
         self._thread_died = False
-        self._database = Database(database_settings, application_name="registrations-sync", pool_size=POOL_SIZE)
+        self._database = Database(
+            database_settings,
+            application_name="registrations-sync",
+            pool_size=POOL_SIZE,
+            statement_timeout=settings.sync_statement_timeout,
+        )
         self._leadership = Leadership(database_settings)
         self._leadership_lock = threading.Lock()
         self._leads = False

@@ -62,7 +62,8 @@ grant select on registrations, live_location, directory, _yoyo_migration to regi
 grant select (id, parent_id, name, realm, enabled, superduper_admin) on account to registrations_api;
 grant select, delete on location to registrations_api;
 
-grant select on location, location_directory, directory, registration_from, _yoyo_migration to registrations_sync;
+grant select on location, location_directory, directory, registration_from, version, _yoyo_migration
+    to registrations_sync;
 grant update (account_id, device_id, owner_id, enriched_at, first_registered_at, flushed_at) on location
     to registrations_sync;
 grant delete on location, registration_from to registrations_sync;

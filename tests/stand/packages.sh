@@ -71,8 +71,16 @@ install_packages() { # as root
 		chmod 755 "$POLICY"
 	fi
 	export DEBIAN_FRONTEND=noninteractive
-	apt-get -qq update
-	apt-get -qq -o Dpkg::Use-Pty=0 install --no-install-recommends -y "$@"
+	log=$(mktemp)
+	{
+		apt-get -qq update && apt-get -qq -o Dpkg::Use-Pty=0 install --no-install-recommends -y "$@" || echo failed
+	} 2>&1 | tee "$log" | sed -n 's/^Setting up \([^ ]*\).*/  \1/p'
+	if [ "$(tail -n 1 "$log")" = failed ]; then
+		cat "$log" >&2
+		rm -f "$log"
+		exit 1
+	fi
+	rm -f "$log"
 	if [ -d /run/systemd/system ]; then
 		echo "setup: Debian's own kamailio and postgresql would start with the next boot, and take ports 5060 and 5432;" \
 			"to keep them off: systemctl disable kamailio postgresql"

@@ -13,6 +13,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from sql.connections import Database
+from sql.migrate import migrate
+from sql.settings import DatabaseSettings
+from sync.jobs import Jobs
+from sync.settings import SyncSettings
 from tests.fixtures.directory import Directory
 from tests.fixtures.location import AddBinding
 from tests.stand.postgres import Cluster
@@ -114,3 +119,58 @@ def test_a_stale_schema_is_refused_with_its_cure(kamdbctl_url: str) -> None:
         assert result.returncode == 1, verb
         assert "registrations-db migrate" in result.stderr
         assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+
+
+def test_once_does_every_job_and_check_finds_nothing_wrong(
+    database: psycopg.Connection, postgres: Cluster, directory: Directory, add_binding: AddBinding
+) -> None:
+    """Both need no more than the worker's own role has, and say what they did."""
+    add_binding("bob", "child.test")
+    url = postgres.url(database.info.dbname, user="registrations_sync")
+    said = {
+        verb: subprocess.run(
+            [*COMMAND, verb],
+            env={**os.environ, "REGISTRATIONS_DATABASE_URL": url},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+        ).stdout.splitlines()
+        for verb in ("once", "check")
+    }
+    assert said["once"] == ["enriched: 1", "reconciled: 0", "expired: 0", "from_facts_expired: 0"]
+    assert said["check"] == ["ok"]
+
+
+def test_check_says_when_kamailio_runs_in_another_zone(kamdbctl_url: str) -> None:
+    """The newest registration cannot lie in the future; the message names the setting and the command."""
+    migrate(DatabaseSettings(database_url=kamdbctl_url))
+    with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
+        connection.execute(
+            "insert into location (ruid, username, last_modified) values ('r', 'bob', now() at time zone 'Asia/Tokyo')"
+        )
+    result = subprocess.run(
+        [*COMMAND, "check"],
+        env={**os.environ, "REGISTRATIONS_DATABASE_URL": kamdbctl_url},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert result.returncode == 1
+    assert "9.0 hours in the future" in result.stderr
+    assert "REGISTRATIONS_KAMAILIO_TIMEZONE" in result.stderr
+
+
+def test_a_wrong_zone_lets_no_live_row_expire(kamdbctl_url: str) -> None:
+    """A row that only seems long expired, because Kamailio writes another zone's wall clock, is kept."""
+    migrate(DatabaseSettings(database_url=kamdbctl_url, kamailio_timezone="Pacific/Kiritimati"))
+    with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
+        # Live for ten minutes more on the westernmost clock there is, 26 hours behind that of the setting.
+        connection.execute(
+            "insert into location (ruid, username, expires, last_modified) "
+            "values ('r', 'bob', now() at time zone 'Etc/GMT+12' + interval '10 minutes', now())"
+        )
+        settings = DatabaseSettings(database_url=kamdbctl_url)
+        with Database(settings, application_name="test", pool_size=1) as pool:
+            assert Jobs(pool, SyncSettings(sync_expire_grace=60)).expire()["expired"] == 0
