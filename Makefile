@@ -55,7 +55,7 @@ $(INSTALLED): pyproject.toml | packages
 	fi; \
 	echo "setup: Python packages into .venv"; \
 	.venv/bin/python -m pip install $(PIP_OPTIONS) -e '.[dev]' \
-		| { grep -v '^Requirement already satisfied' || true; } \
+		| sed -n 's/^Collecting \([^][<>=!~; ]*\).*/  \1/p' \
 		|| { echo 'setup: pip has failed, see above; `make setup` goes on from here' >&2; exit 1; }; \
 	pwd > $@
 
