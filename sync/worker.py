@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from queue import SimpleQueue
 from types import FrameType
 
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -34,6 +35,8 @@ class Worker:
     def __init__(self, settings: SyncSettings, database_settings: DatabaseSettings) -> None:
         self._settings = settings
         self._stopping = threading.Event()
+        # Told from a signal handler, where an Event's lock could be the interrupted thread's own; this one is reentrant.
+        self._told_to_stop: SimpleQueue[None] = SimpleQueue()
         self._thread_died = False
         self._database = Database(
             database_settings,
@@ -61,10 +64,11 @@ class Worker:
             (jobs.expire, self._settings.sync_expire_interval),
         ):
             scheduler.add_job(self._run_job, "interval", [job], seconds=seconds, id=job.__name__, next_run_time=now)
-        with _stopped_by_signals(self._stopping), self._ended_by_dying_threads():
+        with _told_by_signals(self._told_to_stop), self._ended_by_dying_threads():
             scheduler.start()
             log.info("worker started", extra={"action": "start"})
-            self._stopping.wait()
+            self._told_to_stop.get()
+            self._stopping.set()
             scheduler.shutdown(wait=True)
             self._leadership.release()
             self._database.close()
@@ -111,7 +115,7 @@ class Worker:
         def note(args: threading.ExceptHookArgs) -> None:
             previous(args)
             self._thread_died = True
-            self._stopping.set()
+            self._told_to_stop.put(None)
 
         threading.excepthook = note
         try:
@@ -121,12 +125,12 @@ class Worker:
 
 
 @contextmanager
-def _stopped_by_signals(stopping: threading.Event) -> Iterator[None]:
-    """The first SIGTERM or SIGINT sets the flag, the second has its default effect."""
+def _told_by_signals(told_to_stop: SimpleQueue[None]) -> Iterator[None]:
+    """The first SIGTERM or SIGINT is passed on, the second has its default effect."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
-        stopping.set()
+        told_to_stop.put(None)
 
     previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

@@ -5,10 +5,10 @@ It is a registering user agent and nothing more: no media, no calls, no TLS.
 
 import secrets
 import signal
-import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from queue import SimpleQueue
 
 import click
 
@@ -237,12 +237,11 @@ def main(
         timeout=PATIENCE,
         on_exchange=_say,
     )
-    stop = threading.Event()
+    told_to_stop: SimpleQueue[None] = SimpleQueue()  # reentrant, unlike an Event, as a signal handler needs it
 
-    def end(*_: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
+    def end(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        told_to_stop.put(None)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
@@ -255,7 +254,7 @@ def main(
             raise click.ClickException(f"refused: {response.start_line}")
         if not once and not unregister:
             with Fleet([phone], on_error=lambda _, error: click.echo(f"{error}", err=True)):
-                stop.wait()
+                told_to_stop.get()
 
 
 if __name__ == "__main__":
