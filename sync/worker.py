@@ -35,7 +35,7 @@ class Worker:
     def __init__(self, settings: SyncSettings, database_settings: DatabaseSettings) -> None:
         self._settings = settings
         self._stopping = threading.Event()
-        # Told from a signal handler, where an Event's lock could be the interrupted thread's own; this one is reentrant.
+        # Put by signal handlers: its lock is reentrant, an Event's could be held by the very thread they interrupt.
         self._told_to_stop: SimpleQueue[None] = SimpleQueue()
         self._thread_died = False
         self._database = Database(
