@@ -7,13 +7,37 @@ from typing import Any, Self
 
 import psycopg
 import psycopg_pool
+from psycopg.abc import RV, PQGen
 from psycopg.rows import TupleRow
 
 from sql.errors import translated
 from sql.settings import DatabaseSettings
 from sql.statements import statement
 
+# How long after PostgreSQL's own limit for a statement the client gives up: then the server is frozen or unreachable.
+ANSWER_GRACE_SECONDS = 2.0
+
+
 Connection = psycopg.Connection[TupleRow]
+
+
+class BoundedConnection(Connection):
+    """psycopg's, but it gives a server up that does not answer at all, and so cannot keep its own time limits."""
+
+    answer_timeout: float | None = None
+
+    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        """Wait as psycopg does, for ``answer_timeout`` seconds where the caller names none.
+
+        Raises:
+            OperationalError: no answer in time; the connection is closed.
+        """
+        try:
+            return super().wait(gen, interval, self.answer_timeout if timeout is None else timeout)
+        except psycopg.OperationalError as error:
+            if error.sqlstate is None:  # not PostgreSQL's word: it is silent, or gone
+                self.close()
+            raise
 
 
 def _parameters(settings: DatabaseSettings, application_name: str) -> dict[str, Any]:
@@ -29,11 +53,12 @@ def _parameters(settings: DatabaseSettings, application_name: str) -> dict[str, 
     }
 
 
-def _limit(connection: Connection, seconds: float) -> None:
+def _limit(connection: BoundedConnection, seconds: float) -> None:
+    connection.answer_timeout = seconds + ANSWER_GRACE_SECONDS
     connection.execute(statement("session_limit"), {"milliseconds": str(int(seconds * 1000))})
 
 
-def open_connection(settings: DatabaseSettings, *, application_name: str) -> Connection:
+def open_connection(settings: DatabaseSettings, *, application_name: str) -> BoundedConnection:
     """Open one connection in autocommit mode, to be closed by the caller.
 
     Raises:
@@ -41,20 +66,21 @@ def open_connection(settings: DatabaseSettings, *, application_name: str) -> Con
         StatementFailed: the URL, the user or the password is wrong.
     """
     with translated():
-        connection = psycopg.connect(settings.database_url, **_parameters(settings, application_name))
+        connection = BoundedConnection.connect(settings.database_url, **_parameters(settings, application_name))
         _limit(connection, settings.database_statement_timeout)
         return connection
 
 
 @contextmanager
 def connect(settings: DatabaseSettings, *, application_name: str) -> Iterator[Connection]:
-    """Lend one connection in autocommit mode for a command's life.
+    """Lend one connection in autocommit mode for a command's life, to be waited for as long as its statements may take.
 
     Raises:
         DatabaseUnreachable: no connection could be had, or it broke.
         StatementFailed: PostgreSQL refused the login or a statement.
     """
     with open_connection(settings, application_name=application_name) as connection, translated():
+        connection.answer_timeout = None
         yield connection
 
 
@@ -80,7 +106,7 @@ class Database:
         limit = statement_timeout or settings.database_statement_timeout
         self._pool = psycopg_pool.ConnectionPool(
             settings.database_url,
-            connection_class=Connection,
+            connection_class=BoundedConnection,
             kwargs=_parameters(settings, application_name),
             min_size=0,
             max_size=pool_size,

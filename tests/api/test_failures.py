@@ -133,6 +133,23 @@ def test_a_database_that_is_away_is_a_503_and_heals_by_itself(
     assert len(again.get_json()["data"]) == 1
 
 
+def test_a_database_that_is_frozen_is_a_503_as_well(
+    start_api: StartApi, directory: Directory, postgres: Cluster, add_binding: AddBinding
+) -> None:
+    """A server that keeps its connections and says nothing hangs no request; it goes on when it wakes up."""
+    http = start_api(statement_timeout=0.5)
+    add_binding("bob", "child.test")
+    headers = {"X-Auth-Token": directory.tokens["child"]}
+    assert http.get("/v2/accounts/child/registrations", headers=headers).status_code == 200
+    postgres.freeze()
+    try:
+        response = http.get("/v2/accounts/child/registrations", headers=headers)
+    finally:
+        postgres.thaw()
+    assert (response.status_code, response.get_json()["message"]) == (503, "datastore_unreachable")
+    assert http.get("/v2/accounts/child/registrations", headers=headers).status_code == 200
+
+
 def test_a_bug_tells_nothing_of_the_inside(
     start_api: StartApi, directory: Directory, database: psycopg.Connection
 ) -> None:
