@@ -1,4 +1,7 @@
-"""Who may do what. Every view is closed unless it is marked public: it needs a token whose tree holds the account."""
+"""Who may do what. Every view is closed unless it is marked public.
+
+A path with an account needs a token whose tree holds that account; any other path a superduper admin's.
+"""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -6,7 +9,7 @@ from typing import Any, TypeVar
 from flask import Flask, Response, current_app, g, request
 
 from api.errors import Forbidden, InvalidCredentials, ParseError, UnknownAccount
-from sql.connections import Database
+from api.extensions import database
 from sql.tokens import check_access
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -56,16 +59,18 @@ def _guard() -> Response | None:
     g.auth_token = _find_token()
     if not g.auth_token:
         raise InvalidCredentials
-    wanted = (request.view_args or {}).get("account_id", "")
-    database: Database = current_app.extensions["database"]
-    with database.connection() as connection:
+    arguments = request.view_args or {}
+    wanted = arguments.get("account_id", "")
+    with database().connection() as connection:
         # NUL is in no identifier, and PostgreSQL takes no text that has it.
         access = check_access(connection, g.auth_token, wanted_account=wanted.replace("\0", "\ufffd"))
     if access is None:
         raise InvalidCredentials
-    if not access.superduper_admin and not access.wanted_in_tree:
+    if "account_id" in arguments and not wanted:
+        arguments["account_id"] = access.account_id  # the alias /v2/account of the token's own account
+    elif not access.superduper_admin and not access.wanted_in_tree:
         raise Forbidden
-    if not access.wanted_exists:
+    elif wanted and not access.wanted_exists:
         raise UnknownAccount(wanted)
     return None
 

@@ -3,7 +3,7 @@
 from flask import Flask
 from werkzeug.routing import BaseConverter
 
-from api import access, envelope, errors, registrations, status
+from api import access, devices, envelope, errors, extensions, registrations, status, system
 from api.flush import Proxy
 from api.settings import ApiSettings
 from kamailio.rpc import JsonRpcClient
@@ -29,18 +29,25 @@ def create_app(
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.url_map.converters["username"] = UsernameConverter
-    app.extensions["database"] = Database(
-        database_settings, application_name="registrations-api", pool_size=api_settings.api_threads
-    )
-    app.extensions["proxy"] = Proxy(
-        lambda: JsonRpcClient(
-            transport_for(kamailio_settings.kamailio_rpc), timeout=kamailio_settings.kamailio_timeout
+    extensions.init_app(
+        app,
+        database=Database(database_settings, application_name="registrations-api", pool_size=api_settings.api_threads),
+        proxy=Proxy(
+            lambda: JsonRpcClient(
+                transport_for(kamailio_settings.kamailio_rpc), timeout=kamailio_settings.kamailio_timeout
+            ),
+            budget=api_settings.api_flush_budget,
         ),
-        budget=api_settings.api_flush_budget,
     )
     envelope.init_app(app, node=api_settings.api_node)
     errors.init_app(app)
     access.init_app(app)
-    app.register_blueprint(registrations.blueprint)
+    for blueprint in (registrations.blueprint, devices.blueprint):
+        path = f"/{blueprint.name}"
+        app.register_blueprint(blueprint, url_prefix=f"/v2/accounts/<account_id>{path}")
+        # Crossbar's alias; whose account it is the guard knows.
+        alias = {"name": f"own_{blueprint.name}", "url_defaults": {"account_id": ""}}
+        app.register_blueprint(blueprint, url_prefix=f"/v2/account{path}", **alias)
+    app.register_blueprint(system.blueprint)
     app.register_blueprint(status.blueprint)
     return app

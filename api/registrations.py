@@ -3,12 +3,12 @@
 from dataclasses import asdict
 from typing import Any
 
-from flask import Blueprint, Response, current_app
+from flask import Blueprint, Response
 
 from api.envelope import success_envelope
 from api.errors import UnknownUsername
+from api.extensions import database, proxy
 from api.flush import flush
-from sql.connections import Database
 from sql.flushing import find_bindings, find_device_aors
 from sql.registrations import Registration, count_registrations, list_registrations
 
@@ -16,12 +16,7 @@ from sql.registrations import Registration, count_registrations, list_registrati
 EXTRAS = frozenset({"presence_id", "proxy_path", "proxy_protocol", "registrar_hostname", "registrar_node"})
 EXTRAS |= {"source_ip", "source_port"}
 
-blueprint = Blueprint("registrations", __name__, url_prefix="/v2/accounts/<account_id>/registrations")
-
-
-def _database() -> Database:
-    database: Database = current_app.extensions["database"]
-    return database
+blueprint = Blueprint("registrations", __name__)
 
 
 def _as_object(registration: Registration) -> dict[str, Any]:
@@ -32,7 +27,7 @@ def _as_object(registration: Registration) -> dict[str, Any]:
 @blueprint.get("")
 def list_all(account_id: str) -> Response:
     """Every binding of the account that is registered now, newest first."""
-    with _database().connection() as connection:
+    with database().connection() as connection:
         registrations = list_registrations(connection, account_id)
     return success_envelope([_as_object(registration) for registration in registrations])
 
@@ -40,16 +35,16 @@ def list_all(account_id: str) -> Response:
 @blueprint.get("/count")
 def count(account_id: str) -> Response:
     """How many bindings the list has."""
-    with _database().connection() as connection:
+    with database().connection() as connection:
         return success_envelope({"count": count_registrations(connection, account_id)})
 
 
 @blueprint.delete("")
 def flush_all(account_id: str) -> Response:
     """Remove every binding of the account from Kamailio; phones come back at their next refresh."""
-    with _database().connection() as connection:
+    with database().connection() as connection:
         bindings = find_bindings(connection, account_id)
-    flush(current_app.extensions["proxy"], _database(), bindings=bindings)
+    flush(proxy(), database(), bindings=bindings)
     return success_envelope("ok", flushed=len(bindings), pending=0)
 
 
@@ -58,10 +53,10 @@ def flush_one(account_id: str, username: str) -> Response:
     """Remove every binding of one SIP username, in any case, from Kamailio."""
     if "\0" in username:
         raise UnknownUsername(username)
-    with _database().connection() as connection:
+    with database().connection() as connection:
         bindings = find_bindings(connection, account_id, username)
         devices = find_device_aors(connection, account_id, username)
     if not bindings and not devices:
         raise UnknownUsername(username)
-    flush(current_app.extensions["proxy"], _database(), bindings=bindings, devices=devices)
+    flush(proxy(), database(), bindings=bindings, devices=devices)
     return success_envelope("ok", flushed=len(bindings), pending=0)

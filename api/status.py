@@ -2,12 +2,12 @@
 
 import logging
 
-from flask import Blueprint, Response, current_app, jsonify
+from flask import Blueprint, Response, jsonify
 
 from api.access import public
+from api.extensions import database, proxy
 from kamailio import core
 from kamailio.errors import KamailioError
-from sql.connections import Database
 from sql.errors import DatabaseError
 from sql.migrate import require_current_schema
 
@@ -32,9 +32,8 @@ def ready() -> tuple[Response, int]:
 
 
 def _database_word() -> str:
-    database: Database = current_app.extensions["database"]
     try:
-        with database.connection() as connection:
+        with database().connection() as connection:
             require_current_schema(connection)
     except DatabaseError as error:
         log.warning("database is not ready", extra={"action": "ready", "cause": str(error)})
@@ -44,7 +43,7 @@ def _database_word() -> str:
 
 def _kamailio_word() -> str:
     try:
-        with current_app.extensions["proxy"].connect() as client:
+        with proxy().connect() as client:
             core.uptime(client)
     except KamailioError as error:
         log.warning("Kamailio is not ready", extra={"action": "ready", "cause": str(error)})

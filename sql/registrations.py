@@ -59,7 +59,15 @@ def list_registrations(connection: Connection, account_id: str) -> list[Registra
         return cursor.execute(statement("registrations_list"), {"account_id": account_id}).fetchall()
 
 
-def count_registrations(connection: Connection, account_id: str) -> int:
-    """How many bindings :func:`list_registrations` gives."""
-    row = connection.execute(statement("registrations_count"), {"account_id": account_id}).fetchone()
+def count_registrations(connection: Connection, account_id: str | None) -> int:
+    """How many bindings :func:`list_registrations` gives; None: how many there are of all accounts and of none."""
+    if account_id is None:
+        row = connection.execute(statement("registrations_count_all")).fetchone()
+    else:
+        row = connection.execute(statement("registrations_count"), {"account_id": account_id}).fetchone()
     return row[0] if row else 0
+
+
+def list_registered_devices(connection: Connection, account_id: str) -> list[str]:
+    """IDs of the account's devices that have a binding, each once, in the order of the text."""
+    return [row[0] for row in connection.execute(statement("registrations_devices"), {"account_id": account_id})]

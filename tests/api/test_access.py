@@ -86,7 +86,7 @@ def test_every_view_wants_a_token_but_those_marked_public(http: FlaskClient, dir
                 closed.add((method, rule.rule))
             else:
                 assert rule.rule in {"/live", "/ready"}, rule
-    assert len(closed) == 4
+    assert len(closed) == 11
 
 
 def test_options_need_no_token_and_head_has_no_body(http: FlaskClient, directory: Directory) -> None:
