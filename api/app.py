@@ -3,7 +3,7 @@
 from flask import Flask
 from werkzeug.routing import BaseConverter
 
-from api import access, devices, envelope, errors, extensions, registrations, status, system
+from api import access, devices, envelope, errors, extensions, formats, registrations, status, system
 from api.flush import Proxy
 from api.settings import ApiSettings
 from kamailio.rpc import JsonRpcClient
@@ -26,6 +26,8 @@ def create_app(
     """Make the WSGI application; it connects to nothing before the first request."""
     app = Flask("api", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = api_settings.api_max_body
+    app.config["PAGE_SIZE"] = api_settings.api_page_size
+    app.config["MAX_PAGE_SIZE"] = api_settings.api_max_page_size
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.url_map.converters["username"] = UsernameConverter
@@ -42,6 +44,7 @@ def create_app(
     envelope.init_app(app, node=api_settings.api_node)
     errors.init_app(app)
     access.init_app(app)
+    formats.init_app(app)
     for blueprint in (registrations.blueprint, devices.blueprint):
         path = f"/{blueprint.name}"
         app.register_blueprint(blueprint, url_prefix=f"/v2/accounts/<account_id>{path}")

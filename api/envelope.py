@@ -4,14 +4,18 @@ import hashlib
 import logging
 import re
 import uuid
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from flask import Flask, Response, current_app, g, json, jsonify, request
+from flask import Flask, Response, current_app, g, json, request
+
+from api.spool import Spool
 
 log = logging.getLogger(__name__)
 
+REVISION_LENGTH = 32
 VERSION = version("kamailio-registrations")
 # A client's own request ID is taken over when it can stand in a header and in a log line as it is.
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
@@ -42,6 +46,27 @@ def _common() -> dict[str, Any]:
     return envelope
 
 
+def wants_pretty() -> bool:
+    """Whether the client asked for indented JSON, by Crossbar's header or parameter."""
+    asked = request.headers.get("X-Pretty-Print") or request.args.get("pretty_print") or ""
+    return asked.lower() == "true"
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, indent=2) if wants_pretty() else json.dumps(value, separators=(",", ":"))
+
+
+def _respond(envelope: dict[str, Any], status: int) -> Response:
+    return Response(_dumps(envelope) + "\n", status=status, content_type="application/json")
+
+
+def _tagged(response: Response, revision: str) -> Response:
+    if request.method in {"GET", "HEAD"}:
+        response.set_etag(revision)
+        response.make_conditional(request)
+    return response
+
+
 def success_envelope(data: Any, **extra: Any) -> Response:
     """Wrap data; equal data gives an equal ``revision``, which is also the entity tag (RFC 9110, 8.8.3).
 
@@ -49,21 +74,38 @@ def success_envelope(data: Any, **extra: Any) -> Response:
         data: anything that JSON can carry.
         extra: further keys of the envelope.
     """
-    revision = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:32]
+    revision = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:REVISION_LENGTH]
     envelope = {"data": data, "revision": revision, "status": "success", **_common(), **extra}
-    response = jsonify(envelope)
-    if request.method in {"GET", "HEAD"}:
-        response.set_etag(revision)
-        response.make_conditional(request)
-    return response
+    return _tagged(_respond(envelope, 200), revision)
+
+
+def list_envelope(rows: Iterable[dict[str, Any]], *, extra: Callable[[], dict[str, Any]] = dict) -> Response:
+    """Wrap a list of any length, in constant memory: the rows go through a file on their way.
+
+    Nothing is sent before all rows are there, so that a fault in their midst is an error and not half a list, and the
+    revision is known with the headers.
+
+    Args:
+        rows: objects, used up before this returns.
+        extra: called after that, gives further keys of the envelope.
+    """
+    digest = hashlib.sha256()
+    with Spool() as body:
+        body.write('{"data":[')
+        for number, row in enumerate(rows):
+            text = _dumps(row)
+            digest.update(text.encode())
+            body.write(("," if number else "") + text)
+        revision = digest.hexdigest()[:REVISION_LENGTH]
+        rest = {"revision": revision, "status": "success", **_common(), **extra()}
+        body.write("]," + _dumps(rest).removeprefix("{").lstrip() + "\n")
+    return _tagged(body.respond(content_type="application/json"), revision)
 
 
 def error_envelope(*, status: int, message: str, data: Any) -> Response:
     """Wrap a failure; ``error`` is the status as a string, as clients of Crossbar read it."""
     envelope = {"data": data, "error": str(status), "message": message, "status": "error", **_common()}
-    response = jsonify(envelope)
-    response.status_code = status
-    return response
+    return _respond(envelope, status)
 
 
 def init_app(app: Flask, *, node: str) -> None:

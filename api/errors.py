@@ -44,6 +44,12 @@ class ParseError(ApiError):
         super().__init__({"message": "failed to parse request body"})
 
 
+class InvalidData(ApiError):
+    """A parameter or a value of the body is not as it must be; data is ``{FIELD: {RULE: {"message": ...}}}``."""
+
+    status, message = 400, "invalid data"
+
+
 class InvalidCredentials(ApiError):
     """No token, or one that opens nothing."""
 
@@ -88,6 +94,12 @@ class InvalidMethod(ApiError):
     def __init__(self, allowed: Iterable[str]) -> None:
         super().__init__({"message": "method not allowed"})
         self.headers = [("Allow", ", ".join(sorted(allowed)))]
+
+
+class NotAcceptable(ApiError):
+    """The client takes none of the formats that the endpoint has."""
+
+    status, message = 406, "not_acceptable"
 
 
 class RequestTooLarge(ApiError):

@@ -17,6 +17,8 @@ class ApiSettings(BaseSettings):
     api_flush_budget: float = Field(
         20.0, gt=0, le=300, description="seconds that a DELETE may spend on calls to Kamailio before it answers 503"
     )
+    api_page_size: int = Field(50, ge=1, description="registrations in a page when a client says only `paginate=true`")
+    api_max_page_size: int = Field(1000, ge=1, description="largest `page_size` that a client may ask for")
     api_max_body: int = Field(65536, ge=1024, description="bytes of the largest request body that is read")
     api_node: str = Field(
         default_factory=socket.gethostname, description="`node` in the envelope; unset: the host's name"

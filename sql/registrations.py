@@ -1,11 +1,16 @@
 """The read model: the registrations of an account, from the view `registrations`."""
 
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, fields
+from typing import Literal
 
+from psycopg import sql
 from psycopg.rows import class_row
 
 from sql.connections import Connection
 from sql.statements import statement
+
+FETCH_ROWS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,8 +19,10 @@ class Registration:
 
     Times are Gregorian seconds, ``expires`` is seconds from ``event_timestamp``. Text that is not known is ``""``,
     for ``network_ip`` and ``network_port`` ``"undefined"``; the fields that may be None are Kazoo's extras.
+    ``position`` is none of Crossbar's keys: where the binding stands in the order of lists.
     """
 
+    position: int
     account_name: str
     account_realm: str
     authorizing_id: str
@@ -53,10 +60,75 @@ class Registration:
     username: str
 
 
-def list_registrations(connection: Connection, account_id: str) -> list[Registration]:
-    """The bindings of one account that are registered now, newest first."""
-    with connection.cursor(row_factory=class_row(Registration)) as cursor:
-        return cursor.execute(statement("registrations_list"), {"account_id": account_id}).fetchall()
+KEYS = frozenset(field.name for field in fields(Registration)) - {"position"}
+
+Kind = Literal["filter", "filter_not", "has_key", "key_missing", "has_value", "missing_value", "at_least", "at_most"]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a registration must fulfil to be listed. ``key`` is one of KEYS; ``value`` is what it is compared with."""
+
+    kind: Kind
+    key: str
+    value: str | int | None = None
+
+
+# A value is compared as the text that JSON shows. A key is missing where its column is null.
+_CLAUSES: dict[Kind, sql.SQL] = {
+    "filter": sql.SQL("{key}::text = {value}"),
+    "filter_not": sql.SQL("{key}::text is distinct from {value}"),
+    "has_key": sql.SQL("{key} is not null"),
+    "key_missing": sql.SQL("{key} is null"),
+    "has_value": sql.SQL("{key}::text <> ''"),
+    "missing_value": sql.SQL("coalesce({key}::text, '') = ''"),
+    "at_least": sql.SQL("{key} >= {value}"),
+    "at_most": sql.SQL("{key} <= {value}"),
+}
+
+
+def _clause(condition: Condition, parameter: str) -> sql.Composed:
+    if condition.key not in KEYS | {"id"}:
+        raise ValueError(f"registrations have no {condition.key!r}")
+    return _CLAUSES[condition.kind].format(key=sql.Identifier(condition.key), value=sql.Placeholder(parameter))
+
+
+def list_registrations(
+    connection: Connection,
+    account_id: str,
+    *,
+    conditions: Sequence[Condition] = (),
+    ascending: bool = False,
+    start: int | None = None,
+    limit: int | None = None,
+) -> Generator[Registration, None, None]:
+    """The bindings of one account that are registered now, by a server-side cursor: memory does not grow with them.
+
+    Args:
+        connection: lent until the generator is used up or closed.
+        account_id: whose.
+        conditions: all of them must hold.
+        ascending: oldest binding first; newest first otherwise.
+        start: the ``position`` to begin at, that one included.
+        limit: how many at the most.
+
+    Raises:
+        ValueError: a condition's key is none of KEYS.
+    """
+    if start is not None:
+        conditions = [*conditions, Condition("at_least" if ascending else "at_most", "id", start)]
+    values = {f"value_{number}": condition.value for number, condition in enumerate(conditions)}
+    clauses = [_clause(condition, name) for condition, name in zip(conditions, values, strict=True)]
+    query = sql.SQL(statement("registrations_list")).format(
+        conditions=sql.SQL(" and ").join([sql.SQL("true"), *clauses]),
+        direction=sql.SQL("asc" if ascending else "desc"),
+    )
+    with (
+        connection.transaction(),
+        connection.cursor(name="registrations", row_factory=class_row(Registration)) as cursor,
+    ):
+        cursor.itersize = FETCH_ROWS
+        yield from cursor.execute(query, {**values, "account_id": account_id, "limit": limit})
 
 
 def count_registrations(connection: Connection, account_id: str | None) -> int:

@@ -348,7 +348,8 @@ CREATE TABLE public.registration_from (
 );
 
 CREATE VIEW public.registrations AS
- SELECT l.account_id,
+ SELECT l.id,
+    l.account_id,
     COALESCE(a.name, ''::text) AS account_name,
     COALESCE((a.realm)::text, ''::text) AS account_realm,
     COALESCE(l.device_id, ''::text) AS authorizing_id,
@@ -504,7 +505,7 @@ CREATE INDEX device_sip_realm_idx ON public.device USING btree (sip_realm) WHERE
 
 CREATE INDEX location_account_contact_idx ON public.location USING btree (username, domain, contact);
 
-CREATE INDEX location_account_id_idx ON public.location USING btree (account_id) WHERE (account_id IS NOT NULL);
+CREATE INDEX location_account_id_idx ON public.location USING btree (account_id, id) WHERE (account_id IS NOT NULL);
 
 CREATE INDEX location_attrs_account_record_idx ON public.location_attrs USING btree (username, domain, ruid);
 

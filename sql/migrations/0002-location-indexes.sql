@@ -10,7 +10,8 @@ drop index concurrently if exists location_expires_idx;
 
 drop index concurrently if exists location_account_id_idx;
 
-create index concurrently location_account_id_idx on location (account_id) where account_id is not null;
+-- With id, the order of lists: a page of an account is read from where it begins.
+create index concurrently location_account_id_idx on location (account_id, id) where account_id is not null;
 
 drop index concurrently if exists location_not_enriched_idx;
 

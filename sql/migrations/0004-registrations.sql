@@ -151,6 +151,7 @@ where l.enriched_at is null
 -- Times are Gregorian seconds, as Kazoo's: Unix + 62167219200. The two columns *_at are for reports.
 create view registrations as
 select
+    l.id,
     l.account_id,
     coalesce(a.name, '') as account_name,
     coalesce(a.realm::text, '') as account_realm,

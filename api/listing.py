@@ -1,0 +1,116 @@
+"""The query parameters of a list, as Crossbar's lists have them: paging, order, filters, format."""
+
+import re
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from flask import request
+from werkzeug.datastructures import MultiDict
+
+from api.errors import InvalidData
+from sql.registrations import KEYS, Condition, Kind
+
+BOOLEANS = {"true": True, "false": False}
+NUMBER = re.compile(r"[0-9]{1,15}")
+START_KEY = re.compile(r"[0-9a-f]{1,15}")
+# Crossbar's names of the times that can be asked for, and which key they mean.
+RANGES: dict[str, tuple[Kind, str]] = {
+    "created_from": ("at_least", "initial_registration"),
+    "created_to": ("at_most", "initial_registration"),
+    "modified_from": ("at_least", "last_registration"),
+    "modified_to": ("at_most", "last_registration"),
+}
+PRESENCE: tuple[Kind, ...] = ("has_key", "key_missing", "has_value", "missing_value")
+# What these say of a key that no registration has.
+HOLDS_WITHOUT_KEY = {"filter_not", "key_missing", "missing_value"}
+
+
+@dataclass(slots=True, kw_only=True)
+class ListQuery:
+    """What a client asked for. ``page_size`` None is the whole list; ``nothing`` when no registration can match."""
+
+    page_size: int | None = None
+    start: int | None = None
+    ascending: bool = False
+    nothing: bool = False
+    conditions: list[Condition] = field(default_factory=list)
+
+
+def _refuse(name: str, rule: str, message: str) -> NoReturn:
+    raise InvalidData({name: {rule: {"message": message}}})
+
+
+def _boolean(arguments: MultiDict[str, str], name: str, *, default: bool) -> bool:
+    given = arguments.get(name)
+    if given is None:
+        return default
+    if given.lower() not in BOOLEANS:
+        _refuse(name, "type", "Value is not true or false")
+    return BOOLEANS[given.lower()]
+
+
+def _number(name: str, given: str) -> int:
+    if not NUMBER.fullmatch(given):
+        _refuse(name, "type", "Value is not a non-negative integer")
+    return int(given)
+
+
+def read_query(*, default_page_size: int, max_page_size: int) -> ListQuery:
+    """Read the request's parameters; those that are not known are ignored, as in Crossbar.
+
+    Args:
+        default_page_size: for ``paginate=true`` without a size.
+        max_page_size: a larger one is refused.
+
+    Raises:
+        InvalidData: names the parameter that has a bad value.
+    """
+    arguments = request.args
+    query = ListQuery(ascending=_boolean(arguments, "ascending", default=False))
+    paginate = _boolean(arguments, "paginate", default="page_size" in arguments)
+    if "page_size" in arguments:
+        size = _number("page_size", arguments["page_size"])
+        if not 1 <= size <= max_page_size:
+            _refuse("page_size", "minimum" if size < 1 else "maximum", f"Value must be between 1 and {max_page_size}")
+        query.page_size = size
+    if paginate:
+        query.page_size = query.page_size or default_page_size
+    else:
+        query.page_size = None
+    if start_key := arguments.get("start_key"):
+        if not START_KEY.fullmatch(start_key):
+            _refuse("start_key", "pattern", "Value is not a start key of this list")
+        query.start = int(start_key, 16)
+    for name, value in arguments.items(multi=True):
+        _read_condition(query, name, value)
+    return query
+
+
+def _read_condition(query: ListQuery, name: str, value: str) -> None:
+    if name in RANGES:
+        kind, key = RANGES[name]
+        query.conditions.append(Condition(kind, key, _number(name, value)))
+    elif name in PRESENCE:
+        _add(query, name, value, None)
+    elif name.startswith("filter_not_"):
+        _add(query, "filter_not", name.removeprefix("filter_not_"), _text(name, value))
+    elif name.startswith("filter_"):
+        _add(query, "filter", name.removeprefix("filter_"), _text(name, value))
+
+
+def _text(name: str, value: str) -> str:
+    if "\0" in value:
+        _refuse(name, "pattern", "Value holds a NUL")
+    return value
+
+
+def _add(query: ListQuery, kind: Kind, key: str, value: str | None) -> None:
+    if key in KEYS:
+        query.conditions.append(Condition(kind, key, value))
+    elif kind not in HOLDS_WITHOUT_KEY:
+        query.nothing = True
+
+
+def write_start_key(position: int) -> str:
+    """The start key of a page that begins at this position; opaque to clients."""
+    return f"{position:x}"
