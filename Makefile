@@ -1,6 +1,6 @@
 # `make` alone lists the targets. Each that needs it sets up what is missing first; see tests/stand/packages.sh.
 
-.PHONY: help demo test lint bench setup packages clean
+.PHONY: help demo test lint bench schema setup packages clean
 .DEFAULT_GOAL := help
 
 # A user's PATH on Debian lacks the place where kamailio lies.
@@ -29,6 +29,9 @@ lint: setup ## style, types, imports between the rooms, Kamailio's configuration
 
 bench: ## speed
 	@echo 'Nothing is measured yet: the benchmarks come with the issue on speed.'
+
+schema: setup ## sql/schema.sql anew, after a change of the migrations
+	@.venv/bin/python -m tests.stand.schema
 
 setup: packages $(INSTALLED) ## Debian packages and .venv; does nothing when they are there
 

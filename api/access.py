@@ -6,7 +6,7 @@ A path with an account needs a token whose tree holds that account; any other pa
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Response, current_app, g, json, request
 
 from api.errors import Forbidden, InvalidCredentials, ParseError, UnknownAccount
 from api.extensions import database
@@ -26,16 +26,20 @@ def _read_body() -> dict[str, Any]:
     """The JSON body; ``{}`` where there is none. Clients send a Content-Type for JSON without a body, too."""
     if request.method in BODYLESS_METHODS or not request.get_data():
         return {}
-    body = request.get_json(force=True, silent=True)
-    if body is None:
-        raise ParseError
+    try:
+        body = json.loads(request.get_data())
+    except (ValueError, RecursionError):
+        raise ParseError from None
     return body if isinstance(body, dict) else {}
+
+
+def _token_beside_the_body() -> str | None:
+    return request.headers.get("X-Auth-Token") or request.args.get("auth_token")
 
 
 def _find_token() -> str:
     """The token in Crossbar's order: X-Auth-Token, query, body, Authorization: Bearer (RFC 6750)."""
-    given = request.headers.get("X-Auth-Token") or request.args.get("auth_token")
-    g.auth_token = given  # for the envelope, if the body turns out to be none
+    given = _token_beside_the_body()
     body_token = _read_body().get("auth_token")
     bearer = request.authorization
     return (
@@ -47,6 +51,7 @@ def _find_token() -> str:
 
 
 def _guard() -> Response | None:
+    g.auth_token = _token_beside_the_body()  # stands in every answer, in failures too
     if request.method == "OPTIONS" and request.url_rule is not None:
         response: Response = current_app.make_default_options_response()
         del response.headers["Content-Type"]  # of a body that there is none of

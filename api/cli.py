@@ -16,7 +16,8 @@ from sql.migrate import require_current_schema
 from sql.operators import operators_mistakes
 from sql.settings import DatabaseSettings
 
-GRACEFUL_SECONDS = 5
+# A DELETE that is under way ends within its budget and a few statements; supervisors should wait as long.
+GRACE_SECONDS = 10
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +43,8 @@ def _gunicorn_options(settings: ApiSettings) -> dict[str, Any]:
         "workers": settings.api_workers,
         "worker_class": "gthread",
         "threads": settings.api_threads,
-        "graceful_timeout": GRACEFUL_SECONDS,
-        "timeout": 60,
+        "graceful_timeout": int(settings.api_flush_budget) + GRACE_SECONDS,
+        "timeout": int(settings.api_flush_budget) + 2 * GRACE_SECONDS,
         "proc_name": "registrations-api",
         "control_socket_disable": True,
         "logconfig_dict": {

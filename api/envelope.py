@@ -63,7 +63,8 @@ def _respond(envelope: dict[str, Any], status: int) -> Response:
 def _tagged(response: Response, revision: str) -> Response:
     if request.method in {"GET", "HEAD"}:
         response.set_etag(revision)
-        response.make_conditional(request)
+        if request.if_none_match:
+            response.make_conditional(request)
     return response
 
 
@@ -111,6 +112,5 @@ def error_envelope(*, status: int, message: str, data: Any) -> Response:
 def init_app(app: Flask, *, node: str) -> None:
     """Give every request an ID and every answer the envelope's common keys."""
     app.config["NODE"] = node
-    app.json.ensure_ascii = False  # type: ignore[attr-defined]  # of Flask's default provider
     app.before_request(_take_request_id)
     app.after_request(_send_request_id)

@@ -10,8 +10,6 @@ from werkzeug.exceptions import (
     MethodNotAllowed,
     NotFound,
     RequestEntityTooLarge,
-    RequestHeaderFieldsTooLarge,
-    RequestURITooLarge,
 )
 
 from api.envelope import error_envelope
@@ -103,13 +101,12 @@ class NotAcceptable(ApiError):
 
 
 class RequestTooLarge(ApiError):
-    """The body, the URL or the headers are larger than the server reads."""
+    """The body is larger than the API reads. Too long a URL or headers are answered by gunicorn, before us."""
 
-    message = "request_too_large"
+    status, message = 413, "request_too_large"
 
-    def __init__(self, status: int, what: str) -> None:
-        super().__init__({"message": what})
-        self.status = status
+    def __init__(self) -> None:
+        super().__init__({"message": "request body too large"})
 
 
 class UnspecifiedFault(ApiError):
@@ -150,11 +147,7 @@ def as_api_error(error: Exception) -> ApiError:  # noqa: PLR0911  # a table, one
         case MethodNotAllowed():
             return InvalidMethod(error.valid_methods or ())
         case RequestEntityTooLarge():
-            return RequestTooLarge(413, "request body too large")
-        case RequestURITooLarge():
-            return RequestTooLarge(414, "request URI too large")
-        case RequestHeaderFieldsTooLarge():
-            return RequestTooLarge(431, "request header fields too large")
+            return RequestTooLarge()
         case HTTPException() if error.code == 400:
             return ParseError()
         case _:

@@ -1,17 +1,18 @@
-"""The order of a flush: Kamailio forgets the bindings, then their rows are seen to be gone.
+"""The order of a flush: Kamailio forgets the bindings, then what still has a row is hidden.
 
-A row is never deleted first: while Kamailio has the binding in memory, the phone would go on as registered but unseen
-(usrloc, db_mode 1). When Kamailio cannot be reached nothing has changed.
+A row is never removed before its binding: while Kamailio has that in memory, the phone would go on as registered but
+unseen (usrloc, db_mode 1). When Kamailio cannot be reached nothing has changed.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from time import monotonic
 
-from kamailio.errors import KamailioError
+from kamailio.errors import KamailioError, RpcError
 from kamailio.rpc import JsonRpcClient
 from kamailio.usrloc import aor, lookup_many, rm_many
 from sql.connections import Database
-from sql.flushing import Binding, DeviceAor, delete_forgotten, find_remaining
+from sql.flushing import Binding, DeviceAor, find_remaining, hide_bindings
 
 
 class BindingStayed(KamailioError):
@@ -26,8 +27,18 @@ class Proxy:
         self.budget = budget
 
 
-def flush(proxy: Proxy, database: Database, *, bindings: Sequence[Binding], devices: Sequence[DeviceAor] = ()) -> None:
-    """Remove bindings from Kamailio's memory and from the table.
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """How many bindings are gone with their rows, and how many only from this Kamailio's memory, their rows hidden."""
+
+    flushed: int
+    pending: int
+
+
+def flush(
+    proxy: Proxy, database: Database, *, bindings: Sequence[Binding], devices: Sequence[DeviceAor] = ()
+) -> Flushed:
+    """Remove bindings from Kamailio's memory, and from every list.
 
     Args:
         proxy: where they are.
@@ -37,28 +48,43 @@ def flush(proxy: Proxy, database: Database, *, bindings: Sequence[Binding], devi
 
     Raises:
         KamailioUnreachable: Kamailio did not answer in time.
-        BindingStayed: Kamailio did not do as told.
+        BindingStayed: Kamailio did not do as told; what it did forget is hidden all the same.
         DatabaseUnreachable: whether the rows are gone is not known.
     """
     deadline = monotonic() + proxy.budget
     aors = {aor(binding.username, binding.domain): None for binding in bindings}
     aors |= {aor(device.username, device.realm): None for device in devices}
     if not aors:
-        return
+        return Flushed(0, 0)
     with proxy.connect() as client:
-        rm_many(client, list(aors), budget=proxy.budget)
+        results = rm_many(client, list(aors), budget=proxy.budget)
+        refused = {name for name, error in zip(aors, results, strict=True) if error is not None}
         with database.connection() as connection:
             remaining = find_remaining(connection, bindings)
-            if not remaining:
-                return
-            # Rows may stay although memory is clean: in db_mode 2 until the timer, or after an outage of PostgreSQL.
-            in_memory = lookup_many(
-                client,
-                [aor(binding.username, binding.domain) for binding in remaining],
-                budget=max(deadline - monotonic(), 0.1),
-            )
-            ruids = {contact.ruid for contacts in in_memory for contact in contacts}
-            delete_forgotten(connection, [binding for binding in remaining if binding.ruid not in ruids])
-            stayed = [binding for binding in remaining if binding.ruid in ruids]
-            if find_remaining(connection, stayed):
-                raise BindingStayed(f"{len(stayed)} binding(s) are still in Kamailio's memory")
+        # A row may stay although memory is clean: in db_mode 2 until the timer, after an outage of PostgreSQL, or
+        # because it is another node's.
+        doubtful = list(refused | {aor(binding.username, binding.domain) for binding in remaining})
+        found = lookup_many(client, doubtful, budget=max(deadline - monotonic(), 0.1))
+    stayed = {
+        name
+        for name, contacts in zip(doubtful, found, strict=True)
+        if isinstance(contacts, RpcError) or (name in refused and contacts)
+    }
+    in_memory = {
+        contact.ruid: contact.last_modified
+        for contacts in found
+        if not isinstance(contacts, RpcError)
+        for contact in contacts
+    }
+    gone = []
+    for binding in remaining:
+        name = aor(binding.username, binding.domain)
+        if binding.ruid not in in_memory and name not in stayed:
+            gone.append(binding)
+        elif in_memory.get(binding.ruid, 0) <= binding.modified_epoch:  # or else it registered again meanwhile
+            stayed.add(name)
+    with database.connection() as connection:
+        hide_bindings(connection, gone)
+    if stayed:
+        raise BindingStayed(f"Kamailio did not remove {len(stayed)} of {len(aors)} AoRs")
+    return Flushed(flushed=len(bindings) - len(gone), pending=len(gone))

@@ -96,8 +96,8 @@ def flush_all(account_id: str) -> Response:
     """Remove every binding of the account from Kamailio; phones come back at their next refresh."""
     with database().connection() as connection:
         bindings = find_bindings(connection, account_id)
-    flush(proxy(), database(), bindings=bindings)
-    return success_envelope("ok", flushed=len(bindings), pending=0)
+    done = flush(proxy(), database(), bindings=bindings)
+    return success_envelope("ok", **asdict(done))
 
 
 @blueprint.delete("/<username:username>")
@@ -110,5 +110,5 @@ def flush_one(account_id: str, username: str) -> Response:
         devices = find_device_aors(connection, account_id, username)
     if not bindings and not devices:
         raise UnknownUsername(username)
-    flush(proxy(), database(), bindings=bindings, devices=devices)
-    return success_envelope("ok", flushed=len(bindings), pending=0)
+    done = flush(proxy(), database(), bindings=bindings, devices=devices)
+    return success_envelope("ok", **asdict(done))

@@ -2,7 +2,7 @@
 
 import socket
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -11,7 +11,9 @@ class ApiSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="REGISTRATIONS_")
 
-    api_bind: str = Field("127.0.0.1:8000", description="address and port that `registrations-api serve` listens on")
+    api_bind: str = Field(
+        "127.0.0.1:8000", description="address and port that `registrations-api serve` listens on, or `unix:/path`"
+    )
     api_workers: int = Field(2, ge=1, le=64, description="processes of the server")
     api_threads: int = Field(8, ge=1, le=256, description="requests that one process works on at a time")
     api_flush_budget: float = Field(
@@ -23,3 +25,11 @@ class ApiSettings(BaseSettings):
     api_node: str = Field(
         default_factory=socket.gethostname, description="`node` in the envelope; unset: the host's name"
     )
+
+    @field_validator("api_bind")
+    @classmethod
+    def _is_an_address(cls, bind: str) -> str:
+        host, _, port = bind.rpartition(":")
+        if not bind.startswith("unix:/") and not (host and port.isdecimal() and 0 < int(port) < 65536):
+            raise ValueError(f"{bind!r} is neither address:port nor unix:/path")
+        return bind

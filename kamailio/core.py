@@ -1,5 +1,6 @@
 """Kamailio's own RPC commands (core, cmd core.*)."""
 
+from kamailio.errors import RpcProtocolError
 from kamailio.rpc import JsonRpcClient
 
 
@@ -9,6 +10,10 @@ def uptime(client: JsonRpcClient) -> int:
     Raises:
         KamailioUnreachable: it does not.
         RpcError: it refuses the command.
+        RpcProtocolError: a result of another shape.
     """
     result = client.call("core.uptime")
-    return int(result["uptime"]) if isinstance(result, dict) else 0
+    seconds = result.get("uptime") if isinstance(result, dict) else None
+    if not isinstance(seconds, int):
+        raise RpcProtocolError(f"{client.url} answered core.uptime with another shape: {result!r:.200}")
+    return seconds

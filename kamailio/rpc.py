@@ -116,23 +116,23 @@ class JsonRpcClient:
         answer_id = answer["id"]
         if answer_id is None and "error" in answer and len(under_way) == 1:
             _, index = under_way.popitem()  # refused before it was read (JSON-RPC 2.0, 5: id is null)
-        elif isinstance(answer_id, int) and answer_id in under_way:
+        elif type(answer_id) is int and answer_id in under_way:
             index = under_way.pop(answer_id)
         else:
             raise RpcProtocolError(f"{self.url} answered with the id {answer_id!r}, which is none of ours")
         if "error" not in answer:
             return index, answer["result"]
         error = answer["error"]
-        if not isinstance(error, dict):
-            raise RpcProtocolError(f"{self.url} answered with an error that is none: {error!r}")
-        return index, RpcError(int(error.get("code", 500)), str(error.get("message", "")), queue[index].method)
+        if isinstance(error, dict) and isinstance(code := error.get("code", 500), int):
+            return index, RpcError(code, str(error.get("message", "")), queue[index].method)
+        raise RpcProtocolError(f"{self.url} answered with an error that is none: {error!r:.200}")
 
     def _read(self, *, deadline: float) -> dict[str, object]:
         body = self._transport.receive(deadline=deadline)
         try:
             # Kamailio passes on what phones sent: any byte, and control characters as they are
             answer = json.loads(body.decode("utf-8", "surrogateescape"), strict=False)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise RpcProtocolError(f"{self.url} answered with what is no JSON: {body[:80]!r}") from None
         if not isinstance(answer, dict) or "id" not in answer or not ("result" in answer or "error" in answer):
             raise RpcProtocolError(f"{self.url} answered with what is no JSON-RPC: {body[:80]!r}")

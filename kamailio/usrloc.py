@@ -13,7 +13,8 @@ from kamailio.rpc import Call, JsonRpcClient
 
 TABLE = "location"
 NOT_SET = "[not set]"
-NOT_REGISTERED = frozenset({"AOR not found in location table", "AOR has no contacts"})
+# The last one: under use_domain=1 no binding can have such an AoR.
+NOT_REGISTERED = frozenset({"AOR not found in location table", "AOR has no contacts", "Domain missing in AOR"})
 OVER = frozenset({"expired", "deleted"})
 
 
@@ -106,7 +107,7 @@ def lookup(client: JsonRpcClient, address: str, *, table: str = TABLE) -> tuple[
 
 def lookup_many(
     client: JsonRpcClient, addresses: Iterable[str], *, budget: float, table: str = TABLE
-) -> list[tuple[Contact, ...]]:
+) -> list[tuple[Contact, ...] | RpcError]:
     """Return the live bindings of many AoRs, as `lookup` does, several at a time.
 
     Args:
@@ -116,15 +117,17 @@ def lookup_many(
         table: of usrloc.
 
     Returns:
-        In the order of the addresses, the bindings of each.
+        In the order of the addresses, the bindings of each, or the error if it is another than "not registered".
 
     Raises:
-        RpcError: another failure than "not registered".
         RpcProtocolError: a result of another shape.
         KamailioUnreachable: the budget is used up.
     """
     results = client.call_many([Call("ul.lookup", (table, address)) for address in addresses], budget=budget)
-    return [_contacts(client, result) for result in results]
+    return [
+        result if isinstance(result, RpcError) and result.message not in NOT_REGISTERED else _contacts(client, result)
+        for result in results
+    ]
 
 
 def _contacts(client: JsonRpcClient, result: object | RpcError) -> tuple[Contact, ...]:

@@ -6,6 +6,8 @@ from sql.statements import statement
 
 # Kamailio writes last_modified as it registers, so the newest one is never more than moments ahead of the clock.
 CLOCK_TOLERANCE_SECONDS = 120
+# A Kamailio that runs removes what expired at its next timer, so rows that all expired long ago are nobody's.
+OVERDUE_SECONDS = 900
 
 
 def find_problems(connection: Connection) -> list[str]:
@@ -15,7 +17,7 @@ def find_problems(connection: Connection) -> list[str]:
         return [f"the database lacks migrations ({', '.join(missing)}): run `{MIGRATE_COMMAND}`"]
     row = connection.execute(statement("check_facts")).fetchone()
     assert row is not None  # noqa: S101  # a SELECT of aggregates has a row
-    expires_type, timezone, ahead_seconds, invalid_indexes, expires_indexed, location_version = row
+    expires_type, timezone, ahead_seconds, invalid_indexes, expires_indexed, location_version, over_seconds = row
     problems = []
     if location_version != 9:
         problems.append(f"version says that location is {location_version}, not 9: Kamailio will not start")
@@ -23,6 +25,13 @@ def find_problems(connection: Connection) -> list[str]:
         problems.append(
             f"the newest registration lies {ahead_seconds / 3600:.1f} hours in the future: Kamailio does not run in "
             f"{timezone}; set REGISTRATIONS_KAMAILIO_TIMEZONE to its zone and run `{MIGRATE_COMMAND}`"
+        )
+    if (over_seconds or 0) > OVERDUE_SECONDS:
+        zone = f"Kamailio does not run in {timezone} (REGISTRATIONS_KAMAILIO_TIMEZONE), or it"
+        problems.append(
+            f"every registration seems expired, the last one {over_seconds / 3600:.1f} hours ago: "
+            f"{'Kamailio' if expires_type == 'bigint' else zone} does not run, "
+            "or its usrloc does not clean the table (db_timer_clean)"
         )
     if invalid_indexes:
         problems.append(f"index {', '.join(invalid_indexes)} is invalid: reindex it concurrently")

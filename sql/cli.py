@@ -59,7 +59,7 @@ def token() -> None:
 @click.option("--note", default="", help="what it is for")
 @click.option(
     "--idle-lifetime",
-    type=click.IntRange(min=0),
+    type=click.IntRange(min=0, max=10 * 365 * 86400),
     default=3600,
     show_default=True,
     help="seconds without use after which it dies; 0: never",

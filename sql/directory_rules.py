@@ -33,11 +33,16 @@ def _name(value: str) -> str | None:
 def _realm(value: str) -> str | None:
     if len(value) > 253:
         return f"has {len(value)} characters, 253 are allowed"
-    return "a realm has neither spaces nor @" if _UNFIT_IN_REALMS.search(value) else _unfit(value)
+    if _UNFIT_IN_REALMS.search(value):
+        return "a realm has neither spaces nor @"
+    return _unfit(value) or (None if value.isascii() else "a realm is ASCII; write such a domain as xn--")
 
 
 def _sip_username(value: str) -> str | None:
-    return f"has {len(value)} characters, 64 are allowed" if len(value) > 64 else _unfit(value)
+    if len(value) > 64:
+        return f"has {len(value)} characters, 64 are allowed"
+    # RFC 3261, 25.1; Kamailio refuses escaped characters beyond ASCII, and would look up others in vain.
+    return _unfit(value) or (None if value.isascii() else "a SIP username is ASCII")
 
 
 def _hex_digits(count: int) -> Callable[[str], str | None]:

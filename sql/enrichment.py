@@ -1,5 +1,7 @@
 """Setting account, device and owner on the rows of location, in batches that no SIP worker has to wait for."""
 
+from collections.abc import Callable
+
 from sql.connections import Connection
 from sql.statements import statement
 
@@ -15,6 +17,22 @@ def enrich_pending(connection: Connection, *, limit: int) -> int:
         How many were enriched; fewer than ``limit`` means that none are left but those in use at this moment.
     """
     return connection.execute(statement("enrich_pending"), {"limit": limit}).rowcount
+
+
+def reconcile(connection: Connection, *, batch: int = 200, stopping: Callable[[], bool] = lambda: False) -> int:
+    """Set every row right of which the directory now says something else; returns how many were written.
+
+    Args:
+        connection: in autocommit mode, so that the rows' locks end with each batch.
+        batch: rows that are locked at a time.
+        stopping: asked between two batches.
+    """
+    stale, written = find_stale(connection), 0
+    for start in range(0, len(stale), batch):
+        if stopping():
+            break
+        written += reconcile_rows(connection, stale[start : start + batch])
+    return written
 
 
 def find_stale(connection: Connection) -> list[int]:

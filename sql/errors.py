@@ -1,5 +1,6 @@
 """What can go wrong with PostgreSQL, as types that the other rooms can catch without knowing psycopg."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -40,6 +41,12 @@ class DirectoryRefused(DatabaseError):
 TRANSIENT = ("08", "53", "57", "55P03", "40001", "40P01")
 
 
+# A refused login has no code either (libpq keeps it to itself), but no later attempt will fare better.
+REFUSED = re.compile(
+    r'(role|database) ".*" does not exist|authentication failed|no pg_hba\.conf entry|not permitted to log'
+)
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn psycopg's errors into this module's.
@@ -55,7 +62,7 @@ def translated() -> Iterator[None]:
     except psycopg.Error as error:
         message = (error.diag.message_primary or str(error)).strip().split("\n")[0]
         # The client library raises OperationalError without a code when the connection is gone.
-        lost = error.sqlstate is None and isinstance(error, psycopg.OperationalError)
+        lost = error.sqlstate is None and isinstance(error, psycopg.OperationalError) and not REFUSED.search(message)
         if lost or (error.sqlstate or "").startswith(TRANSIENT):
             raise DatabaseUnreachable(message) from error
         raise StatementFailed(message) from error

@@ -8,6 +8,8 @@ from psycopg.rows import class_row
 from sql.connections import Connection
 from sql.statements import statement
 
+BATCH_ROWS = 200
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Binding:
@@ -56,9 +58,10 @@ def find_remaining(connection: Connection, bindings: Sequence[Binding]) -> list[
     return [binding for binding in bindings if binding.ruid in ruids]
 
 
-def delete_forgotten(connection: Connection, bindings: Sequence[Binding]) -> int:
-    """Delete rows whose binding no Kamailio has in memory any more, unless it registered again; returns how many.
+def hide_bindings(connection: Connection, bindings: Sequence[Binding]) -> None:
+    """Let rows show no more unless they register again; in batches, so that no SIP worker waits for long.
 
-    Only for those: while Kamailio has the binding, deleting its row first would leave it unseen (usrloc, db_mode 1).
+    Not deleted: while some Kamailio has the binding, a phone without a row would go on unseen (usrloc, db_mode 1).
     """
-    return connection.execute(statement("flush_delete"), _ruids_and_times(bindings)).rowcount
+    for start in range(0, len(bindings), BATCH_ROWS):
+        connection.execute(statement("flush_hide"), _ruids_and_times(bindings[start : start + BATCH_ROWS]))

@@ -6,6 +6,7 @@ import click
 
 from sql.connections import connect
 from sql.directory_import import import_directory
+from sql.enrichment import reconcile
 from sql.errors import DirectoryRefused
 from sql.migrate import require_current_schema
 from sql.operators import operators_mistakes
@@ -34,6 +35,8 @@ def import_command(files: tuple[str, ...], *, replace: bool) -> None:
                 click.echo(problem, err=True)
             click.echo("nothing was imported", err=True)
             sys.exit(1)
+        _report("bringing registrations up to date")
+        reconcile(connection)
     click.echo(f"accounts: {counts.account}")
     click.echo(f"owners: {counts.owner}")
     click.echo(f"devices: {counts.device}")

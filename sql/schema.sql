@@ -4,7 +4,7 @@ CREATE DOMAIN public.identifier AS text
 	CONSTRAINT identifier_check CHECK ((((length(VALUE) >= 1) AND (length(VALUE) <= 64)) AND (VALUE !~ '[[:cntrl:]/]'::text)));
 
 CREATE DOMAIN public.realm AS text
-	CONSTRAINT realm_check CHECK ((((length(VALUE) >= 1) AND (length(VALUE) <= 253)) AND (VALUE = lower(VALUE)) AND (VALUE !~ '[[:cntrl:][:space:]@]'::text)));
+	CONSTRAINT realm_check CHECK (((VALUE ~ '^[\u0021-\u003f\u0041-\u007e]{1,253}$'::text) AND (VALUE = lower(VALUE))));
 
 CREATE FUNCTION public.account_refuse_nonsense() RETURNS trigger
     LANGUAGE plpgsql
@@ -184,7 +184,7 @@ CREATE TABLE public.device (
     suppress_unregister_notify boolean DEFAULT true NOT NULL,
     register_overwrite_notify boolean DEFAULT false NOT NULL,
     CONSTRAINT device_ha1_check CHECK ((ha1 ~ '^[0-9a-f]{32}$'::text)),
-    CONSTRAINT device_sip_username_check CHECK ((((length(sip_username) >= 1) AND (length(sip_username) <= 64)) AND (sip_username !~ '[[:cntrl:]]'::text)))
+    CONSTRAINT device_sip_username_check CHECK ((sip_username ~ '^[\u0020-\u007e]{1,64}$'::text))
 );
 
 CREATE TABLE public.owner (
@@ -262,7 +262,7 @@ CREATE VIEW public.location_directory AS
                             ELSE NULL::text
                         END AS "case"
                    FROM public.account)) AS realm) fallback)
-     LEFT JOIN public.directory d ON (((d.username = lower((l.username)::text)) AND (d.realm = lower((COALESCE(l.domain, (fallback.realm)::character varying))::text)))))
+     LEFT JOIN public.directory d ON (((d.username = lower(public.registration_text((l.username)::text))) AND (d.realm = lower((COALESCE(l.domain, (fallback.realm)::character varying))::text)))))
      LEFT JOIN public.account a ON (((a.realm)::text = lower((COALESCE(l.domain, (fallback.realm)::character varying))::text))));
 
 CREATE VIEW public.live_location AS
@@ -275,7 +275,7 @@ CREATE VIEW public.live_location AS
     public.registration_epoch(l.last_modified) AS modified_epoch,
     l.first_registered_at,
     l.ruid,
-    l.username,
+    public.registration_text((l.username)::text) AS username,
     l.contact,
     l.received,
     l.path,
@@ -296,7 +296,7 @@ UNION ALL
     public.registration_epoch(l.last_modified) AS modified_epoch,
     l.first_registered_at,
     l.ruid,
-    l.username,
+    public.registration_text((l.username)::text) AS username,
     l.contact,
     l.received,
     l.path,
@@ -354,7 +354,7 @@ CREATE VIEW public.registrations AS
     COALESCE((a.realm)::text, ''::text) AS account_realm,
     COALESCE(l.device_id, ''::text) AS authorizing_id,
     'device'::text AS authorizing_type,
-    l.callid AS call_id,
+    public.registration_text((l.callid)::text) AS call_id,
     u.contact,
     COALESCE(public.hostport_host(u.contact_at), ''::text) AS contact_ip,
     COALESCE(public.sip_uri_port(u.contact, u.contact_at), ''::text) AS contact_port,
@@ -362,7 +362,7 @@ CREATE VIEW public.registrations AS
     t.lifetime AS expires,
     false AS first_registration,
     COALESCE(public.registration_text(f.from_host), (t.realm)::text) AS from_host,
-    COALESCE(public.registration_text(f.from_user), (l.username)::text) AS from_user,
+    COALESCE(public.registration_text(f.from_user), l.username) AS from_user,
     (LEAST(t.event, (floor(EXTRACT(epoch FROM l.first_registered_at)))::bigint) + '62167219200'::bigint) AS initial_registration,
     (t.event + '62167219200'::bigint) AS last_registration,
     COALESCE(public.hostport_host(u.received_at), 'undefined'::text) AS network_ip,
@@ -376,7 +376,7 @@ CREATE VIEW public.registrations AS
     COALESCE(public.hostport_host(u.socket_at), ''::text) AS proxy_ip,
     COALESCE(public.hostport_port(u.socket_at), ''::text) AS proxy_port,
     public.registration_protocol(u.socket_protocol, (l.received)::text, u.contact, (l.path)::text) AS proxy_protocol,
-    NULLIF((l.path)::text, ''::text) AS proxy_path,
+    NULLIF(public.registration_text((l.path)::text), ''::text) AS proxy_path,
     t.realm,
     COALESCE(d.register_overwrite_notify, false) AS register_overwrite_notify,
     n.hostname AS registrar_hostname,
@@ -394,7 +394,7 @@ CREATE VIEW public.registrations AS
     to_timestamp((NULLIF(l.expires_epoch, 0))::double precision) AS expires_at
    FROM ((((((public.live_location l
      LEFT JOIN public.account a ON (((a.id)::text = l.account_id)))
-     LEFT JOIN public.directory d ON ((d.device_id = l.device_id)))
+     LEFT JOIN public.directory d ON (((d.device_id = l.device_id) AND (d.username = lower(l.username)))))
      LEFT JOIN public.registration_from f ON ((f.ruid = (l.ruid)::text)))
      LEFT JOIN public.kamailio_node n ON ((n.server_id = l.server_id)))
      CROSS JOIN LATERAL ( SELECT public.registration_text((l.contact)::text) AS contact,
@@ -409,7 +409,7 @@ CREATE VIEW public.registrations AS
                     ELSE GREATEST((l.expires_epoch - e.event), (0)::bigint)
                 END AS lifetime,
             COALESCE(l.realm, (public.kamailio_default_realm())::character varying, ((a.realm)::text)::character varying, ''::character varying) AS realm
-           FROM ( SELECT COALESCE(NULLIF(l.modified_epoch, 0), (floor(EXTRACT(epoch FROM COALESCE(l.first_registered_at, now()))))::bigint) AS event) e) t);
+           FROM ( SELECT COALESCE(NULLIF(l.modified_epoch, 0), (floor(EXTRACT(epoch FROM l.first_registered_at)))::bigint, (0)::bigint) AS event) e) t);
 
 CREATE VIEW public.subscriber AS
  SELECT d.sip_username AS username,

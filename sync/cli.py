@@ -26,7 +26,7 @@ def main() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(Logfmter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a job that still runs is no news
 
 
 @main.command()

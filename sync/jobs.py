@@ -3,7 +3,7 @@
 from threading import Event
 
 from sql.connections import Database
-from sql.enrichment import enrich_pending, expire_from_facts, expire_rows, find_stale, reconcile_rows
+from sql.enrichment import enrich_pending, expire_from_facts, expire_rows, reconcile
 from sync.settings import SyncSettings
 
 
@@ -28,14 +28,10 @@ class Jobs:
 
     def reconcile(self) -> dict[str, int]:
         """Find the rows of which the directory now says something else, whoever changed it, and set them right."""
-        batch, reconciled = self._settings.sync_batch, 0
         with self._database.connection() as connection:
-            stale = find_stale(connection)
-            for start in range(0, len(stale), batch):
-                if self._stopping.is_set():
-                    break
-                reconciled += reconcile_rows(connection, stale[start : start + batch])
-        return {"reconciled": reconciled}
+            return {
+                "reconciled": reconcile(connection, batch=self._settings.sync_batch, stopping=self._stopping.is_set)
+            }
 
     def expire(self) -> dict[str, int]:
         """Delete rows that expired long ago and that no Kamailio cleans, and From facts whose binding is gone."""

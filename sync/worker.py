@@ -17,8 +17,9 @@ from types import FrameType
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from sql.connections import Database
-from sql.errors import DatabaseUnreachable
+from sql.errors import DatabaseUnreachable, SchemaStale
 from sql.leadership import Leadership
+from sql.migrate import require_current_schema
 from sql.settings import DatabaseSettings
 from sync.jobs import Jobs
 from sync.settings import SyncSettings
@@ -37,7 +38,7 @@ class Worker:
         self._stopping = threading.Event()
         # Put by signal handlers: its lock is reentrant, an Event's could be held by the very thread they interrupt.
         self._told_to_stop: SimpleQueue[None] = SimpleQueue()
-        self._thread_died = False
+        self._failed = False
         self._database = Database(
             database_settings,
             application_name="registrations-sync",
@@ -53,7 +54,7 @@ class Worker:
         """Work until SIGTERM or SIGINT; a job under way ends its batch first. A second signal kills.
 
         Returns:
-            The exit code: 0 after a signal, 1 when a thread died.
+            The exit code: 0 after a signal, 1 when a thread died or the schema is stale.
         """
         jobs = Jobs(self._database, self._settings, stopping=self._stopping)
         scheduler = BackgroundScheduler(job_defaults=JOB_DEFAULTS, timezone="UTC")
@@ -73,19 +74,23 @@ class Worker:
             self._leadership.release()
             self._database.close()
         log.info("worker stopped", extra={"action": "stop"})
-        return 1 if self._thread_died else 0
+        return 1 if self._failed else 0
 
     def _run_job(self, job: Callable[[], dict[str, int]]) -> None:
         if self._stopping.is_set():
             return
         try:
-            if not self._lead():
-                return
-            written = job()
+            leads = self._lead()
+            self._note_back()
+            written = job() if leads else {}
         except DatabaseUnreachable as error:
             self._note_away(str(error))
             return
-        self._note_back()
+        except SchemaStale as error:
+            log.error("cannot work", extra={"action": "stop", "cause": str(error)})
+            self._failed = True
+            self._told_to_stop.put(None)
+            return
         if any(written.values()):
             log.info("job done", extra={"action": job.__name__, **written})
 
@@ -93,6 +98,9 @@ class Worker:
         with self._leadership_lock:
             leads, led = self._leadership.hold(), self._leads
             self._leads = leads
+            if leads and not led:  # also after an outage: another database may have come back
+                with self._database.connection() as connection:
+                    require_current_schema(connection)
         if leads and not led:
             log.info("this worker leads", extra={"action": "lead"})
         return leads
@@ -114,7 +122,7 @@ class Worker:
 
         def note(args: threading.ExceptHookArgs) -> None:
             previous(args)
-            self._thread_died = True
+            self._failed = True
             self._told_to_stop.put(None)
 
         threading.excepthook = note

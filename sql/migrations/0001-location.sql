@@ -68,4 +68,4 @@ comment on column location.device_id is 'set by the sync worker: the device with
 comment on column location.owner_id is 'set by the sync worker: the owner of that device';
 comment on column location.enriched_at is 'when the sync worker last set the three; null: not yet';
 comment on column location.first_registered_at is 'when the row came to be; null: it was here before these columns';
-comment on column location.flushed_at is 'tombstone: the binding is hidden unless it registered again after this';
+comment on column location.flushed_at is 'tombstone: the binding is hidden unless its last REGISTER is later than this';

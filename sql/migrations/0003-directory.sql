@@ -6,7 +6,7 @@ create domain identifier as text
 
 create domain realm as text
     constraint realm_check check (
-        length(value) between 1 and 253 and value = lower(value) and value !~ '[[:cntrl:][:space:]@]'
+        value ~ '^[\u0021-\u003f\u0041-\u007e]{1,253}$' and value = lower(value)
     );
 
 create table account (
@@ -54,7 +54,7 @@ create table device (
         references account (id, realm) on update cascade,
     constraint device_owner_fkey foreign key (owner_id, account_id) references owner (id, account_id),
     constraint device_sip_username_check check (
-        length(sip_username) between 1 and 64 and sip_username !~ '[[:cntrl:]]'
+        sip_username ~ '^[\u0020-\u007e]{1,64}$'
     ),
     constraint device_ha1_check check (ha1 ~ '^[0-9a-f]{32}$')
 );

@@ -124,7 +124,8 @@ cross join (
         (select case when min(realm::text) = max(realm::text) then min(realm::text) end from account)
     ) as realm
 ) fallback
-left join directory d on d.username = lower(l.username) and d.realm = lower(coalesce(l.domain, fallback.realm))
+left join directory d on d.username = lower(registration_text(l.username))
+    and d.realm = lower(coalesce(l.domain, fallback.realm))
 left join account a on a.realm = lower(coalesce(l.domain, fallback.realm));
 
 -- Every row of location that shows, with its account, device and owner.
@@ -132,7 +133,7 @@ create view live_location as
 select
     l.id, l.account_id, l.device_id, l.owner_id, l.domain as realm,
     registration_epoch(l.expires) as expires_epoch, registration_epoch(l.last_modified) as modified_epoch,
-    l.first_registered_at, l.ruid, l.username, l.contact, l.received, l.path, l.callid, l.user_agent, l.socket,
+    l.first_registered_at, l.ruid, registration_text(l.username) as username, l.contact, l.received, l.path, l.callid, l.user_agent, l.socket,
     l.instance, l.server_id
 from location l
 where l.enriched_at is not null
@@ -141,7 +142,7 @@ union all
 select
     l.id, e.account_id, e.device_id, e.owner_id, l.domain as realm,
     registration_epoch(l.expires), registration_epoch(l.last_modified),
-    l.first_registered_at, l.ruid, l.username, l.contact, l.received, l.path, l.callid, l.user_agent, l.socket,
+    l.first_registered_at, l.ruid, registration_text(l.username) as username, l.contact, l.received, l.path, l.callid, l.user_agent, l.socket,
     l.instance, l.server_id
 from location l
 join location_directory e on e.id = l.id
@@ -157,7 +158,7 @@ select
     coalesce(a.realm::text, '') as account_realm,
     coalesce(l.device_id, '') as authorizing_id,
     'device' as authorizing_type,
-    l.callid as call_id,
+    registration_text(l.callid) as call_id,
     u.contact,
     coalesce(hostport_host(u.contact_at), '') as contact_ip,
     coalesce(sip_uri_port(u.contact, u.contact_at), '') as contact_port,
@@ -180,7 +181,7 @@ select
     coalesce(hostport_host(u.socket_at), '') as proxy_ip,
     coalesce(hostport_port(u.socket_at), '') as proxy_port,
     registration_protocol(u.socket_protocol, l.received, u.contact, l.path) as proxy_protocol,
-    nullif(l.path, '') as proxy_path,
+    nullif(registration_text(l.path), '') as proxy_path,
     t.realm,
     coalesce(d.register_overwrite_notify, false) as register_overwrite_notify,
     n.hostname as registrar_hostname,
@@ -198,7 +199,8 @@ select
     to_timestamp(nullif(l.expires_epoch, 0)) as expires_at
 from live_location l
 left join account a on a.id = l.account_id
-left join directory d on d.device_id = l.device_id
+-- A device may have several AoRs in a directory of the operator's own.
+left join directory d on d.device_id = l.device_id and d.username = lower(l.username)
 left join registration_from f on f.ruid = l.ruid
 left join kamailio_node n on n.server_id = l.server_id
 cross join lateral (
@@ -219,7 +221,8 @@ cross join lateral (
     from (
         select coalesce(
             nullif(l.modified_epoch, 0),
-            floor(extract(epoch from coalesce(l.first_registered_at, now())))::bigint
+            floor(extract(epoch from l.first_registered_at))::bigint,
+            0
         ) as event
     ) e
 ) t;

@@ -7,7 +7,7 @@ select
     (select max(registration_epoch(last_modified)) from location)::float8 - extract(epoch from now())::float8,
     (
         select array_agg(indexrelid::regclass::text) from pg_index
-        where indrelid = 'location'::regclass and not indisvalid
+        where indrelid in ('location'::regclass, 'location_attrs'::regclass) and not indisvalid
     ),
     (
         select array_agg(distinct i.indexrelid::regclass::text)
@@ -15,4 +15,8 @@ select
         join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any(i.indkey)
         where i.indrelid = 'location'::regclass and a.attname in ('expires', 'last_modified', 'cseq', 'callid')
     ),
-    (select table_version from version where table_name = 'location')
+    (select table_version from version where table_name = 'location'),
+    (
+        select extract(epoch from now())::float8 - max(registration_epoch(expires))
+        from location where registration_epoch(expires) > 0
+    )

@@ -41,6 +41,8 @@ FAILURES: list[tuple[str, str, str | None, str | None, int, str, Any]] = [
     ("DELETE", "/v2/accounts/child/registrations/a%00b", "child", None, 404, "bad identifier", ["a\0b"]),
     ("DELETE", "/v2/accounts/child/registrations/alice", "child", None, 404, "bad identifier", ["alice"]),
     ("DELETE", "/v2/accounts/child/registrations/bob", "child", "{", 400, "parse_error", None),
+    ("DELETE", "/v2/accounts/child/registrations/bob", "child", "[" * 60000, 400, "parse_error", None),
+    ("DELETE", "/v2/accounts/child/registrations/nosuch", "child", "null", 404, "bad identifier", ["nosuch"]),
     ("GET", "/v2/nothing", "child", None, 404, "faulty_request", {"message": "faulty request"}),
     ("GET", "/", None, None, 404, "faulty_request", {"message": "faulty request"}),
     ("GET", "/v2/accounts/child/registrations/bob", "child", None, 405, "invalid_method", METHOD),
@@ -91,7 +93,7 @@ def test_a_failure_is_answered_as_in_the_contract(
     assert envelope["status"] == "error"
     assert response.headers["Content-Type"] == "application/json"
     assert response.headers["X-Request-ID"] == envelope["request_id"] == "req-1"
-    if whose and status not in {404, 405}:
+    if whose:
         assert envelope["auth_token"] == directory.tokens[whose]
     if status == 405:
         assert "OPTIONS" in response.headers["Allow"]
@@ -148,6 +150,13 @@ def test_a_database_that_is_frozen_is_a_503_as_well(
         postgres.thaw()
     assert (response.status_code, response.get_json()["message"]) == (503, "datastore_unreachable")
     assert http.get("/v2/accounts/child/registrations", headers=headers).status_code == 200
+
+
+def test_a_token_that_is_no_text_is_an_error_like_others(http: FlaskClient) -> None:
+    """A lone surrogate in JSON cannot be sent back as UTF-8; the answer is in the envelope all the same."""
+    response = http.delete("/v2/accounts/child/registrations", data='{"auth_token":"\\ud800"}')
+    assert (response.status_code, response.get_json()["message"]) == (401, "invalid_credentials")
+    assert response.headers["X-Request-ID"]
 
 
 def test_a_bug_tells_nothing_of_the_inside(
