@@ -26,6 +26,7 @@ def create_app(
     """Make the WSGI application; it connects to nothing before the first request."""
     app = Flask("api", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = api_settings.api_max_body
+    app.config["SYNC_REBOOT"] = api_settings.api_sync_reboot
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.url_map.converters["username"] = UsernameConverter

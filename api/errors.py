@@ -44,6 +44,15 @@ class ParseError(ApiError):
         super().__init__({"message": "failed to parse request body"})
 
 
+class InvalidData(ApiError):
+    """A parameter has a value that it cannot have; the answer names it."""
+
+    status, message = 400, "invalid data"
+
+    def __init__(self, field: str, rule: str, message: str) -> None:
+        super().__init__({field: {rule: {"message": message}}})
+
+
 class InvalidCredentials(ApiError):
     """No token, or one that opens nothing."""
 
@@ -63,6 +72,15 @@ class UnknownAccount(ApiError):
 
     def __init__(self, account_id: str) -> None:
         super().__init__({"cause": account_id, "message": "bad identifier"})
+
+
+class UnknownDevice(ApiError):
+    """The account has no such device, whoever else has."""
+
+    status, message = 404, "bad_identifier"
+
+    def __init__(self, device_id: str) -> None:
+        super().__init__({"cause": device_id, "message": "bad identifier"})
 
 
 class UnknownUsername(ApiError):
