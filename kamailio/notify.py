@@ -134,6 +134,7 @@ def _safe(pattern: re.Pattern[str], text: str, column: str) -> re.Match[str]:
 
 
 def _route(path: str) -> str:
-    # tm.t_uac_start takes "!" in a header for a mark of its own: it replaces "!!" and cuts off a header with one "!"
-    # (modules/tm, rpc_uac.c, get_hfblock). Escaped, the URI means the same (RFC 3261, 19.1.4).
+    # tm.t_uac_start takes "!" in a header for a mark of its own: it replaces "!!", cuts off a header with one "!", and
+    # with two of them it may end Kamailio by signal 11, as seen with 5.6.3 (modules/tm, rpc_uac.c, get_hfblock).
+    # Escaped, the URI means the same (RFC 3261, 19.1.4).
     return path.replace("!", "%21")
