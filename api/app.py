@@ -28,6 +28,7 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = api_settings.api_max_body
     app.config["PAGE_SIZE"] = api_settings.api_page_size
     app.config["MAX_PAGE_SIZE"] = api_settings.api_max_page_size
+    app.config["SYNC_REBOOT"] = api_settings.api_sync_reboot
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.url_map.converters["username"] = UsernameConverter

@@ -43,9 +43,12 @@ class ParseError(ApiError):
 
 
 class InvalidData(ApiError):
-    """A parameter or a value of the body is not as it must be; data is ``{FIELD: {RULE: {"message": ...}}}``."""
+    """A parameter or a value of the body is not as it must be; the answer names it and the rule that it breaks."""
 
     status, message = 400, "invalid data"
+
+    def __init__(self, field: str, rule: str, message: str) -> None:
+        super().__init__({field: {rule: {"message": message}}})
 
 
 class InvalidCredentials(ApiError):
@@ -67,6 +70,15 @@ class UnknownAccount(ApiError):
 
     def __init__(self, account_id: str) -> None:
         super().__init__({"cause": account_id, "message": "bad identifier"})
+
+
+class UnknownDevice(ApiError):
+    """The account has no such device, whoever else has."""
+
+    status, message = 404, "bad_identifier"
+
+    def __init__(self, device_id: str) -> None:
+        super().__init__({"cause": device_id, "message": "bad identifier"})
 
 
 class UnknownUsername(ApiError):

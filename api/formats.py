@@ -35,7 +35,7 @@ def _negotiate() -> None:
     asked = request.args.get("accept")
     if asked is not None:
         if asked not in {*MEDIA_TYPES, *MEDIA_TYPES.values()}:
-            raise InvalidData({"accept": {"enum": {"message": "Value is not json or csv"}}})
+            raise InvalidData("accept", "enum", "Value is not json or csv")
         wanted = MEDIA_TYPES.get(asked, asked)
         if wanted == "csv" and not has_csv:
             raise NotAcceptable

@@ -37,7 +37,7 @@ class ListQuery:
 
 
 def _refuse(name: str, rule: str, message: str) -> NoReturn:
-    raise InvalidData({name: {rule: {"message": message}}})
+    raise InvalidData(name, rule, message)
 
 
 def _boolean(arguments: MultiDict[str, str], name: str, *, default: bool) -> bool:

@@ -17,7 +17,14 @@ class ApiSettings(BaseSettings):
     api_workers: int = Field(2, ge=1, le=64, description="processes of the server")
     api_threads: int = Field(8, ge=1, le=256, description="requests that one process works on at a time")
     api_flush_budget: float = Field(
-        20.0, gt=0, le=300, description="seconds that a DELETE may spend on calls to Kamailio before it answers 503"
+        20.0,
+        gt=0,
+        le=300,
+        description="seconds that a DELETE or a sync may spend on calls to Kamailio before it answers 503",
+    )
+    api_sync_reboot: bool = Field(
+        False,
+        description="`true`: a device's sync asks the phone to reboot, too, unless the request says `?reboot=false`",
     )
     api_page_size: int = Field(50, ge=1, description="registrations in a page when a client says only `paginate=true`")
     api_max_page_size: int = Field(1000, ge=1, description="largest `page_size` that a client may ask for")

@@ -43,3 +43,15 @@ class RpcError(KamailioError):
 
 class RpcProtocolError(KamailioError):
     """An answer that is no JSON-RPC, or bears no id of ours: by experience nothing was carried out."""
+
+
+class UnsafeText(KamailioError):
+    """What a phone registered cannot stand in a SIP request of ours: it would say something else there.
+
+    Attributes:
+        column: of usrloc's table.
+    """
+
+    def __init__(self, column: str, text: str) -> None:
+        self.column = column
+        super().__init__(f"{column} cannot stand in a SIP request: {text!r}")

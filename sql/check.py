@@ -1,5 +1,10 @@
 """What `registrations-db check` looks at: is this database as the API and the worker need it?"""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from psycopg.rows import class_row
+
 from sql.connections import Connection
 from sql.migrate import MIGRATE_COMMAND, missing_migrations
 from sql.statements import statement
@@ -10,37 +15,57 @@ CLOCK_TOLERANCE_SECONDS = 120
 OVERDUE_SECONDS = 900
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Facts:
+    """What the statement check_facts finds; seconds, and None where there is nothing to measure."""
+
+    expires_type: str
+    timezone: str
+    ahead_seconds: float | None
+    overdue_seconds: float | None
+    invalid_indexes: list[str] | None
+    refreshed_indexes: list[str] | None
+    location_version: int | None
+    realmless: int
+
+
 def find_problems(connection: Connection) -> list[str]:
     """One line for each thing that is wrong, with its cure; none when all is well."""
     missing = missing_migrations(connection)
     if missing:
         return [f"the database lacks migrations ({', '.join(missing)}): run `{MIGRATE_COMMAND}`"]
-    row = connection.execute(statement("check_facts")).fetchone()
-    assert row is not None  # noqa: S101  # a SELECT of aggregates has a row
-    expires_type, timezone, ahead_seconds, invalid_indexes, expires_indexed, location_version, over_seconds = row
-    problems = []
-    if location_version != 9:
-        problems.append(f"version says that location is {location_version}, not 9: Kamailio will not start")
-    if expires_type != "bigint" and (ahead_seconds or 0) > CLOCK_TOLERANCE_SECONDS:
-        problems.append(
-            f"the newest registration lies {ahead_seconds / 3600:.1f} hours in the future: Kamailio does not run in "
-            f"{timezone}; set REGISTRATIONS_KAMAILIO_TIMEZONE to its zone and run `{MIGRATE_COMMAND}`"
+    with connection.cursor(row_factory=class_row(_Facts)) as cursor:
+        facts = cursor.execute(statement("check_facts")).fetchone()
+    return list(_problems(facts)) if facts else []
+
+
+def _problems(facts: _Facts) -> Iterator[str]:
+    has_zone = facts.expires_type != "bigint"
+    if facts.location_version != 9:
+        yield f"version says that location is {facts.location_version}, not 9: Kamailio will not start"
+    if has_zone and (facts.ahead_seconds or 0) > CLOCK_TOLERANCE_SECONDS:
+        yield (
+            f"the newest registration lies {(facts.ahead_seconds or 0) / 3600:.1f} hours in the future: Kamailio does "
+            f"not run in {facts.timezone}; set REGISTRATIONS_KAMAILIO_TIMEZONE to its zone and run `{MIGRATE_COMMAND}`"
         )
-    if (over_seconds or 0) > OVERDUE_SECONDS:
-        zone = f"Kamailio does not run in {timezone} (REGISTRATIONS_KAMAILIO_TIMEZONE), or it"
-        problems.append(
-            f"every registration seems expired, the last one {over_seconds / 3600:.1f} hours ago: "
-            f"{'Kamailio' if expires_type == 'bigint' else zone} does not run, "
-            "or its usrloc does not clean the table (db_timer_clean)"
+    if (facts.overdue_seconds or 0) > OVERDUE_SECONDS:
+        zone = f"Kamailio does not run in {facts.timezone} (REGISTRATIONS_KAMAILIO_TIMEZONE), or it"
+        yield (
+            f"every registration seems expired, the last one {(facts.overdue_seconds or 0) / 3600:.1f} hours ago: "
+            f"{zone if has_zone else 'Kamailio'} does not run, or its usrloc does not clean the table (db_timer_clean)"
         )
-    if invalid_indexes:
-        problems.append(f"index {', '.join(invalid_indexes)} is invalid: reindex it concurrently")
-    if expires_indexed:
-        problems.append(
-            f"index {', '.join(expires_indexed)} covers a column that every refresh changes: "
+    if facts.realmless:
+        yield (
+            f"{facts.realmless} registration(s) have no domain and are in no account's list: "
+            f"set REGISTRATIONS_KAMAILIO_DEFAULT_REALM and run `{MIGRATE_COMMAND}`"
+        )
+    if facts.invalid_indexes:
+        yield f"index {', '.join(facts.invalid_indexes)} is invalid: reindex it concurrently"
+    if facts.refreshed_indexes:
+        yield (
+            f"index {', '.join(facts.refreshed_indexes)} covers a column that every refresh changes: "
             "drop it, or refreshes are no heap-only updates"
         )
-    return problems
 
 
 def find_facts(connection: Connection) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Connections to PostgreSQL: each has a connect timeout, a statement timeout and a name in pg_stat_activity."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -10,7 +11,7 @@ import psycopg_pool
 from psycopg.abc import RV, PQGen
 from psycopg.rows import TupleRow
 
-from sql.errors import translated
+from sql.errors import DatabaseUnreachable, translated
 from sql.settings import DatabaseSettings
 from sql.statements import statement
 
@@ -104,6 +105,8 @@ class Database:
             statement_timeout: seconds; what the settings say when left out.
         """
         limit = statement_timeout or settings.database_statement_timeout
+        self._away = False
+        self._probe = threading.Lock()
         self._pool = psycopg_pool.ConnectionPool(
             settings.database_url,
             connection_class=BoundedConnection,
@@ -127,10 +130,26 @@ class Database:
             DatabaseUnreachable: no connection could be had, or it broke.
             StatementFailed: PostgreSQL refused a statement.
         """
-        with translated():
+        with translated(), self._unless_known_away():
             self._pool.open()
             with self._pool.connection() as connection:
+                self._away = False
                 yield connection
+
+    @contextmanager
+    def _unless_known_away(self) -> Iterator[None]:
+        """While PostgreSQL is away one caller at a time waits for it; the others are told at once."""
+        probes = self._away and self._probe.acquire(blocking=False)
+        if self._away and not probes:
+            raise DatabaseUnreachable("PostgreSQL was away a moment ago")
+        try:
+            yield
+        except psycopg_pool.PoolTimeout:
+            self._away = True
+            raise
+        finally:
+            if probes:
+                self._probe.release()
 
     def close(self) -> None:
         """Close every connection; what is lent is closed when it comes back."""

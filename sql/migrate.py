@@ -116,7 +116,9 @@ def _apply(backend: _Backend, migration: Migration, *, report: Callable[[str], N
 def _refuse_what_is_not_usrloc(connection: Connection) -> None:
     row = connection.execute(statement("migrate_facts")).fetchone()
     assert row is not None  # noqa: S101  # a SELECT without FROM has a row
-    encoding, location_version = row
+    encoding, role, may_migrate, location_version = row
+    if not may_migrate:
+        raise SchemaRefused(f"role {role} may not change this schema: migrate as the owner of location, often postgres")
     if encoding != "UTF8":
         raise SchemaRefused(f"the database's encoding is {encoding}; it must be UTF8")
     if location_version is not None and location_version != LOCATION_VERSION:

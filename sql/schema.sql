@@ -100,7 +100,7 @@ CREATE FUNCTION public.registration_text(stored text) RETURNS text
 
 CREATE FUNCTION public.sip_uri_hostport(uri text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN "substring"(uri, '^[sS][iI][pP][sS]?:(?:[^@]*@)?(\[[^]]*\](?::[0-9]+)?|[^]\[:;?>@]+(?::[0-9]+)?)'::text);
+    RETURN CASE WHEN ((uri ~~* 'sip:%'::text) OR (uri ~~* 'sips:%'::text)) THEN "substring"(substr(uri, (1 + COALESCE(NULLIF(strpos(uri, '@'::text), 0), strpos(uri, ':'::text)))), '^((?:\[[^]]+\]|[^]\[:;?>@]+)(?::[0-9]+)?)(?:[;?>]|$)'::text) ELSE NULL::text END;
 
 CREATE FUNCTION public.sip_uri_port(uri text, hostport text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -262,15 +262,15 @@ CREATE VIEW public.location_directory AS
                             ELSE NULL::text
                         END AS "case"
                    FROM public.account)) AS realm) fallback)
-     LEFT JOIN public.directory d ON (((d.username = lower(public.registration_text((l.username)::text))) AND (d.realm = lower((COALESCE(l.domain, (fallback.realm)::character varying))::text)))))
-     LEFT JOIN public.account a ON (((a.realm)::text = lower((COALESCE(l.domain, (fallback.realm)::character varying))::text))));
+     LEFT JOIN public.directory d ON (((d.username = lower(public.registration_text((l.username)::text))) AND (d.realm = lower(COALESCE(NULLIF((l.domain)::text, ''::text), fallback.realm))))))
+     LEFT JOIN public.account a ON (((a.realm)::text = lower(COALESCE(NULLIF((l.domain)::text, ''::text), fallback.realm)))));
 
 CREATE VIEW public.live_location AS
  SELECT l.id,
     l.account_id,
     l.device_id,
     l.owner_id,
-    l.domain AS realm,
+    NULLIF((l.domain)::text, ''::text) AS realm,
     public.registration_epoch(l.expires) AS expires_epoch,
     public.registration_epoch(l.last_modified) AS modified_epoch,
     l.first_registered_at,
@@ -291,7 +291,7 @@ UNION ALL
     e.account_id,
     e.device_id,
     e.owner_id,
-    l.domain AS realm,
+    NULLIF((l.domain)::text, ''::text) AS realm,
     public.registration_epoch(l.expires) AS expires_epoch,
     public.registration_epoch(l.last_modified) AS modified_epoch,
     l.first_registered_at,
@@ -361,7 +361,7 @@ CREATE VIEW public.registrations AS
     (t.event + '62167219200'::bigint) AS event_timestamp,
     t.lifetime AS expires,
     false AS first_registration,
-    COALESCE(public.registration_text(f.from_host), (t.realm)::text) AS from_host,
+    COALESCE(public.registration_text(f.from_host), t.realm) AS from_host,
     COALESCE(public.registration_text(f.from_user), l.username) AS from_user,
     (LEAST(t.event, (floor(EXTRACT(epoch FROM l.first_registered_at)))::bigint) + '62167219200'::bigint) AS initial_registration,
     (t.event + '62167219200'::bigint) AS last_registration,
@@ -400,15 +400,15 @@ CREATE VIEW public.registrations AS
      CROSS JOIN LATERAL ( SELECT public.registration_text((l.contact)::text) AS contact,
             public.sip_uri_hostport(public.registration_text((l.contact)::text)) AS contact_at,
             public.sip_uri_hostport((l.received)::text) AS received_at,
-            NULLIF(lower(split_part((l.socket)::text, ':'::text, 1)), ''::text) AS socket_protocol,
-            NULLIF(substr((l.socket)::text, (strpos((l.socket)::text, ':'::text) + 1)), ''::text) AS socket_at
+            lower("substring"((l.socket)::text, '^([a-zA-Z]+):'::text)) AS socket_protocol,
+            "substring"((l.socket)::text, '^[a-zA-Z]+:(.+)$'::text) AS socket_at
          OFFSET 0) u)
      CROSS JOIN LATERAL ( SELECT e.event,
                 CASE l.expires_epoch
                     WHEN 0 THEN (0)::bigint
                     ELSE GREATEST((l.expires_epoch - e.event), (0)::bigint)
                 END AS lifetime,
-            COALESCE(l.realm, (public.kamailio_default_realm())::character varying, ((a.realm)::text)::character varying, ''::character varying) AS realm
+            COALESCE(l.realm, public.kamailio_default_realm(), (a.realm)::text, ''::text) AS realm
            FROM ( SELECT COALESCE(NULLIF(l.modified_epoch, 0), (floor(EXTRACT(epoch FROM l.first_registered_at)))::bigint, (0)::bigint) AS event) e) t);
 
 CREATE VIEW public.subscriber AS

@@ -25,18 +25,17 @@ class DatabaseSettings(BaseSettings):
     )
     kamailio_timezone: str | None = Field(
         None,
-        description="zone in which Kamailio runs, at first UTC; matters only for TIMESTAMP columns (kamdbctl); "
-        "`migrate` writes it into the database",
+        description="zone in which Kamailio runs, UTC unless set; matters only for TIMESTAMP columns (kamdbctl)",
     )
     kamailio_default_realm: str | None = Field(
         None,
-        description="realm of AoRs without a domain (usrloc use_domain=0), at first the account's where there is "
-        "only one; `migrate` writes it into the database",
+        description="realm of AoRs without a domain (usrloc use_domain=0); unless set the account's, if there is "
+        "just one: with several accounts such rows are in no list",
     )
     kamailio_nodes: str | None = Field(
         None,
         description="names of the Kamailio nodes, `server_id=name,...`; a name like `kamailio@sip1.example.com` also "
-        "tells the host; `migrate` writes them into the database",
+        "tells the host",
     )
 
     @field_validator("kamailio_timezone")

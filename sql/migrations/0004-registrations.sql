@@ -67,7 +67,13 @@ create function registration_text(stored text) returns text language sql immutab
 -- Host and port as they stand in a SIP URI (RFC 3261, 19.1.1); null for any other text, such as tel:. As in
 -- Kamailio's parse_uri, all before the first @ is the user part.
 create function sip_uri_hostport(uri text) returns text language sql immutable parallel safe
-    return substring(uri from '^[sS][iI][pP][sS]?:(?:[^@]*@)?(\[[^]]*\](?::[0-9]+)?|[^]\[:;?>@]+(?::[0-9]+)?)');
+    return case
+        when uri ilike 'sip:%' or uri ilike 'sips:%'
+            then substring(
+                substr(uri, 1 + coalesce(nullif(strpos(uri, '@'), 0), strpos(uri, ':')))
+                from '^((?:\[[^]]+\]|[^]\[:;?>@]+)(?::[0-9]+)?)(?:[;?>]|$)'
+            )
+    end;
 
 -- The two parts of host:port or [IPv6]:port, which is also the end of a usrloc socket. IPv6 keeps its brackets.
 create function hostport_host(hostport text) returns text language sql immutable parallel safe
@@ -125,13 +131,13 @@ cross join (
     ) as realm
 ) fallback
 left join directory d on d.username = lower(registration_text(l.username))
-    and d.realm = lower(coalesce(l.domain, fallback.realm))
-left join account a on a.realm = lower(coalesce(l.domain, fallback.realm));
+    and d.realm = lower(coalesce(nullif(l.domain, ''), fallback.realm))
+left join account a on a.realm = lower(coalesce(nullif(l.domain, ''), fallback.realm));
 
 -- Every row of location that shows, with its account, device and owner.
 create view live_location as
 select
-    l.id, l.account_id, l.device_id, l.owner_id, l.domain as realm,
+    l.id, l.account_id, l.device_id, l.owner_id, nullif(l.domain, '') as realm,
     registration_epoch(l.expires) as expires_epoch, registration_epoch(l.last_modified) as modified_epoch,
     l.first_registered_at, l.ruid, registration_text(l.username) as username, l.contact, l.received, l.path, l.callid, l.user_agent, l.socket,
     l.instance, l.server_id
@@ -140,7 +146,7 @@ where l.enriched_at is not null
     and registration_shows(registration_epoch(l.expires), registration_epoch(l.last_modified), l.flushed_at)
 union all
 select
-    l.id, e.account_id, e.device_id, e.owner_id, l.domain as realm,
+    l.id, e.account_id, e.device_id, e.owner_id, nullif(l.domain, '') as realm,
     registration_epoch(l.expires), registration_epoch(l.last_modified),
     l.first_registered_at, l.ruid, registration_text(l.username) as username, l.contact, l.received, l.path, l.callid, l.user_agent, l.socket,
     l.instance, l.server_id
@@ -209,8 +215,8 @@ cross join lateral (
         sip_uri_hostport(registration_text(l.contact)) as contact_at,
         sip_uri_hostport(l.received) as received_at,
         -- such as tcp:[::1]:5060
-        nullif(lower(split_part(l.socket, ':', 1)), '') as socket_protocol,
-        nullif(substr(l.socket, strpos(l.socket, ':') + 1), '') as socket_at
+        lower(substring(l.socket from '^([a-zA-Z]+):')) as socket_protocol,
+        substring(l.socket from '^[a-zA-Z]+:(.+)$') as socket_at
     offset 0
 ) u
 cross join lateral (

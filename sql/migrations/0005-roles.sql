@@ -61,7 +61,7 @@ grant execute on function token_access(bytea, text) to registrations_api;
 grant select on registrations, live_location, directory, _yoyo_migration to registrations_api;
 grant select, update (flushed_at) on location to registrations_api;
 
-grant select on location, location_directory, directory, registration_from, version, _yoyo_migration
+grant select on location, live_location, location_directory, directory, registration_from, version, _yoyo_migration
     to registrations_sync;
 grant update (account_id, device_id, owner_id, enriched_at, first_registered_at, flushed_at) on location
     to registrations_sync;

@@ -1,5 +1,9 @@
 select
     current_setting('server_encoding'),
+    current_user::text,
+    has_schema_privilege(current_schema(), 'create') and not exists (
+        select from pg_class where oid = to_regclass('location') and not pg_has_role(relowner, 'member')
+    ),
     case
         when to_regclass('location') is null or to_regclass('version') is null then null
         else (

@@ -15,6 +15,8 @@ from tests.stand.postgres import Cluster
 
 LIST = "/v2/accounts/{account}/registrations"
 CREDENTIALS = {"message": "invalid credentials"}
+SYNC = "/v2/accounts/{}/devices/{}/sync"
+BAD_IDENTIFIER = {"message": "bad identifier"}
 METHOD = {"message": "method not allowed"}
 
 # method, path, whose token, body, status, message, data
@@ -49,6 +51,29 @@ FAILURES: list[tuple[str, str, str | None, str | None, int, str, Any]] = [
     ("DELETE", "/v2/accounts/child/registrations/count", "child", None, 405, "invalid_method", METHOD),
     ("PUT", "/v2/accounts/child/registrations", "child", "{}", 405, "invalid_method", METHOD),
     ("POST", "/v2/accounts/child/registrations/bob", "child", "{}", 405, "invalid_method", METHOD),
+    ("POST", SYNC.format("child", "device-bob"), None, None, 401, "invalid_credentials", CREDENTIALS),
+    ("POST", SYNC.format("sibling", "device-other"), "child", None, 403, "forbidden", {"message": "forbidden"}),
+    *(
+        ("POST", SYNC.format("child", given), "child", None, 404, "bad_identifier", {"cause": cause, **BAD_IDENTIFIER})
+        # unknown, of a sibling, of the account above, in another case, with a NUL
+        for given, cause in [
+            ("nosuch", "nosuch"),
+            ("device-other", "device-other"),
+            ("device-alice", "device-alice"),
+            ("DEVICE-BOB", "DEVICE-BOB"),
+            ("a%00b", "a\0b"),
+        ]
+    ),
+    (
+        "POST",
+        SYNC.format("child", "device-bob") + "?reboot=perhaps",
+        "child",
+        None,
+        400,
+        "invalid data",
+        {"reboot": {"type": {"message": "neither true nor false"}}},
+    ),
+    ("GET", SYNC.format("child", "device-bob"), "child", None, 405, "invalid_method", METHOD),
     (
         "DELETE",
         "/v2/accounts/child/registrations/bob",

@@ -18,12 +18,13 @@ class Account:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """The accounts by the part they play, and the devices' passwords by username and realm."""
+    """The accounts by the part they play, a device's ID, and the devices' passwords by username and realm."""
 
     admin: Account
     reseller: Account
     child: Account
     other_child: Account
+    device_with_two_phones: str
     owners: int
     passwords: dict[tuple[str, str], str]
 
@@ -44,6 +45,7 @@ def read_sample() -> Sample:
         reseller=reseller,
         child=child,
         other_child=other_child,
+        device_with_two_phones=next(each["id"] for each in content["devices"] if each["sip_username"] == "marta"),
         owners=len(content["owners"]),
         passwords={(each["sip_username"], realms[each["account_id"]]): each["password"] for each in content["devices"]},
     )

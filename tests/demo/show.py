@@ -10,7 +10,7 @@ from tests.demo.sample import Sample
 from tests.demo.screen import Screen
 from tests.demo.signals import Signals
 
-SHOWN_FIRST = ("data", "error", "message", "flushed", "pending", "status")
+SHOWN_FIRST = ("data", "error", "message", "flushed", "pending", "sent", "failed", "status")
 PLACEHOLDER = "and more"
 
 
@@ -59,6 +59,12 @@ def examples(sample: Sample, tokens: Tokens) -> list[Example]:
             token=tokens.reseller,
         ),
         Example(title="A superduper admin may see every account", path=f"{mine}/count", token=tokens.admin),
+        Example(
+            title="Sync a device: both of marta's phones have a NOTIFY check-sync",
+            method="POST",
+            path=f"/v2/accounts/{reseller.id}/devices/{sample.device_with_two_phones}/sync",
+            token=tokens.reseller,
+        ),
         Example(
             title="Flush one username; both of marta's phones go, and come back by themselves within 30 seconds",
             method="DELETE",

@@ -177,9 +177,10 @@ def test_phones_differ_in_transport_and_address_family(demo: Demo) -> None:
 def test_printed_commands_got_the_promised_answers(demo: Demo) -> None:
     """Every endpoint is shown with a command and its answer, refusals included."""
     said = demo.output.read_text()
-    assert said.count("\ncurl -sS ") == 10
+    assert said.count("\ncurl -sS ") == 11
     for answer in (
         '"data": "ok"',
+        '"data": "sync request sent", "sent": 2, "failed": 0, "status": "success"',
         '"error": "401"',
         '"error": "403"',
         '["nosuch"], "error": "404"',

@@ -151,3 +151,15 @@ def test_an_unescaped_latin_1_user_agent_keeps_no_phone_out(
     latin1 = start_phone("bob", "child.test", user_agent="T\udce9l/1")
     assert latin1.register().status == 200
     assert [each["user_agent"] for each in _list(client, directory, "child")] == ["Tél/1"]
+
+
+def test_a_from_is_forgotten_when_the_user_registers_himself_again(
+    client: FlaskClient, directory: Directory, start_phone: StartPhone
+) -> None:
+    """The From that shows is that of the last REGISTER."""
+    phone = start_phone("bob", "child.test", from_uri="sip:secretary@child.test")
+    phone.register()
+    assert [each["from_user"] for each in _list(client, directory, "child")] == ["secretary"]
+    phone.from_uri = phone.aor
+    phone.register()
+    assert [each["from_user"] for each in _list(client, directory, "child")] == ["bob"]

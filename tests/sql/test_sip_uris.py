@@ -27,6 +27,9 @@ CONTACTS = [
     ('sip:"al\\ice"@192.0.2.1:5071', "192.0.2.1", "5071"),
     ("sip:1:2@192.0.2.1?Route=%3Csip:x@y:1%3E", "192.0.2.1", "5060"),
     ("sip:alice@h8s.invalid;transport=ws", "h8s.invalid", "5060"),
+    ("sip:x@[2001:db8::1", "", ""),
+    ("sip:x@2001:db8::1", "", ""),
+    ("sip:x@h:5062>", "h", "5062"),
     ("tel:+15551234567", "", ""),
     ("*", "", ""),
     ("", "", ""),
@@ -106,6 +109,8 @@ def test_where_the_register_came_from(
         ("tls:[2001:db8::1]:5061", "[2001:db8::1]", "5061"),
         (None, "", ""),
         ("", "", ""),
+        ("192.0.2.9:5060", "", ""),
+        ("garbage", "", ""),
     ],
 )
 def test_the_socket_that_took_it(

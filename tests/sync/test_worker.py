@@ -174,3 +174,59 @@ def test_a_wrong_zone_lets_no_live_row_expire(kamdbctl_url: str) -> None:
         settings = DatabaseSettings(database_url=kamdbctl_url)
         with Database(settings, application_name="test", pool_size=1) as pool:
             assert Jobs(pool, SyncSettings(sync_expire_grace=60)).expire()["expired"] == 0
+
+
+def test_check_says_when_every_registration_seems_expired(kamdbctl_url: str) -> None:
+    """West of the zone that is set everything seems long expired: an empty list is a problem then, not calm."""
+    migrate(DatabaseSettings(database_url=kamdbctl_url))
+    with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
+        connection.execute(
+            "insert into location (ruid, username, expires, last_modified) values "
+            "('r', 'bob', now() at time zone 'America/New_York' + interval '10 minutes', "
+            "now() at time zone 'America/New_York')"
+        )
+    result = subprocess.run(
+        [*COMMAND, "check"],
+        env={**os.environ, "REGISTRATIONS_DATABASE_URL": kamdbctl_url},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert result.returncode == 1
+    assert "Kamailio does not run in UTC" in result.stderr
+
+
+def test_a_login_that_is_refused_is_no_outage(database: psycopg.Connection, postgres: Cluster) -> None:
+    """The worker does not wait for a role that does not exist: one line, exit 1."""
+    result = subprocess.run(
+        [*COMMAND, "run"],
+        env={**os.environ, "REGISTRATIONS_DATABASE_URL": postgres.url(database.info.dbname, user="nosuch")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert result.returncode == 1
+    assert 'role "nosuch" does not exist' in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_stale_schema_is_refused_also_when_the_database_comes_late(
+    kamdbctl_url: str, postgres: Cluster, tmp_path: Path
+) -> None:
+    """A worker that started without PostgreSQL looks at the schema as soon as it is there."""
+    log = tmp_path / "worker.log"
+    postgres.stop()
+    try:
+        with daemon(
+            [*COMMAND, "run"],
+            log=log,
+            env={"REGISTRATIONS_DATABASE_URL": kamdbctl_url},
+            ready=lambda: log.exists() and "database is away" in log.read_text(),
+        ) as worker:
+            postgres.start()
+            assert worker.process.wait(timeout=30) == 1
+            assert "registrations-db migrate" in worker.log_text()
+    finally:
+        postgres.start()

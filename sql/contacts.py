@@ -1,0 +1,62 @@
+"""Where the phones of a device can be reached, as usrloc's columns say it, byte for byte."""
+
+from dataclasses import dataclass
+from typing import overload
+
+from sql.connections import Connection
+from sql.statements import statement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceContact:
+    """A live binding of a device; what is empty in a column is None. Bytes that are no UTF-8 are surrogates (PEP 383).
+
+    ``server_id`` is that of the Kamailio that took the REGISTER, and has the ``socket``.
+    """
+
+    username: str
+    domain: str
+    contact: str
+    received: str | None
+    path: str | None
+    socket: str | None
+    server_id: int
+
+
+def find_device_contacts(connection: Connection, account_id: str, device_id: str) -> list[DeviceContact] | None:
+    """The live bindings of a device of the account, oldest first; None when the account has no such device."""
+    rows = connection.execute(
+        statement("device_contacts"), {"account_id": account_id, "device_id": device_id}
+    ).fetchall()
+    if not rows:
+        return None
+    return [
+        DeviceContact(
+            username=_bytes_of(username),
+            domain=_bytes_of(domain),
+            contact=_bytes_of(contact),
+            received=_bytes_of(received),
+            path=_bytes_of(path),
+            socket=_bytes_of(socket),
+            server_id=server_id,
+        )
+        for username, domain, contact, received, path, socket, server_id in rows
+        if contact is not None
+    ]
+
+
+@overload
+def _bytes_of(stored: str) -> str: ...
+@overload
+def _bytes_of(stored: None) -> None: ...
+def _bytes_of(stored: str | None) -> str | None:
+    """The text that a phone sent: Kamailio's connection declares LATIN1, so each character of a column is a byte.
+
+    A character beyond LATIN1 is from before that declaration, when it was UTF-8.
+    """
+    if stored is None:
+        return None
+    try:
+        return stored.encode("latin-1").decode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return stored

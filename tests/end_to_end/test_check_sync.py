@@ -1,0 +1,235 @@
+"""POST devices/{DEVICE_ID}/sync: a NOTIFY check-sync is at every phone of the device, wherever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import psycopg
+import pytest
+from flask.testing import FlaskClient
+
+from tests.fixtures.directory import Directory
+from tests.fixtures.http import StartApi
+from tests.fixtures.kamailio import StartKamailio
+from tests.fixtures.location import AddBinding
+from tests.stand.kamailio import Proxy
+from tests.stand.phone import Phone
+from tests.stand.postgres import Cluster
+from tests.stand.sip import host_port
+
+StartPhone = Callable[..., Phone]
+
+
+@pytest.fixture
+def registrar(
+    start_kamailio: StartKamailio, directory: Directory, database: psycopg.Connection, postgres: Cluster
+) -> Proxy:
+    """A proxy whose phones are those of the directory, on IPv4 and IPv6."""
+    url = postgres.kamailio_url(database.info.dbname, user="registrations_kamailio")
+    return start_kamailio(database_url=url, sip_host6="::1")
+
+
+@pytest.fixture
+def client(start_api: StartApi, registrar: Proxy) -> FlaskClient:
+    """An API that reaches it by HTTP."""
+    return start_api(kamailio_rpc=registrar.rpc_url)
+
+
+@pytest.fixture
+def start_phone(registrar: Proxy) -> Iterator[StartPhone]:
+    """Phones of the directory, registered; bob of the child account unless told otherwise."""
+    with ExitStack() as phones:
+
+        def start(username: str = "bob", realm: str = "child.test", **options: Any) -> Phone:
+            phone = Phone(username, realm, "secret", **{"proxy": registrar.sip, **options})
+            phones.enter_context(phone)
+            assert phone.register().status == 200
+            return phone
+
+        yield start
+
+
+def _sync(client: FlaskClient, directory: Directory, query: str = "") -> dict[str, Any]:
+    """Ask for bob's device; returns the envelope."""
+    response = client.post(
+        f"/v2/accounts/child/devices/device-bob/sync{query}", headers={"X-Auth-Token": directory.tokens["child"]}
+    )
+    envelope: dict[str, Any] = response.get_json()
+    assert (response.status_code, envelope["status"]) == (202, "success"), response.text
+    assert envelope["data"] == "sync request sent"
+    return envelope
+
+
+@pytest.mark.parametrize("by", ["http", "datagram"])
+@pytest.mark.parametrize("transport", ["udp", "tcp", "ws"])
+def test_the_phone_has_it_by_the_connection_it_registered_with(
+    start_api: StartApi, directory: Directory, registrar: Proxy, start_phone: StartPhone, transport: Any, by: str
+) -> None:
+    """UDP, TCP and WebSocket phones all have it, by either transport of JSON-RPC, addressed as they registered."""
+    client = start_api(kamailio_rpc=registrar.rpc_url if by == "http" else registrar.rpc_socket_url)
+    phone = start_phone(transport=transport)
+    envelope = _sync(client, directory)
+    request = phone.wait_for_request("NOTIFY")
+    assert request.uri == phone.contact
+    assert request.headers["Event"] == "check-sync;reboot=false"
+    assert request.headers["To"] == "<sip:bob@child.test>"
+    assert request.headers["From"].startswith("<sip:bob@child.test>;tag=")
+    protocol, sent_by = request.headers["Via"].partition(";")[0].split()
+    assert (protocol, sent_by) == (f"SIP/2.0/{transport.upper()}", host_port(*registrar.sip))
+    assert (envelope["sent"], envelope["failed"]) == (1, 0)
+
+
+def test_an_ipv6_phone_has_it(
+    client: FlaskClient, directory: Directory, registrar: Proxy, start_phone: StartPhone
+) -> None:
+    """Of several sockets it leaves by the one that the phone knows."""
+    phone = start_phone(proxy=("::1", registrar.sip_port))
+    _sync(client, directory)
+    request = phone.wait_for_request("NOTIFY")
+    assert request.headers["Via"].startswith(f"SIP/2.0/UDP {host_port('::1', registrar.sip_port)};")
+    assert request.headers["Contact"] == f"<sip:{host_port('::1', registrar.sip_port)}>"
+
+
+@pytest.mark.parametrize(
+    ("setting", "query", "reboot"),
+    [
+        (False, "", "false"),
+        (True, "", "true"),
+        (False, "?reboot=true", "true"),
+        (True, "?reboot=False", "false"),
+        (True, "?_=1700000000", "true"),
+    ],
+)
+def test_whether_to_reboot_is_said_by_the_request_or_else_the_setting(
+    start_api: StartApi,
+    directory: Directory,
+    registrar: Proxy,
+    start_phone: StartPhone,
+    setting: bool,
+    query: str,
+    reboot: str,
+) -> None:
+    """The phone is told to reboot or not, as ?reboot= says, and without it as the operator set."""
+    phone = start_phone()
+    _sync(start_api(kamailio_rpc=registrar.rpc_url, api_sync_reboot=setting), directory, query)
+    assert phone.wait_for_request("NOTIFY").headers["Event"] == f"check-sync;reboot={reboot}"
+
+
+def test_both_phones_of_a_user_have_it_and_nobody_else(
+    client: FlaskClient, directory: Directory, start_phone: StartPhone
+) -> None:
+    """Every binding of the device is told once; other devices hear nothing, an equal username elsewhere neither."""
+    phones = [start_phone(transport="udp"), start_phone(transport="tcp")]
+    others = [start_phone("Alice", "reseller.test"), start_phone("alice", "sibling.test")]
+    assert _sync(client, directory)["sent"] == 2
+    for phone in phones:
+        phone.wait_for_request("NOTIFY")
+    headers = {"X-Auth-Token": directory.tokens["reseller"]}
+    assert client.post("/v2/account/devices/device-alice/sync/", headers=headers).status_code == 202
+    others[0].wait_for_request("NOTIFY")
+    assert [len(phone.received) for phone in (*phones, *others)] == [1, 1, 1, 0]
+
+
+def test_a_phone_behind_nat_has_it_where_its_register_came_from(
+    client: FlaskClient, directory: Directory, start_phone: StartPhone
+) -> None:
+    """Its contact leads nowhere, yet stands in the request, for the phone knows itself by it."""
+    phone = start_phone(contact="sip:bob@192.0.2.99:5062;line=x")
+    _sync(client, directory)
+    assert phone.wait_for_request("NOTIFY").uri == "sip:bob@192.0.2.99:5062;line=x"
+
+
+def test_it_goes_back_through_the_proxies_of_the_path(
+    client: FlaskClient, directory: Directory, registrar: Proxy, start_phone: StartPhone
+) -> None:
+    """The nearest proxy has it, with the whole Path as the first header and the contact as the phone sent it."""
+    with Phone("edge", "child.test", "", proxy=registrar.sip) as edge:
+        path = f"<sip:edge@{host_port(*edge.local)};lr;ob>,<sip:10.8.0.5;lr>"
+        phone = start_phone(contact="sip:bob@10.9.9.9:5060", extra_headers={"Path": path, "Supported": "path"})
+        _sync(client, directory)
+        request = edge.wait_for_request("NOTIFY")
+        assert request.uri == "sip:bob@10.9.9.9:5060"
+        assert request.headers.all("Route") == [path]
+        assert phone.received == []
+
+
+def test_a_path_with_marks_of_kamailios_own_harms_nobody(
+    client: FlaskClient, directory: Directory, registrar: Proxy, start_phone: StartPhone
+) -> None:
+    """Sent as it is, such a Path ends Kamailio by signal 11; escaped it arrives, and Kamailio serves on."""
+    with Phone("edge", "child.test", "", proxy=registrar.sip) as edge:
+        address = host_port(*edge.local)
+        start_phone(extra_headers={"Path": f"<sip:edge@{address};lr>,<sip:a!b!!c@127.0.0.1:9;lr>"})
+        _sync(client, directory)
+        route = f"<sip:edge@{address};lr>,<sip:a%21b%21%21c@127.0.0.1:9;lr>"
+        assert edge.wait_for_request("NOTIFY").headers["Route"] == route
+    assert start_phone().registered
+
+
+def test_odd_contacts_are_addressed_byte_for_byte(
+    client: FlaskClient, directory: Directory, start_phone: StartPhone
+) -> None:
+    """Latin-1, UTF-8, escapes and quotes come back from the table as the phone sent them."""
+    contacts = [
+        "sip:bob@192.0.2.99:5062;line=\udce9",
+        "sip:bob@192.0.2.99:5062;line=é日",
+        "sip:b%0D%0AX:%20y@192.0.2.99:5062;line=!!'\\%41?a=b",
+    ]
+    phones = [start_phone(contact=f"<{contact}>") for contact in contacts]
+    assert _sync(client, directory)["sent"] == 3
+    assert [phone.wait_for_request("NOTIFY").uri for phone in phones] == contacts
+
+
+def test_a_phone_that_never_answers_delays_nothing(
+    start_api: StartApi, directory: Directory, registrar: Proxy, start_phone: StartPhone
+) -> None:
+    """Kamailio would wait 30 seconds for it; we have 202 within a budget of five, and the next phone its NOTIFY."""
+    client = start_api(kamailio_rpc=registrar.rpc_url, api_flush_budget=5)
+    silent, next_one = start_phone(), start_phone()
+    silent.answers["NOTIFY"] = None
+    assert _sync(client, directory)["sent"] == 2
+    for phone in (silent, next_one):
+        phone.wait_for_request("NOTIFY")
+
+
+def test_an_unregistered_device_is_no_error(client: FlaskClient, directory: Directory, start_phone: StartPhone) -> None:
+    """202 as in Kazoo, and nothing is sent: not to a phone that has un-registered either."""
+    assert _sync(client, directory)["sent"] == 0
+    phone = start_phone()
+    assert phone.unregister().status == 200
+    assert (_sync(client, directory)["sent"], phone.received) == (0, [])
+
+
+def test_a_hostile_row_is_left_out_and_the_others_have_theirs(
+    client: FlaskClient, directory: Directory, start_phone: StartPhone, add_binding: AddBinding
+) -> None:
+    """What could become a header is sent to nobody; the count says so, and the honest phone has its own."""
+    phone = start_phone()
+    received = f"sip:{host_port(*phone.local)}"
+    socket = f"udp:{host_port(*phone.proxy)}"
+    hostile = "sip:bob@192.0.2.1\r\nX-Injected: 1"
+    add_binding("bob", "child.test", contact=hostile, received=received, socket=socket)
+    add_binding("bob", "child.test", received=f"{received}\r\nX-Injected: 1", socket=socket)
+    add_binding("bob", "child.test", received=received, socket=socket, path="<sip:127.0.0.1;lr>\r\nX-Injected: 1")
+    add_binding("bob", "child.test", received=received, socket=f"{socket}\r\n")
+    envelope = _sync(client, directory)
+    assert (envelope["sent"], envelope["failed"]) == (1, 4)
+    request = phone.wait_for_request("NOTIFY")
+    assert request.uri == phone.contact
+    assert "X-Injected" not in request.headers
+    assert len(phone.received) == 1
+
+
+def test_without_kamailio_it_is_a_503(
+    client: FlaskClient, directory: Directory, registrar: Proxy, start_phone: StartPhone
+) -> None:
+    """Nobody was told, and the client is told that; for a device without phones there is nobody to be told."""
+    start_phone()
+    registrar.stop()
+    headers = {"X-Auth-Token": directory.tokens["reseller"]}
+    response = client.post("/v2/accounts/child/devices/device-bob/sync", headers=headers)
+    assert (response.status_code, response.get_json()["message"]) == (503, "registrar_unreachable")
+    assert int(response.headers["Retry-After"]) > 0
+    assert client.post("/v2/accounts/sibling/devices/device-other/sync", headers=headers).status_code == 202

@@ -1,0 +1,170 @@
+"""NOTIFY check-sync: what is said to Kamailio, and what of a phone's own words is never said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from kamailio.errors import KamailioUnreachable, RpcError, UnsafeText
+from kamailio.notify import Target, check_sync, notify
+from kamailio.rpc import JsonRpcClient
+from kamailio.transports import transport_for
+from tests.fixtures.kamailio import AddDevice
+from tests.kamailio.test_rpc import fake_http_peer
+from tests.stand.kamailio import Proxy
+from tests.stand.phone import Phone
+from tests.stand.process import free_port
+
+NOBODY = Target(username="bob", domain="child.test", contact="sip:bob@127.0.0.1:9")
+FULL = replace(NOBODY, received="sip:127.0.0.1:9;transport=ws", path="<sip:127.0.0.1:9;lr>", socket="tcp:127.0.0.1:9")
+
+
+def _headers(target: Target) -> list[str]:
+    block = notify(target, event="check-sync").params[4]
+    assert isinstance(block, str)
+    assert block.endswith("\r\n")
+    return block.removesuffix("\r\n").split("\r\n")
+
+
+@pytest.mark.parametrize(
+    ("columns", "next_hop", "socket"),
+    [
+        ({}, ".", "."),
+        ({"received": "sip:[::1]:4;transport=ws", "socket": "tls:[::1]:5"}, "sip:[::1]:4;transport=ws", "tls:[::1]:5"),
+        ({"received": "sip:10.0.0.1", "path": "<sip:10.0.0.2;lr>,<sip:10.0.0.3;lr>"}, "sip:10.0.0.2;lr", "."),
+        ({"path": '"Edge" <sip:10.0.0.2;lr>;x=1'}, "sip:10.0.0.2;lr", "."),
+    ],
+    ids=["nothing", "received", "path", "display name"],
+)
+def test_the_way_to_the_phone_is_the_one_it_came(columns: dict[str, Any], next_hop: str, socket: str) -> None:
+    """The request is for the contact; it goes by the first proxy of the Path, else to where the REGISTER came from."""
+    call = notify(replace(NOBODY, **columns), event="check-sync")
+    assert call.params[:4] == ("NOTIFY", "sip:bob@127.0.0.1:9", next_hop, socket)
+    expected = [f"Route: {columns['path']}"] if "path" in columns else []
+    assert [each for each in _headers(replace(NOBODY, **columns)) if each.startswith("Route")] == expected
+    assert _headers(replace(NOBODY, **columns))[0].startswith("Route" if expected else "From")
+
+
+def test_the_headers_name_the_aor_and_ourselves() -> None:
+    """From and To are the AoR, escaped as a URI wants it; Contact is the socket that the request goes out by."""
+    target = replace(FULL, username="a b\udce9\r\n<>@!", path=None)
+    aor = "<sip:a%20b%E9%0D%0A%3C%3E%40%21@child.test>"
+    assert _headers(target) == [
+        f"From: {aor}",
+        f"To: {aor}",
+        "Contact: <sip:127.0.0.1:9;transport=tcp>",
+        "Event: check-sync",
+        "Subscription-State: terminated",
+    ]
+
+
+HOSTILE = {
+    "line": "sip:bob@127.0.0.1:9\r\nX-Injected: 1",
+    "CR": "sip:bob@127.0.0.1:9\rX-Injected: 1",
+    "LF": "sip:bob@127.0.0.1:9\nX-Injected: 1",
+    "trailing LF": "sip:bob@127.0.0.1:9\n",
+    "NUL": "sip:bob@127.0.0.1:9\0",
+    "start line": "sip:bob@127.0.0.1:9 SIP/2.0",
+    "tab": "sip:bob@127.0.0.1:9\t",
+    "DEL": "sip:bob@127.0.0.1:9\x7f",
+    "bracket": "sip:bob@127.0.0.1:9>",
+    "empty": " ",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+@pytest.mark.parametrize("column", ["contact", "received", "path", "socket", "domain"])
+def test_nothing_that_a_phone_registered_becomes_a_header(column: str, text: str) -> None:
+    """A control character, a blank or a bracket in any column is refused, and the error names the column."""
+    text = {
+        "path": f"<{text}>",
+        "socket": text.replace("sip:bob@", "udp:"),
+        "domain": text.replace("sip:bob@", "").replace(":9", ""),
+    }.get(column, text)
+    with pytest.raises(UnsafeText) as caught:
+        notify(replace(FULL, **{column: text}), event="check-sync")
+    assert caught.value.column == column
+    assert "\n" not in str(caught.value), "it is to be logged"
+
+
+@pytest.mark.parametrize(
+    "path", ["sip:10.0.0.2;lr", "<sip:10.0.0.2>;x=1\r\nX: 1", '"\n" <sip:10.0.0.2>', "<>", '"<sip:x>']
+)
+def test_a_path_without_a_route_in_it_is_refused(path: str) -> None:
+    """A Path that no Route can be made of is refused as a whole."""
+    with pytest.raises(UnsafeText):
+        notify(replace(FULL, path=path), event="check-sync")
+
+
+@pytest.mark.parametrize("by_datagram", [False, True], ids=["http", "datagram"])
+def test_one_that_cannot_be_sent_keeps_no_other_back(proxy: Proxy, add_device: AddDevice, by_datagram: bool) -> None:
+    """Each target has its own outcome, in their order, whether we refuse it or Kamailio does."""
+    add_device("bob")
+    with (
+        Phone("bob", "example.com", "secret", proxy=proxy.sip) as phone,
+        proxy.rpc(socket=by_datagram) as client,
+    ):
+        ours = replace(NOBODY, contact=phone.contact)
+        targets = [
+            replace(ours, contact=f"{phone.contact}\r\nX: 1"),
+            replace(ours, contact="sip:@@@"),
+            ours,
+            replace(ours, socket="udp:192.0.2.77:5060"),
+        ]
+        unsafe, invalid, sent, elsewhere = check_sync(client, targets, reboot=True, budget=5)
+        assert isinstance(unsafe, UnsafeText)
+        assert isinstance(invalid, RpcError)
+        assert invalid.message.startswith("Invalid request uri")
+        assert sent is None
+        assert isinstance(elsewhere, RpcError)
+        assert elsewhere.message.startswith("No local socket")
+        request = phone.wait_for_request("NOTIFY")
+        assert request.headers["Event"] == "check-sync;reboot=true"
+        assert check_sync(client, [ours], reboot=False, budget=5) == [None]
+        assert phone.wait_for_request("NOTIFY").headers["Event"] == "check-sync;reboot=false"
+        assert len(phone.received) == 2
+
+
+@pytest.mark.parametrize("mark", ["!", "!!", "a!b!c", "!!!!!!!!", "!i!"])
+def test_tm_is_given_no_mark_of_its_own(proxy: Proxy, mark: str) -> None:
+    """tm.t_uac_start would cut a header off at "!" or replace "!!"; the Route arrives whole, the mark escaped."""
+    with Phone("edge", "example.com", "secret", proxy=proxy.sip) as edge, proxy.rpc() as client:
+        route = f"<sip:{mark}@{edge.local[0]}:{edge.local[1]};lr>,<sip:127.0.0.1:9;lr;x={mark}>"
+        target = replace(NOBODY, contact=f"sip:{mark}@127.0.0.1:9", path=route)
+        assert check_sync(client, [target], reboot=False, budget=5) == [None]
+        request = edge.wait_for_request("NOTIFY")
+    assert request.uri == target.contact
+    assert request.headers.all("Route") == [route.replace("!", "%21")]
+    assert request.headers["Event"] == "check-sync;reboot=false"
+
+
+def test_bytes_that_are_no_utf8_arrive_as_they_were_registered(proxy: Proxy) -> None:
+    """Whatever the encoding of the contact, the phone is asked for by the very bytes that it registered."""
+    with Phone("bob", "example.com", "secret", proxy=proxy.sip) as phone, proxy.rpc() as client:
+        for odd in ("\udce9", "é日", "\udcff\udc80", "%00%0d%0A'\"\\"):
+            contact = f"{phone.contact};line={odd}"
+            assert check_sync(client, [replace(NOBODY, contact=contact)], reboot=False, budget=5) == [None]
+            assert phone.wait_for_request("NOTIFY").uri == contact
+
+
+@pytest.mark.parametrize("message", ["Method Not Found", "Method Not Allowed", "Forbidden"])
+def test_a_kamailio_that_serves_us_no_such_command_is_an_error(message: str) -> None:
+    """That concerns every phone, so it is no outcome of one (a fake peer: tm is not loaded, or HTTP closed to us)."""
+    answer = b'{"jsonrpc":"2.0","error":{"code":500,"message":"%s"},"id":1}' % message.encode()
+    http = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(answer), answer)
+    with (
+        fake_http_peer(http) as url,
+        JsonRpcClient(transport_for(url)) as client,
+        pytest.raises(RpcError, match=message),
+    ):
+        check_sync(client, [NOBODY], reboot=False, budget=5)
+
+
+def test_nobody_there() -> None:
+    """A Kamailio that is not running is KamailioUnreachable; where there is nobody to tell it is not asked."""
+    with JsonRpcClient(transport_for(f"http://127.0.0.1:{free_port()}/RPC")) as client:
+        assert check_sync(client, [], reboot=False, budget=1) == []
+        with pytest.raises(KamailioUnreachable):
+            check_sync(client, [NOBODY], reboot=False, budget=1)
