@@ -3,7 +3,7 @@
 from flask import Flask
 from werkzeug.routing import BaseConverter
 
-from api import access, devices, envelope, errors, extensions, registrations, status, system
+from api import access, auth, devices, envelope, errors, extensions, registrations, status, system
 from api.flush import Proxy
 from api.settings import ApiSettings
 from kamailio.rpc import JsonRpcClient
@@ -26,6 +26,7 @@ def create_app(
     """Make the WSGI application; it connects to nothing before the first request."""
     app = Flask("api", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = api_settings.api_max_body
+    app.config["TOKEN_IDLE_LIFETIME"] = api_settings.api_token_idle_lifetime
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.url_map.converters["username"] = UsernameConverter
@@ -48,6 +49,6 @@ def create_app(
         # Crossbar's alias; whose account it is the guard knows.
         alias = {"name": f"own_{blueprint.name}", "url_defaults": {"account_id": ""}}
         app.register_blueprint(blueprint, url_prefix=f"/v2/account{path}", **alias)
-    app.register_blueprint(system.blueprint)
-    app.register_blueprint(status.blueprint)
+    for blueprint in (auth.blueprint, system.blueprint, status.blueprint):
+        app.register_blueprint(blueprint)
     return app

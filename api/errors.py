@@ -44,14 +44,30 @@ class ParseError(ApiError):
         super().__init__({"message": "failed to parse request body"})
 
 
+class InvalidData(ApiError):
+    """A field of the body is not what it must be."""
+
+    status, message = 400, "invalid data"
+
+    def __init__(self, field: str, rule: str, message: str) -> None:
+        """Name the one field.
+
+        Args:
+            field: its name in ``data``.
+            rule: the rule of JSON Schema that it breaks, as in Crossbar.
+            message: one line for whoever wrote the client.
+        """
+        super().__init__({field: {rule: {"message": message}}})
+
+
 class InvalidCredentials(ApiError):
-    """No token, or one that opens nothing."""
+    """No token or API key, or one that opens nothing."""
 
     status, message = 401, "invalid_credentials"
 
 
 class Forbidden(ApiError):
-    """The account is not in the token's tree, or does not exist and the token may not know that."""
+    """The account is not in the token's tree, or is not there at all; or the token is restricted to other things."""
 
     status, message = 403, "forbidden"
 

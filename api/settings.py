@@ -18,6 +18,9 @@ class ApiSettings(BaseSettings):
         20.0, gt=0, le=300, description="seconds that a DELETE may spend on calls to Kamailio before it answers 503"
     )
     api_max_body: int = Field(65536, ge=1024, description="bytes of the largest request body that is read")
+    api_token_idle_lifetime: int = Field(
+        3600, ge=1, le=31536000, description="seconds without use after which a token of `PUT /v2/api_auth` dies"
+    )
     api_node: str = Field(
         default_factory=socket.gethostname, description="`node` in the envelope; unset: the host's name"
     )
