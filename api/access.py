@@ -36,14 +36,17 @@ def current_access() -> Access:
     return access
 
 
+def _note_token() -> None:
+    # For the envelope of whatever answers the request; a token in the body joins it where the body is read.
+    g.auth_token = request.headers.get("X-Auth-Token") or request.args.get("auth_token")
+
+
 def _find_token() -> str:
     """The token in Crossbar's order: X-Auth-Token, query, body, Authorization: Bearer (RFC 6750)."""
-    given = request.headers.get("X-Auth-Token") or request.args.get("auth_token")
-    g.auth_token = given  # for the envelope, if the body turns out to be none
     body_token = read_body().get("auth_token")
     bearer = request.authorization
     return (
-        given
+        g.auth_token
         or (body_token if isinstance(body_token, str) else None)
         or (bearer.token if bearer is not None and bearer.type == "bearer" else None)
         or ""
@@ -89,6 +92,11 @@ def _path_below_version(own_account: str) -> str:
     """The path that restrictions speak of; the alias is the path it stands for, so that each thing has one name."""
     path = request.path.removeprefix("/v2/")
     return f"accounts/{own_account}/{path.removeprefix('account/')}" if path.startswith("account/") else path
+
+
+def note_token(app: Flask) -> None:
+    """Let the envelope have the token, whatever becomes of the request."""
+    app.before_request(_note_token)
 
 
 def init_app(app: Flask) -> None:

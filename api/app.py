@@ -1,9 +1,10 @@
 """The application factory. Nothing happens at import; only api.wsgi and api.cli read the environment."""
 
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import BaseConverter
 
-from api import access, auth, devices, envelope, errors, extensions, registrations, status, system
+from api import access, auth, devices, envelope, errors, extensions, rate_limit, registrations, status, system
 from api.flush import Proxy
 from api.settings import ApiSettings
 from kamailio.rpc import JsonRpcClient
@@ -27,6 +28,8 @@ def create_app(
     app = Flask("api", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = api_settings.api_max_body
     app.config["TOKEN_IDLE_LIFETIME"] = api_settings.api_token_idle_lifetime
+    if api_settings.api_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=api_settings.api_proxies, x_proto=0)  # type: ignore[method-assign]
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.url_map.converters["username"] = UsernameConverter
@@ -42,6 +45,14 @@ def create_app(
     )
     envelope.init_app(app, node=api_settings.api_node)
     errors.init_app(app)
+    access.note_token(app)
+    if api_settings.api_rate_burst:
+        limit = rate_limit.RateLimit(
+            burst=api_settings.api_rate_burst,
+            refill=api_settings.api_rate_refill,
+            storage=api_settings.api_rate_storage,
+        )
+        rate_limit.init_app(app, limit)
     access.init_app(app)
     for blueprint in (registrations.blueprint, devices.blueprint):
         path = f"/{blueprint.name}"

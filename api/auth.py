@@ -13,18 +13,22 @@ from api.body import read_data
 from api.envelope import success_envelope
 from api.errors import InvalidCredentials, InvalidData
 from api.extensions import database
+from api.rate_limit import costs
 from sql.connections import Connection
 from sql.restrictions import BadRestrictions, Restrictions, read_restrictions
 from sql.tokens import create_token_by_api_key, find_standing, give_token_back
 
 # Kazoo's default for accounts and users that have none; nothing here speaks another.
 LANGUAGE = "en-us"
+# Crossbar's api_auth_tokens: what a try takes of the client's rate limit.
+API_AUTH_COST = 35
 
 blueprint = Blueprint("auth", __name__, url_prefix="/v2")
 
 
 @blueprint.put("/api_auth")
 @public
+@costs(API_AUTH_COST)
 def create() -> Response:
     """Make a token for the account of an API key. A token that comes with the request plays no part."""
     data = read_data()

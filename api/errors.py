@@ -116,6 +116,17 @@ class RequestTooLarge(ApiError):
         self.status = status
 
 
+class TooManyRequests(ApiError):
+    """The client has used up what its address may ask of this account for now."""
+
+    status, message = 429, "too_many_requests"
+
+    def __init__(self, *, retry_after: int) -> None:
+        """Say after how many seconds it is worth another try."""
+        super().__init__()
+        self.headers = [("Retry-After", str(retry_after))]
+
+
 class UnspecifiedFault(ApiError):
     """A bug, or a database that was changed by hand; the log has it, the client is told nothing of the inside."""
 

@@ -2,7 +2,9 @@
 
 import socket
 
-from pydantic import Field
+from limits.errors import ConfigurationError
+from limits.storage import storage_from_string
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -21,6 +23,32 @@ class ApiSettings(BaseSettings):
     api_token_idle_lifetime: int = Field(
         3600, ge=1, le=31536000, description="seconds without use after which a token of `PUT /v2/api_auth` dies"
     )
+    api_rate_burst: int = Field(
+        100,
+        ge=0,
+        le=1000000,
+        description="requests that an address may make to an account at once, `api_auth` counting 35; 0: no limit",
+    )
+    api_rate_refill: float = Field(10.0, gt=0, le=1000000, description="how many of them come back in a second")
+    api_rate_storage: str = Field(
+        "memory://",
+        description="where they are counted, a URI of the library limits; in memory each process counts for itself",
+    )
+    api_proxies: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="HTTP proxies in front of the API, whose word on the client's address (`X-Forwarded-For`) is taken",
+    )
     api_node: str = Field(
         default_factory=socket.gethostname, description="`node` in the envelope; unset: the host's name"
     )
+
+    @field_validator("api_rate_storage")
+    @classmethod
+    def _storage_is_known(cls, uri: str) -> str:
+        try:
+            storage_from_string(uri)  # connects to nothing
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from None
+        return uri
