@@ -4,7 +4,20 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import BaseConverter
 
-from api import access, auth, devices, envelope, errors, extensions, rate_limit, registrations, status, system
+from api import (
+    access,
+    auth,
+    cors,
+    devices,
+    envelope,
+    errors,
+    extensions,
+    rate_limit,
+    registrations,
+    status,
+    system,
+    tunnel,
+)
 from api.flush import Proxy
 from api.settings import ApiSettings
 from kamailio.rpc import JsonRpcClient
@@ -45,7 +58,9 @@ def create_app(
     )
     envelope.init_app(app, node=api_settings.api_node)
     errors.init_app(app)
+    cors.init_app(app, origins=api_settings.allowed_origins)
     access.note_token(app)
+    tunnel.init_app(app)
     if api_settings.api_rate_burst:
         limit = rate_limit.RateLimit(
             burst=api_settings.api_rate_burst,

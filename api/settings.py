@@ -1,5 +1,6 @@
 """Settings of the HTTP server."""
 
+import re
 import socket
 
 from limits.errors import ConfigurationError
@@ -40,15 +41,33 @@ class ApiSettings(BaseSettings):
         le=10,
         description="HTTP proxies in front of the API, whose word on the client's address (`X-Forwarded-For`) is taken",
     )
+    api_cors_origins: str = Field(
+        "*",
+        description="origins whose web apps may use the API, `https://apps.example.com,...`; `*`: all; empty: none",
+    )
     api_node: str = Field(
         default_factory=socket.gethostname, description="`node` in the envelope; unset: the host's name"
     )
+
+    @property
+    def allowed_origins(self) -> frozenset[str]:
+        """The parts of ``api_cors_origins``."""
+        return frozenset(filter(None, (origin.strip() for origin in self.api_cors_origins.split(","))))
+
+    @field_validator("api_cors_origins")
+    @classmethod
+    def _origins_are_such(cls, origins: str) -> str:
+        for origin in filter(None, (origin.strip() for origin in origins.split(","))):
+            if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s]+", origin):
+                raise ValueError(f"{origin!r} is not an origin such as https://apps.example.com")
+        return origins
 
     @field_validator("api_rate_storage")
     @classmethod
     def _storage_is_known(cls, uri: str) -> str:
         try:
-            storage_from_string(uri)  # connects to nothing
+            if not uri.startswith("memory:"):  # which would start a thread
+                storage_from_string(uri)  # connects to nothing
         except ConfigurationError as error:
             raise ValueError(str(error)) from None
         return uri
