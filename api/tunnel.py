@@ -1,8 +1,8 @@
 """Clients that cannot choose every method or header say in the query or the envelope what they mean.
 
-The rules are Crossbar's (basics.md). ``verb`` makes a POST a GET, PUT, PATCH or DELETE. It is heard in a POST only: a link
-or an image in a web page can make a browser send a GET, and that must never delete. ``accept`` stands for the header
-Accept, of any method; ``csv`` and ``json`` are short for their types. The query is looked at first.
+The rules are Crossbar's (basics.md). ``verb`` makes a POST a GET, PUT, PATCH or DELETE. It is heard in a POST only: a
+link or an image in a web page can make a browser send a GET, and that must never delete. ``accept`` stands for the
+header Accept, of any method; ``csv`` and ``json`` are short for their types. The query is looked at first.
 """
 
 from flask import Flask, current_app, request

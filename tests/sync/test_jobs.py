@@ -142,6 +142,16 @@ def test_expire_removes_tokens_that_died_of_disuse(
     assert left == {"admin", "reseller", "child"}
 
 
+def test_the_worker_reads_no_secret_of_a_token(
+    jobs: Jobs, directory: Directory, database: psycopg.Connection, postgres: Cluster
+) -> None:
+    """Its role sees when a token was used, and neither its hash nor whose it is."""
+    with psycopg.connect(postgres.url(database.info.dbname, user="registrations_sync"), autocommit=True) as connection:
+        for column in ("token_hash", "account_id", "restrictions"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(f"select {column} from auth_token")
+
+
 def test_a_job_ends_early_when_the_worker_is_to_stop(
     database: psycopg.Connection, directory: Directory, add_binding: AddBinding, database_url: str
 ) -> None:
