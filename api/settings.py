@@ -68,6 +68,6 @@ class ApiSettings(BaseSettings):
         try:
             if not uri.startswith("memory:"):  # which would start a thread
                 storage_from_string(uri)  # connects to nothing
-        except ConfigurationError as error:
-            raise ValueError(str(error)) from None
+        except ConfigurationError:  # its words hold the URI, and so a password
+            raise ValueError("the library limits knows no such storage, or lacks the package for it") from None
         return uri

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 from flask.testing import FlaskClient
 
 from sql.errors import StatementFailed
+from sql.import_command import import_command
 from tests.fixtures.directory import Directory
 from tests.fixtures.http import StartApi
 
@@ -53,6 +56,17 @@ def test_an_api_key_is_good_for_a_token(http: FlaskClient, database: psycopg.Con
     assert _status(http, envelope["auth_token"], LIST.format("child")) == 200
     assert _status(http, envelope["auth_token"], LIST.format("admin")) == 403
     assert envelope["auth_token"] not in str(database.execute("select * from auth_token").fetchall())
+
+
+def test_the_key_of_an_imported_directory_is_good(http: FlaskClient, database_url: str, tmp_path: Path) -> None:
+    """What the operator wrote into the directory as api_key is what clients send, whatever characters it has."""
+    file, key = tmp_path / "directory.json", "schlüssel 鍵"
+    account = {"id": "island", "name": "Island", "realm": "island.test", "parent_id": None, "api_key": key}
+    file.write_text(json.dumps({"accounts": [account]}), encoding="utf-8")
+    done = CliRunner().invoke(import_command, [str(file)], env={"REGISTRATIONS_DATABASE_URL": database_url})
+    assert done.exit_code == 0, done.output
+    response = http.put("/v2/api_auth", json={"data": {"api_key": key}})
+    assert (response.status_code, response.get_json()["data"]["account_id"]) == (201, "island")
 
 
 def test_every_call_makes_a_token_of_its_own(http: FlaskClient) -> None:
