@@ -1,19 +1,21 @@
 """Who may do what. Every view is closed unless it is marked public.
 
-A path with an account needs a token whose tree holds that account; any other path a superduper admin's.
+A path with an account needs a token whose tree holds that account; any other path a superduper admin's, unless the
+view is marked for any token. A restricted token does nothing but what its restrictions allow, wherever.
 """
 
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from flask import Flask, Response, current_app, g, json, request
+from flask import Flask, Response, current_app, g, request
 
-from api.errors import Forbidden, InvalidCredentials, ParseError, UnknownAccount
+from api.body import read_body
+from api.errors import Forbidden, InvalidCredentials, UnknownAccount
 from api.extensions import database
-from sql.tokens import check_access
+from sql.restrictions import allows
+from sql.tokens import Access, check_access
 
 View = TypeVar("View", bound=Callable[..., Any])
-BODYLESS_METHODS = {"GET", "HEAD", "OPTIONS"}
 
 
 def public(view: View) -> View:
@@ -22,28 +24,29 @@ def public(view: View) -> View:
     return view
 
 
-def _read_body() -> dict[str, Any]:
-    """The JSON body; ``{}`` where there is none. Clients send a Content-Type for JSON without a body, too."""
-    if request.method in BODYLESS_METHODS or not request.get_data():
-        return {}
-    try:
-        body = json.loads(request.get_data())
-    except (ValueError, RecursionError):
-        raise ParseError from None
-    return body if isinstance(body, dict) else {}
+def for_any_token(view: View) -> View:
+    """Open a view without an account in its path to whoever has a token."""
+    view.is_for_any_token = True  # type: ignore[attr-defined]  # a mark, read below
+    return view
 
 
-def _token_beside_the_body() -> str | None:
-    return request.headers.get("X-Auth-Token") or request.args.get("auth_token")
+def current_access() -> Access:
+    """Whom the token of this request stands for; views that are not public have one."""
+    access: Access = g.access
+    return access
+
+
+def _note_token() -> None:
+    # For the envelope of whatever answers the request; a token in the body joins it where the body is read.
+    g.auth_token = request.headers.get("X-Auth-Token") or request.args.get("auth_token")
 
 
 def _find_token() -> str:
     """The token in Crossbar's order: X-Auth-Token, query, body, Authorization: Bearer (RFC 6750)."""
-    given = _token_beside_the_body()
-    body_token = _read_body().get("auth_token")
+    body_token = read_body().get("auth_token")
     bearer = request.authorization
     return (
-        given
+        g.auth_token
         or (body_token if isinstance(body_token, str) else None)
         or (bearer.token if bearer is not None and bearer.type == "bearer" else None)
         or ""
@@ -51,7 +54,6 @@ def _find_token() -> str:
 
 
 def _guard() -> Response | None:
-    g.auth_token = _token_beside_the_body()  # stands in every answer, in failures too
     if request.method == "OPTIONS" and request.url_rule is not None:
         response: Response = current_app.make_default_options_response()
         del response.headers["Content-Type"]  # of a body that there is none of
@@ -71,13 +73,30 @@ def _guard() -> Response | None:
         access = check_access(connection, g.auth_token, wanted_account=wanted.replace("\0", "\ufffd"))
     if access is None:
         raise InvalidCredentials
+    g.access = access
+    if access.restrictions is not None and not allows(
+        access.restrictions, method=request.method, path=_path_below_version(access.account_id)
+    ):
+        raise Forbidden
     if "account_id" in arguments and not wanted:
         arguments["account_id"] = access.account_id  # the alias /v2/account of the token's own account
-    elif not access.superduper_admin and not access.wanted_in_tree:
+    elif access.superduper_admin or access.wanted_in_tree:
+        if wanted and not access.wanted_exists:
+            raise UnknownAccount(wanted)
+    elif not getattr(view, "is_for_any_token", False):
         raise Forbidden
-    elif wanted and not access.wanted_exists:
-        raise UnknownAccount(wanted)
     return None
+
+
+def _path_below_version(own_account: str) -> str:
+    """The path that restrictions speak of; the alias is the path it stands for, so that each thing has one name."""
+    path = request.path.removeprefix("/v2/")
+    return f"accounts/{own_account}/{path.removeprefix('account/')}" if path.startswith("account/") else path
+
+
+def note_token(app: Flask) -> None:
+    """Let the envelope have the token, whatever becomes of the request."""
+    app.before_request(_note_token)
 
 
 def init_app(app: Flask) -> None:

@@ -1,9 +1,24 @@
 """The application factory. Nothing happens at import; only api.wsgi and api.cli read the environment."""
 
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import BaseConverter
 
-from api import access, devices, envelope, errors, extensions, formats, registrations, status, system
+from api import (
+    access,
+    auth,
+    cors,
+    devices,
+    envelope,
+    errors,
+    extensions,
+    formats,
+    rate_limit,
+    registrations,
+    status,
+    system,
+    tunnel,
+)
 from api.flush import Proxy
 from api.settings import ApiSettings
 from kamailio.rpc import JsonRpcClient
@@ -29,6 +44,9 @@ def create_app(
     app.config["PAGE_SIZE"] = api_settings.api_page_size
     app.config["MAX_PAGE_SIZE"] = api_settings.api_max_page_size
     app.config["SYNC_REBOOT"] = api_settings.api_sync_reboot
+    app.config["TOKEN_IDLE_LIFETIME"] = api_settings.api_token_idle_lifetime
+    if api_settings.api_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=api_settings.api_proxies, x_proto=0)  # type: ignore[method-assign]
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.url_map.converters["username"] = UsernameConverter
@@ -44,6 +62,16 @@ def create_app(
     )
     envelope.init_app(app, node=api_settings.api_node)
     errors.init_app(app)
+    cors.init_app(app, origins=api_settings.allowed_origins)
+    access.note_token(app)
+    tunnel.init_app(app)
+    if api_settings.api_rate_burst:
+        limit = rate_limit.RateLimit(
+            burst=api_settings.api_rate_burst,
+            refill=api_settings.api_rate_refill,
+            storage=api_settings.api_rate_storage,
+        )
+        rate_limit.init_app(app, limit)
     access.init_app(app)
     formats.init_app(app)
     for blueprint in (registrations.blueprint, devices.blueprint):
@@ -52,6 +80,6 @@ def create_app(
         # Crossbar's alias; whose account it is the guard knows.
         alias = {"name": f"own_{blueprint.name}", "url_defaults": {"account_id": ""}}
         app.register_blueprint(blueprint, url_prefix=f"/v2/account{path}", **alias)
-    app.register_blueprint(system.blueprint)
-    app.register_blueprint(status.blueprint)
+    for blueprint in (auth.blueprint, system.blueprint, status.blueprint):
+        app.register_blueprint(blueprint)
     return app

@@ -48,17 +48,24 @@ class InvalidData(ApiError):
     status, message = 400, "invalid data"
 
     def __init__(self, field: str, rule: str, message: str) -> None:
+        """Name the one field.
+
+        Args:
+            field: its name in ``data``.
+            rule: the rule of JSON Schema that it breaks, as in Crossbar.
+            message: one line for whoever wrote the client.
+        """
         super().__init__({field: {rule: {"message": message}}})
 
 
 class InvalidCredentials(ApiError):
-    """No token, or one that opens nothing."""
+    """No token or API key, or one that opens nothing."""
 
     status, message = 401, "invalid_credentials"
 
 
 class Forbidden(ApiError):
-    """The account is not in the token's tree, or does not exist and the token may not know that."""
+    """The account is not in the token's tree, or is not there at all; or the token is restricted to other things."""
 
     status, message = 403, "forbidden"
 
@@ -119,6 +126,17 @@ class RequestTooLarge(ApiError):
 
     def __init__(self) -> None:
         super().__init__({"message": "request body too large"})
+
+
+class TooManyRequests(ApiError):
+    """The client has used up what its address may ask of this account for now."""
+
+    status, message = 429, "too_many_requests"
+
+    def __init__(self, *, retry_after: int) -> None:
+        """Say after how many seconds it is worth another try."""
+        super().__init__()
+        self.headers = [("Retry-After", str(retry_after))]
 
 
 class UnspecifiedFault(ApiError):

@@ -1,7 +1,10 @@
 """Settings of the HTTP server."""
 
+import re
 import socket
 
+from limits.errors import ConfigurationError
+from limits.storage import storage_from_string
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -29,6 +32,30 @@ class ApiSettings(BaseSettings):
     api_page_size: int = Field(50, ge=1, description="registrations in a page when a client says only `paginate=true`")
     api_max_page_size: int = Field(1000, ge=1, description="largest `page_size` that a client may ask for")
     api_max_body: int = Field(65536, ge=1024, description="bytes of the largest request body that is read")
+    api_token_idle_lifetime: int = Field(
+        3600, ge=1, le=31536000, description="seconds without use after which a token of `PUT /v2/api_auth` dies"
+    )
+    api_rate_burst: int = Field(
+        100,
+        ge=0,
+        le=1000000,
+        description="requests that an address may make to an account at once, `api_auth` counting 35; 0: no limit",
+    )
+    api_rate_refill: float = Field(10.0, gt=0, le=1000000, description="how many of them come back in a second")
+    api_rate_storage: str = Field(
+        "memory://",
+        description="where they are counted, a URI of the library limits; in memory each process counts for itself",
+    )
+    api_proxies: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="HTTP proxies in front of the API, whose word on the client's address (`X-Forwarded-For`) is taken",
+    )
+    api_cors_origins: str = Field(
+        "*",
+        description="origins whose web apps may use the API, `https://apps.example.com,...`; `*`: all; empty: none",
+    )
     api_node: str = Field(
         default_factory=socket.gethostname, description="`node` in the envelope; unset: the host's name"
     )
@@ -40,3 +67,26 @@ class ApiSettings(BaseSettings):
         if not bind.startswith("unix:/") and not (host and port.isdecimal() and 0 < int(port) < 65536):
             raise ValueError(f"{bind!r} is neither address:port nor unix:/path")
         return bind
+
+    @property
+    def allowed_origins(self) -> frozenset[str]:
+        """The parts of ``api_cors_origins``."""
+        return frozenset(filter(None, (origin.strip() for origin in self.api_cors_origins.split(","))))
+
+    @field_validator("api_cors_origins")
+    @classmethod
+    def _origins_are_such(cls, origins: str) -> str:
+        for origin in filter(None, (origin.strip() for origin in origins.split(","))):
+            if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s]+", origin):
+                raise ValueError(f"{origin!r} is not an origin such as https://apps.example.com")
+        return origins
+
+    @field_validator("api_rate_storage")
+    @classmethod
+    def _storage_is_known(cls, uri: str) -> str:
+        try:
+            if not uri.startswith("memory:"):  # which would start a thread
+                storage_from_string(uri)  # connects to nothing
+        except ConfigurationError:  # its words hold the URI, and so a password
+            raise ValueError("the library limits knows no such storage, or lacks the package for it") from None
+        return uri

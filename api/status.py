@@ -6,6 +6,7 @@ from flask import Blueprint, Response, jsonify
 
 from api.access import public
 from api.extensions import database, proxy
+from api.rate_limit import costs
 from kamailio import core
 from kamailio.errors import KamailioError
 from sql.errors import DatabaseError
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 
 @blueprint.get("/live")
 @public
+@costs(0)
 def live() -> Response:
     """200 as long as the process answers."""
     return jsonify(status="live")
@@ -24,6 +26,7 @@ def live() -> Response:
 
 @blueprint.get("/ready")
 @public
+@costs(0)
 def ready() -> tuple[Response, int]:
     """A word for each dependency; 503 while the database is not ready. Without Kamailio lists still work."""
     words = {"database": _database_word(), "kamailio": _kamailio_word()}

@@ -12,6 +12,7 @@ from sql.connections import Connection, connect
 from sql.import_command import import_command
 from sql.migrate import migrate
 from sql.operators import operators_mistakes
+from sql.restrictions import BadRestrictions, Restrictions, read_restrictions
 from sql.settings import DatabaseSettings
 from sql.tokens import create_token, list_tokens, revoke_token
 
@@ -49,6 +50,22 @@ def check_command() -> None:
     sys.exit(1 if problems else 0)
 
 
+def _parse_restrictions(
+    _context: click.Context, _option: click.Parameter, given: tuple[str, ...]
+) -> Restrictions | None:
+    """Gather ``METHOD=PATTERN``; None when there is none."""
+    gathered: Restrictions = {}
+    for each in given:
+        method, equals, pattern = each.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{each!r} is not METHOD=PATTERN")
+        gathered.setdefault(method, []).append(pattern)
+    try:
+        return read_restrictions(gathered) if gathered else None
+    except BadRestrictions as error:
+        raise click.BadParameter(str(error)) from error
+
+
 @main.group()
 def token() -> None:
     """Tokens for the API; each opens an account and its descendants."""
@@ -64,25 +81,44 @@ def token() -> None:
     show_default=True,
     help="seconds without use after which it dies; 0: never",
 )
-def token_create(account_id: str, note: str, idle_lifetime: int) -> None:
+@click.option(
+    "--restrict",
+    "restrictions",
+    metavar="METHOD=PATTERN",
+    multiple=True,
+    callback=_parse_restrictions,
+    help="allow this method (*: any) on these paths below /v2/ and nothing else; in a pattern * is one segment, "
+    "# any number; can be repeated",
+)
+def token_create(account_id: str, note: str, idle_lifetime: int, restrictions: Restrictions | None) -> None:
     """Print a new token for ACCOUNT_ID; it is shown this once."""
     lifetime = timedelta(seconds=idle_lifetime) if idle_lifetime else None
     with _connected() as connection:
-        number, text = create_token(connection, account_id, idle_lifetime=lifetime, note=note)
+        number, text = create_token(
+            connection, account_id, idle_lifetime=lifetime, note=note, restrictions=restrictions
+        )
     click.echo(f"token {number} of account {account_id}", err=True)
     click.echo(text)
 
 
 @token.command("list")
 def token_list() -> None:
-    """Show every token: number, account, when it was last used, its life, what it is for."""
+    """Show every token: number, account, when it was last used, its life, what it may do, what it is for."""
     with _connected() as connection:
         tokens = list_tokens(connection)
     for each in tokens:
         life = "never dies" if each.idle_lifetime is None else f"dies after {each.idle_lifetime} without use"
         state = life if each.alive else "dead"
         used = each.last_used_at.isoformat(timespec="seconds")
-        click.echo(f"{each.id}\t{each.account_id}\t{each.account_name}\tused {used}\t{state}\t{each.note}")
+        may = _as_options(each.restrictions)
+        click.echo(f"{each.id}\t{each.account_id}\t{each.account_name}\tused {used}\t{state}\t{may}\t{each.note}")
+
+
+def _as_options(restrictions: Restrictions | None) -> str:
+    if restrictions is None:
+        return "unrestricted"
+    allowed = [f"{method}={pattern}" for method, patterns in restrictions.items() for pattern in patterns]
+    return f"only {' '.join(allowed)}" if allowed else "nothing"
 
 
 @token.command("revoke")

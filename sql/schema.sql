@@ -125,11 +125,13 @@ CREATE TABLE public.auth_token (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     last_used_at timestamp with time zone DEFAULT now() NOT NULL,
     idle_lifetime interval,
+    restrictions jsonb,
     CONSTRAINT auth_token_idle_lifetime_check CHECK ((idle_lifetime > '00:00:00'::interval)),
+    CONSTRAINT auth_token_restrictions_check CHECK ((jsonb_typeof(restrictions) = 'object'::text)),
     CONSTRAINT auth_token_token_hash_check CHECK ((length(token_hash) = 32))
 );
 
-CREATE FUNCTION public.token_access(given_hash bytea, wanted_account text) RETURNS TABLE(token_hash bytea, account_id text, superduper_admin boolean, wanted_exists boolean, wanted_in_tree boolean)
+CREATE FUNCTION public.token_access(given_hash bytea, wanted_account text) RETURNS TABLE(token_hash bytea, account_id text, superduper_admin boolean, wanted_exists boolean, wanted_in_tree boolean, restrictions jsonb)
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO '$user', 'public'
     BEGIN ATOMIC
@@ -154,10 +156,33 @@ CREATE FUNCTION public.token_access(given_hash bytea, wanted_account text) RETUR
                  )
           SELECT
             FROM above
-           WHERE (above.id = (t.account_id)::text))) AS "exists"
+           WHERE (above.id = (t.account_id)::text))) AS "exists",
+     t.restrictions
     FROM (public.auth_token t
       JOIN public.account a ON (((a.id)::text = (t.account_id)::text)))
    WHERE ((t.token_hash = token_access.given_hash) AND a.enabled AND ((t.idle_lifetime IS NULL) OR ((t.last_used_at + t.idle_lifetime) > now())));
+END;
+
+CREATE FUNCTION public.token_from_api_key(given_key_hash bytea, new_token_hash bytea, new_idle_lifetime interval, new_restrictions jsonb) RETURNS TABLE(account_id text)
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO '$user', 'public'
+    BEGIN ATOMIC
+ INSERT INTO public.auth_token (token_hash, account_id, note, idle_lifetime, restrictions)  SELECT token_from_api_key.new_token_hash AS new_token_hash,
+             a.id,
+             'api_auth',
+             token_from_api_key.new_idle_lifetime AS new_idle_lifetime,
+             token_from_api_key.new_restrictions AS new_restrictions
+            FROM public.account a
+           WHERE ((a.api_key_hash = token_from_api_key.given_key_hash) AND a.enabled)
+   RETURNING (auth_token.account_id)::text AS account_id;
+END;
+
+CREATE FUNCTION public.token_revoke(given_hash bytea) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO '$user', 'public'
+    BEGIN ATOMIC
+ DELETE FROM public.auth_token t
+   WHERE (t.token_hash = token_revoke.given_hash);
 END;
 
 ALTER TABLE public.auth_token ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (

@@ -59,6 +59,7 @@ revoke execute on function token_access(bytea, text) from public;
 
 grant execute on function token_access(bytea, text) to registrations_api;
 grant select on registrations, live_location, directory, _yoyo_migration to registrations_api;
+grant select (id, parent_id, name) on account to registrations_api;
 grant select, update (flushed_at) on location to registrations_api;
 
 grant select on location, live_location, location_directory, directory, registration_from, version, _yoyo_migration

@@ -130,6 +130,28 @@ def test_expire_forgets_from_facts_of_bindings_that_are_gone(
     assert {row[0] for row in database.execute("select ruid from registration_from")} == {ruid, "to-come"}
 
 
+def test_expire_removes_tokens_that_died_of_disuse(
+    jobs: Jobs, directory: Directory, database: psycopg.Connection
+) -> None:
+    """Those that live stay, and so do those that never die, however long they were not used."""
+    database.execute("update auth_token set last_used_at = now() - interval '1 year'")
+    database.execute("update auth_token set idle_lifetime = '1 hour' where account_id in ('child', 'sibling')")
+    database.execute("update auth_token set last_used_at = now() - interval '59 minutes' where account_id = 'child'")
+    assert jobs.expire()["tokens_expired"] == 1
+    left = {row[0] for row in database.execute("select account_id from auth_token")}
+    assert left == {"admin", "reseller", "child"}
+
+
+def test_the_worker_reads_no_secret_of_a_token(
+    jobs: Jobs, directory: Directory, database: psycopg.Connection, postgres: Cluster
+) -> None:
+    """Its role sees when a token was used, and neither its hash nor whose it is."""
+    with psycopg.connect(postgres.url(database.info.dbname, user="registrations_sync"), autocommit=True) as connection:
+        for column in ("token_hash", "account_id", "restrictions"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(f"select {column} from auth_token")
+
+
 def test_a_job_ends_early_when_the_worker_is_to_stop(
     database: psycopg.Connection, directory: Directory, add_binding: AddBinding, database_url: str
 ) -> None:

@@ -138,7 +138,13 @@ def test_once_does_every_job_and_check_finds_nothing_wrong(
         ).stdout.splitlines()
         for verb in ("once", "check")
     }
-    assert said["once"] == ["enriched: 1", "reconciled: 0", "expired: 0", "from_facts_expired: 0"]
+    assert said["once"] == [
+        "enriched: 1",
+        "reconciled: 0",
+        "expired: 0",
+        "from_facts_expired: 0",
+        "tokens_expired: 0",
+    ]
     assert said["check"] == ["ok"]
 
 

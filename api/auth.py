@@ -1,0 +1,99 @@
+"""/v2/api_auth and /v2/token_auth: a token for an API key, and what can be done with a token itself.
+
+Crossbar: cb_api_auth.erl, cb_token_auth.erl.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from flask import Blueprint, Response, current_app, g
+
+from api.access import current_access, for_any_token, public
+from api.body import read_data
+from api.envelope import success_envelope
+from api.errors import InvalidCredentials, InvalidData
+from api.extensions import database
+from api.rate_limit import costs
+from sql.connections import Connection
+from sql.restrictions import BadRestrictions, Restrictions, read_restrictions
+from sql.tokens import create_token_by_api_key, find_standing, give_token_back
+
+# Kazoo's default for accounts and users that have none; nothing here speaks another.
+LANGUAGE = "en-us"
+# Crossbar's api_auth_tokens: what a try takes of the client's rate limit.
+API_AUTH_COST = 35
+
+blueprint = Blueprint("auth", __name__, url_prefix="/v2")
+
+
+@blueprint.put("/api_auth")
+@public
+@costs(API_AUTH_COST)
+def create() -> Response:
+    """Make a token for the account of an API key. A token that comes with the request plays no part."""
+    data = read_data()
+    api_key, restrictions = data.get("api_key"), _read_restrictions(data.get("restrictions"))
+    if not isinstance(api_key, str | None):
+        raise InvalidData("api_key", "type", "must be a string")
+    if not api_key:
+        raise InvalidCredentials
+    with database().connection() as connection:
+        created = create_token_by_api_key(
+            connection,
+            api_key,
+            idle_lifetime=timedelta(seconds=current_app.config["TOKEN_IDLE_LIFETIME"]),
+            restrictions=restrictions,
+        )
+        if created is None:
+            raise InvalidCredentials
+        account_id, g.auth_token = created
+        response = success_envelope(_as_data(connection, account_id))
+    response.status_code = 201
+    return response
+
+
+@blueprint.get("/token_auth")
+@for_any_token
+def show() -> Response:
+    """What the token in use stands for, and its restrictions if it has any."""
+    access = current_access()
+    with database().connection() as connection:
+        data = _as_data(connection, access.account_id)
+    if access.restrictions is not None:
+        data["restrictions"] = access.restrictions
+    return success_envelope(data)
+
+
+@blueprint.delete("/token_auth")
+@for_any_token
+def revoke() -> Response:
+    """Remove the token in use. As in Kazoo there is nothing to tell, and the envelope no longer has it."""
+    with database().connection() as connection:
+        give_token_back(connection, g.pop("auth_token"))
+    return success_envelope({})
+
+
+def _read_restrictions(given: Any) -> Restrictions | None:
+    try:
+        return None if given is None else read_restrictions(given)
+    except BadRestrictions as error:
+        raise InvalidData("restrictions", error.rule, str(error)) from error
+
+
+def _as_data(connection: Connection, account_id: str) -> dict[str, Any]:
+    """Crossbar's answer to every kind of authentication (crossbar_util:response_auth).
+
+    A key is the account's and not a user's, so there is no owner, and there is no store of apps.
+    """
+    standing = find_standing(connection, account_id)
+    if standing is None:
+        raise InvalidCredentials  # the account went between two statements, and the token with it
+    return {
+        "account_id": standing.account_id,
+        "account_name": standing.account_name,
+        "apps": [],
+        "is_reseller": standing.is_reseller,
+        "language": LANGUAGE,
+        "owner_id": "",
+        "reseller_id": standing.reseller_id,
+    }

@@ -1,0 +1,1 @@
+select token_revoke(%(token_hash)s)

@@ -1,0 +1,40 @@
+"""registrations-db token: what an operator can make, see and revoke."""
+
+from __future__ import annotations
+
+import psycopg
+from click.testing import CliRunner, Result
+
+from sql.cli import main
+from tests.fixtures.directory import Directory
+
+
+def _run(database_url: str, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["token", *arguments], env={"REGISTRATIONS_DATABASE_URL": database_url})
+
+
+def test_a_token_can_be_restricted_and_the_list_says_so(
+    directory: Directory, database_url: str, database: psycopg.Connection
+) -> None:
+    """--restrict can be repeated, for one method too; a token without it is unrestricted."""
+    made = _run(
+        database_url, "create", "child", "--note", "monitoring", "--restrict", "get=accounts/*/registrations/#",
+        "--restrict", "GET=token_auth", "--restrict", "*=/a=b/",
+    )  # fmt: skip
+    assert made.exit_code == 0, made.output
+    stored = database.execute("select restrictions from auth_token where note = 'monitoring'").fetchone()
+    assert stored == ({"GET": ["accounts/*/registrations/#", "token_auth"], "*": ["a=b"]},)
+    lines = _run(database_url, "list").output.splitlines()
+    (line,) = [line for line in lines if "monitoring" in line]
+    assert "GET=accounts/*/registrations/# GET=token_auth" in line
+    assert "*=a=b" in line
+    assert all("unrestricted" in other for other in lines if other != line)
+
+
+def test_a_restriction_that_is_none_is_refused(directory: Directory, database_url: str) -> None:
+    """A typo makes no token; the message says what is wrong."""
+    for wrong, said in (("accounts/#", "METHOD=PATTERN"), ("FETCH=#", "a method is one of")):
+        refused = _run(database_url, "create", "child", "--restrict", wrong)
+        assert refused.exit_code == 2
+        assert said in refused.output
+    assert len(_run(database_url, "list").output.splitlines()) == len(directory.tokens)
