@@ -15,19 +15,17 @@ from api.flush import flush
 from api.formats import offers_csv, wanted_format
 from api.listing import ListQuery, read_query, write_start_key
 from sql.flushing import find_bindings, find_device_aors
-from sql.registrations import Registration, count_registrations, list_registrations
+from sql.registrations import KEYS, Registration, count_registrations, list_registrations
 
-# Kazoo's undocumented extras are left out when not known, never null.
-EXTRAS = frozenset({"presence_id", "proxy_path", "proxy_protocol", "registrar_hostname", "registrar_node"})
-EXTRAS |= {"source_ip", "source_port"}
+ORDERED_KEYS = sorted(KEYS)
 
 blueprint = Blueprint("registrations", __name__)
 
 
 def _as_object(registration: Registration) -> dict[str, Any]:
-    fields = asdict(registration)
-    del fields["position"]
-    return {key: value for key, value in fields.items() if value is not None or key not in EXTRAS}
+    """What is None is left out, never null: only Kazoo's undocumented extras can be."""
+    values = ((key, getattr(registration, key)) for key in ORDERED_KEYS)
+    return {key: value for key, value in values if value is not None}
 
 
 class _Page:

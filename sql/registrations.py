@@ -10,7 +10,10 @@ from psycopg.rows import class_row
 from sql.connections import Connection
 from sql.statements import statement
 
-FETCH_ROWS = 500
+# Rows that are in memory at a time.
+PAGE_ROWS = 1000
+# No row of location has a higher id.
+LAST_POSITION = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +91,7 @@ _CLAUSES: dict[Kind, sql.SQL] = {
 
 
 def _clause(condition: Condition, parameter: str) -> sql.Composed:
-    if condition.key not in KEYS | {"id"}:
+    if condition.key not in KEYS:
         raise ValueError(f"registrations have no {condition.key!r}")
     return _CLAUSES[condition.kind].format(key=sql.Identifier(condition.key), value=sql.Placeholder(parameter))
 
@@ -102,7 +105,7 @@ def list_registrations(
     start: int | None = None,
     limit: int | None = None,
 ) -> Generator[Registration, None, None]:
-    """The bindings of one account that are registered now, by a server-side cursor: memory does not grow with them.
+    """The bindings of one account that are registered now, as of one moment; memory does not grow with them.
 
     Args:
         connection: lent until the generator is used up or closed.
@@ -115,20 +118,51 @@ def list_registrations(
     Raises:
         ValueError: a condition's key is none of KEYS.
     """
-    if start is not None:
-        conditions = [*conditions, Condition("at_least" if ascending else "at_most", "id", start)]
+    if start is None:
+        start = 0 if ascending else LAST_POSITION
+    with connection.transaction():
+        connection.execute(statement("list_snapshot"))
+        if conditions:
+            query, values = _query(account_id, conditions, ascending=ascending, start=start, limit=limit)
+            with connection.cursor(name="registrations", row_factory=class_row(Registration)) as cursor:
+                cursor.itersize = PAGE_ROWS
+                yield from cursor.execute(query, values)
+        else:
+            yield from _pages(connection, account_id, ascending=ascending, start=start, limit=limit)
+
+
+def _pages(
+    connection: Connection, account_id: str, *, ascending: bool, start: int, limit: int | None
+) -> Generator[Registration, None, None]:
+    """A list without conditions, page by page in the order of an index: no statement of it takes long."""
+    left = LAST_POSITION if limit is None else limit
+    with connection.cursor(row_factory=class_row(Registration)) as cursor:
+        while left > 0:
+            size = min(left, PAGE_ROWS)
+            query, values = _query(account_id, (), ascending=ascending, start=start, limit=size)
+            page = cursor.execute(query, values).fetchall()
+            yield from page
+            if len(page) < size:
+                return
+            left -= size
+            start = page[-1].position + (1 if ascending else -1)
+
+
+def _query(
+    account_id: str, conditions: Sequence[Condition], *, ascending: bool, start: int, limit: int | None
+) -> tuple[sql.Composed, dict[str, str | int | None]]:
+    direction, bound = (sql.SQL("asc"), sql.SQL(">=")) if ascending else (sql.SQL("desc"), sql.SQL("<="))
     values = {f"value_{number}": condition.value for number, condition in enumerate(conditions)}
     clauses = [_clause(condition, name) for condition, name in zip(conditions, values, strict=True)]
+    if conditions:
+        clauses.append(sql.SQL("id {bound} %(start)s").format(bound=bound))
+    else:
+        page = sql.SQL(statement("registrations_page")).format(direction=direction, bound=bound)
+        clauses.append(sql.SQL("id = any (array({page}))").format(page=page))
     query = sql.SQL(statement("registrations_list")).format(
-        conditions=sql.SQL(" and ").join([sql.SQL("true"), *clauses]),
-        direction=sql.SQL("asc" if ascending else "desc"),
+        conditions=sql.SQL(" and ").join(clauses), direction=direction
     )
-    with (
-        connection.transaction(),
-        connection.cursor(name="registrations", row_factory=class_row(Registration)) as cursor,
-    ):
-        cursor.itersize = FETCH_ROWS
-        yield from cursor.execute(query, {**values, "account_id": account_id, "limit": limit})
+    return query, {**values, "account_id": account_id, "start": start, "limit": limit}
 
 
 def count_registrations(connection: Connection, account_id: str | None) -> int:

@@ -58,7 +58,7 @@ create function token_access(given_hash bytea, wanted_account text)
 revoke execute on function token_access(bytea, text) from public;
 
 grant execute on function token_access(bytea, text) to registrations_api;
-grant select on registrations, live_location, directory, _yoyo_migration to registrations_api;
+grant select on registrations, live_location, location_directory, directory, _yoyo_migration to registrations_api;
 grant select (id, parent_id, name) on account to registrations_api;
 grant select, update (flushed_at) on location to registrations_api;
 
