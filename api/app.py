@@ -54,8 +54,8 @@ def create_app(
         app,
         database=Database(database_settings, application_name="registrations-api", pool_size=api_settings.api_threads),
         proxy=Proxy(
-            lambda: JsonRpcClient(
-                transport_for(kamailio_settings.kamailio_rpc), timeout=kamailio_settings.kamailio_timeout
+            lambda timeout=kamailio_settings.kamailio_timeout: JsonRpcClient(
+                transport_for(kamailio_settings.kamailio_rpc), timeout=timeout
             ),
             budget=api_settings.api_flush_budget,
         ),

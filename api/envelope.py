@@ -28,6 +28,9 @@ def _take_request_id() -> None:
 
 def _send_request_id(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.request_id
+    # Personal data and the token itself: no cache may give it to another client (RFC 9111 knows only Authorization).
+    response.headers.setdefault("Cache-Control", "private, no-cache")
+    response.vary.update(("Accept", "Authorization", "X-Auth-Token", "X-Pretty-Print"))
     # Without the query, which may hold a token.
     facts = {"method": request.method, "path": request.path, "status": response.status_code}
     log.info("request answered", extra={"action": "request", "request_id": g.request_id, **facts})
@@ -62,7 +65,7 @@ def _respond(envelope: dict[str, Any], status: int) -> Response:
 
 def _tagged(response: Response, revision: str) -> Response:
     if request.method in {"GET", "HEAD"}:
-        response.set_etag(revision)
+        response.set_etag(revision + ("-pretty" if wants_pretty() else ""))
         if request.if_none_match:
             response.make_conditional(request)
     return response
@@ -94,13 +97,16 @@ def list_envelope(rows: Iterable[dict[str, Any]], *, extra: Callable[[], dict[st
     with Spool() as body:
         body.write('{"data":[')
         for number, row in enumerate(rows):
-            text = _dumps(row)
-            digest.update(text.encode())
-            body.write(("," if number else "") + text)
+            compact = json.dumps(row, separators=(",", ":"))
+            digest.update(compact.encode())
+            body.write(("," if number else "") + (_dumps(row) if wants_pretty() else compact))
         revision = digest.hexdigest()[:REVISION_LENGTH]
-        rest = {"revision": revision, "status": "success", **_common(), **extra()}
+        more = extra()
+        rest = {"revision": revision, "status": "success", **_common(), **more}
         body.write("]," + _dumps(rest).removeprefix("{").lstrip() + "\n")
-    return _tagged(body.respond(content_type="application/json"), revision)
+    # The same rows are another answer when another page follows them.
+    position = "".join(f"-{name}.{value}" for name, value in sorted(more.items()))
+    return _tagged(body.respond(content_type="application/json"), revision + position)
 
 
 def error_envelope(*, status: int, message: str, data: Any) -> Response:

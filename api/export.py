@@ -12,7 +12,7 @@ from sql.registrations import KEYS
 
 COLUMNS = sorted(KEYS)
 # A cell that begins so is a formula to a spreadsheet; an apostrophe makes it text (OWASP, CSV injection).
-FORMULA = re.compile(r"[=+\-@\t\r]")
+FORMULA = re.compile("[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 UNSAFE_IN_FILE_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 

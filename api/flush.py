@@ -22,7 +22,8 @@ class BindingStayed(KamailioError):
 class Proxy:
     """How to reach Kamailio, and how many seconds one flush may take in calls to it."""
 
-    def __init__(self, connect: Callable[[], JsonRpcClient], *, budget: float) -> None:
+    def __init__(self, connect: Callable[..., JsonRpcClient], *, budget: float) -> None:
+        """Keep how to connect: a function that may be given a ``timeout`` in seconds for one call."""
         self.connect = connect
         self.budget = budget
 
@@ -87,4 +88,5 @@ def flush(
         hide_bindings(connection, gone)
     if stayed:
         raise BindingStayed(f"Kamailio did not remove {len(stayed)} of {len(aors)} AoRs")
-    return Flushed(flushed=len(bindings) - len(gone), pending=len(gone))
+    visible, pending = (sum(binding.visible for binding in some) for some in (bindings, gone))
+    return Flushed(flushed=visible - pending, pending=pending)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 from flask import Flask, current_app, g, request
+from werkzeug.datastructures import MIMEAccept
 
 from api.errors import InvalidData, NotAcceptable
 
@@ -41,7 +42,9 @@ def _negotiate() -> None:
             raise NotAcceptable
         g.format = wanted
     elif request.accept_mimetypes:
-        best = request.accept_mimetypes.best_match(offered)
+        # Without parameters such as charset, which clients add and which change nothing here.
+        plain = MIMEAccept((media.partition(";")[0].strip(), quality) for media, quality in request.accept_mimetypes)
+        best = plain.best_match(offered)
         if best is None:
             raise NotAcceptable
         g.format = MEDIA_TYPES[best]

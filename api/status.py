@@ -13,6 +13,9 @@ from sql.errors import DatabaseError
 from sql.migrate import require_current_schema
 
 blueprint = Blueprint("status", __name__)
+# What answers slower is not ready, and no thread is to wait for it: anybody may ask.
+READY_SECONDS = 0.5
+
 log = logging.getLogger(__name__)
 
 
@@ -46,7 +49,7 @@ def _database_word() -> str:
 
 def _kamailio_word() -> str:
     try:
-        with proxy().connect() as client:
+        with proxy().connect(timeout=READY_SECONDS) as client:
             core.uptime(client)
     except KamailioError as error:
         log.warning("Kamailio is not ready", extra={"action": "ready", "cause": str(error)})

@@ -35,6 +35,9 @@ class BoundedConnection(Connection):
         """
         try:
             return super().wait(gen, interval, self.answer_timeout if timeout is None else timeout)
+        except psycopg.errors.ReadOnlySqlTransaction:
+            self.close()  # the session would stay read-only when its server is no more
+            raise
         except psycopg.OperationalError as error:
             if error.sqlstate is None:  # not PostgreSQL's word: it is silent, or gone
                 self.close()
@@ -145,7 +148,7 @@ class Database:
         try:
             yield
         except psycopg_pool.PoolTimeout:
-            self._away = True
+            self._away = not self._pool.get_stats().get("pool_size")  # or else all of them are lent
             raise
         finally:
             if probes:

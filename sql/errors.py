@@ -37,8 +37,9 @@ class DirectoryRefused(DatabaseError):
 
 
 # SQLSTATE classes and codes after which a retry makes sense (PostgreSQL manual, appendix A): connection exceptions,
-# insufficient resources, operator intervention (which holds the statement timeout), lock not available.
-TRANSIENT = ("08", "53", "57", "55P03", "40001", "40P01")
+# insufficient resources, operator intervention (which holds the statement timeout), lock not available, and
+# a server that is read-only for now, as a standby is until it takes over.
+TRANSIENT = ("08", "53", "57", "55P03", "40001", "40P01", "25006")
 
 
 # A refused login has no code either (libpq keeps it to itself), but no later attempt will fare better.

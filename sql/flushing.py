@@ -15,13 +15,15 @@ BATCH_ROWS = 200
 class Binding:
     """A row of location as it was when the flush was asked for.
 
-    ``domain`` is None with usrloc's use_domain=0; ``modified_epoch`` is the time of its last REGISTER, Unix seconds.
+    ``domain`` is None with usrloc's use_domain=0; ``modified_epoch`` is the time of its last REGISTER, Unix seconds;
+    ``visible`` is whether it shows in lists, so not hidden by an earlier flush.
     """
 
     ruid: str
     username: str
     domain: str | None
     modified_epoch: int
+    visible: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -419,7 +419,7 @@ CREATE VIEW public.registrations AS
     to_timestamp((NULLIF(l.expires_epoch, 0))::double precision) AS expires_at
    FROM ((((((public.live_location l
      LEFT JOIN public.account a ON (((a.id)::text = l.account_id)))
-     LEFT JOIN public.directory d ON (((d.device_id = l.device_id) AND (d.username = lower(l.username)))))
+     LEFT JOIN public.directory d ON (((d.device_id = l.device_id) AND (d.username = lower(l.username)) AND (d.realm = lower(COALESCE(l.realm, public.kamailio_default_realm(), (a.realm)::text))))))
      LEFT JOIN public.registration_from f ON ((f.ruid = (l.ruid)::text)))
      LEFT JOIN public.kamailio_node n ON ((n.server_id = l.server_id)))
      CROSS JOIN LATERAL ( SELECT public.registration_text((l.contact)::text) AS contact,

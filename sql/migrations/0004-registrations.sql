@@ -205,8 +205,10 @@ select
     to_timestamp(nullif(l.expires_epoch, 0)) as expires_at
 from live_location l
 left join account a on a.id = l.account_id
--- A device may have several AoRs in a directory of the operator's own.
-left join directory d on d.device_id = l.device_id and d.username = lower(l.username)
+-- By the AoR as well: in a directory of the operator's own a device may have several.
+left join directory d on d.device_id = l.device_id
+    and d.username = lower(l.username)
+    and d.realm = lower(coalesce(l.realm, kamailio_default_realm(), a.realm::text))
 left join registration_from f on f.ruid = l.ruid
 left join kamailio_node n on n.server_id = l.server_id
 cross join lateral (

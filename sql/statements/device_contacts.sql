@@ -4,6 +4,9 @@ select
     l.username, coalesce(l.realm, d.realm) as domain, l.contact, nullif(l.received, '') as received,
     nullif(l.path, '') as path, nullif(l.socket, '') as socket, l.server_id
 from directory d
-left join live_location l on l.account_id = %(account_id)s and l.device_id = %(device_id)s
+left join live_location l on l.account_id = %(account_id)s
+    and l.device_id = %(device_id)s
+    and lower(l.username) = d.username
+    and lower(coalesce(l.realm, d.realm)) = d.realm
 where d.account_id = %(account_id)s and d.device_id = %(device_id)s
 order by l.id

@@ -81,6 +81,7 @@ def test_the_file_name_is_the_clients_if_it_is_sane(
     [
         (PATH, "application/json", 200),
         (PATH, "*/*", 200),
+        (PATH, "application/json;charset=utf-8", 200),
         (PATH, "text/html,application/xhtml+xml,*/*;q=0.8", 200),
         (PATH, "text/csv;q=0.5, application/json", 200),
         (PATH, "image/png", 406),

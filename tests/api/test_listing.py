@@ -217,3 +217,43 @@ def test_pretty_printing(http: FlaskClient, directory: Directory, add_binding: A
         assert '\n  "username": "bob"' in pretty.text
         assert pretty.get_json()["data"] == plain.get_json()["data"]
     assert "\n" not in plain.text.strip()
+
+
+def test_a_page_that_another_follows_is_another_answer(
+    http: FlaskClient, directory: Directory, add_binding: AddBinding
+) -> None:
+    """If-None-Match must not hide that there is a next page now."""
+    add_binding("a", "child.test")
+    add_binding("b", "child.test")
+    first = _ask(http, directory, page_size=2, ascending="true")
+    add_binding("c", "child.test")
+    headers = {"X-Auth-Token": directory.tokens["child"], "If-None-Match": first.headers["ETag"]}
+    again = http.get(f"{PATH}?page_size=2&ascending=true", headers=headers)
+    assert again.status_code == 200
+    assert again.get_json()["revision"] == first.get_json()["revision"]
+    assert again.get_json()["next_start_key"]
+
+
+def test_no_shared_cache_may_keep_an_answer(http: FlaskClient, directory: Directory) -> None:
+    """It holds personal data and the token, and differs by headers."""
+    response = _ask(http, directory)
+    assert response.headers["Cache-Control"] == "private, no-cache"
+    assert {"Accept", "X-Auth-Token"} <= set(response.headers["Vary"].replace(" ", "").split(","))
+
+
+def test_a_device_with_two_aors_is_listed_once_a_binding(
+    http: FlaskClient, directory: Directory, add_binding: AddBinding, database: psycopg.Connection
+) -> None:
+    """An operator's own directory may have it; list, count and pages agree all the same."""
+    definition = database.execute("select pg_get_viewdef('directory'::regclass)").fetchone()
+    assert definition is not None
+    database.execute(
+        f"create or replace view directory as {definition[0].rstrip(';')} union all "
+        "select 'bob', 'pbx.test', 'device-bob', '', 'child', 'A Child', 'child.test', null, null, true, null, true, "
+        "false"
+    )
+    add_binding("bob", "child.test")
+    add_binding("bob", "pbx.test")
+    assert _names(http, directory) == ["bob", "bob"]
+    page = _ask(http, directory, page_size=1).get_json()
+    assert "next_start_key" not in _ask(http, directory, page_size=1, start_key=page["next_start_key"]).get_json()

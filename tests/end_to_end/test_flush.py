@@ -149,3 +149,19 @@ def test_a_refusing_kamailio_is_no_success(
     client = start_api(kamailio_rpc=registrar.rpc_url.replace("/RPC", "/wrong"))
     assert _ask(client, directory, "DELETE", "child", "/bob").status_code == 503
     assert _ask(client, directory, "GET", "child", "/count").get_json()["data"] == {"count": 1}
+
+
+def test_what_comes_back_with_a_restart_can_be_flushed_again(
+    client: FlaskClient, directory: Directory, registrar: Proxy, database: psycopg.Connection
+) -> None:
+    """Kamailio loads a hidden row into its memory when it starts; the next flush removes it there."""
+    database.execute(
+        "insert into location (ruid, username, domain, contact, expires, last_modified, server_id) values "
+        "('uloc-orphan', 'bob', 'child.test', 'sip:bob@192.0.2.1', extract(epoch from now()) + 600, extract(epoch from now()) - 5, 1)"
+    )
+    assert _ask(client, directory, "DELETE", "child", "/bob").status_code == 200
+    registrar.restart()
+    assert _ask(client, directory, "DELETE", "child", "/bob").status_code == 200
+    with registrar.rpc() as rpc:
+        assert usrloc.lookup(rpc, "bob@child.test") == ()
+    _wait_for_rows(database, 0)
