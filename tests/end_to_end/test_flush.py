@@ -157,7 +157,8 @@ def test_what_comes_back_with_a_restart_can_be_flushed_again(
     """Kamailio loads a hidden row into its memory when it starts; the next flush removes it there."""
     database.execute(
         "insert into location (ruid, username, domain, contact, expires, last_modified, server_id) values "
-        "('uloc-orphan', 'bob', 'child.test', 'sip:bob@192.0.2.1', extract(epoch from now()) + 600, extract(epoch from now()) - 5, 1)"
+        "('uloc-orphan', 'bob', 'child.test', 'sip:bob@192.0.2.1', extract(epoch from now()) + 600, "
+        "extract(epoch from now()) - 5, 1)"
     )
     assert _ask(client, directory, "DELETE", "child", "/bob").status_code == 200
     registrar.restart()
