@@ -14,6 +14,7 @@ REQUEST_HEADERS = (
     "X-Requested-With"
 )
 RESPONSE_HEADERS = "Allow, Content-Disposition, Content-Type, ETag, Location, Retry-After, X-Auth-Token, X-Request-ID"
+PREFLIGHT_HEADER = "Access-Control-Request-Method"
 DAY_SECONDS = 86400
 
 
@@ -26,6 +27,14 @@ def init_app(app: Flask, *, origins: Collection[str]) -> None:
     """
     if not origins:
         return
+
+    def answer_preflight() -> Response | None:
+        # Else a browser would keep the 404 of an unknown path from the app, which then knows of no answer at all.
+        if request.url_rule is not None or request.method != "OPTIONS" or PREFLIGHT_HEADER not in request.headers:
+            return None
+        response = Response()
+        del response.headers["Content-Type"]  # of a body that there is none of
+        return response
 
     def permit(response: Response) -> Response:
         origin = request.headers.get("Origin")
@@ -42,4 +51,5 @@ def init_app(app: Flask, *, origins: Collection[str]) -> None:
             response.headers["Access-Control-Expose-Headers"] = RESPONSE_HEADERS
         return response
 
+    app.before_request(answer_preflight)
     app.after_request(permit)

@@ -7,4 +7,5 @@ pytest_plugins = [
     "tests.fixtures.location",
     "tests.fixtures.directory",
     "tests.fixtures.http",
+    "tests.fixtures.server",
 ]

@@ -51,6 +51,21 @@ def test_an_app_can_read_answers_and_failures(http: FlaskClient, directory: Dire
         assert {"x-request-id", "etag", "retry-after"} <= _names(response.headers["Access-Control-Expose-Headers"])
 
 
+def test_a_preflight_of_an_unknown_path_lets_the_404_through(http: FlaskClient) -> None:
+    """As Crossbar: a browser shows an app no answer whose preflight failed. An OPTIONS that is none stays a 404."""
+    asked = {
+        "Origin": MONSTER,
+        "Access-Control-Request-Method": "GET",
+        "Access-Control-Request-Headers": "x-auth-token",
+    }
+    response = http.options("/v2/nothing", headers=asked)
+    assert (response.status_code, response.data) == (200, b"")
+    assert response.headers["Access-Control-Allow-Origin"] == "*"
+    assert "x-auth-token" in _names(response.headers["Access-Control-Allow-Headers"])
+    assert response.headers["X-Request-ID"]
+    assert http.options("/v2/nothing").status_code == 404
+
+
 def test_without_an_origin_nothing_is_said(http: FlaskClient, directory: Directory) -> None:
     """Clients that are no browsers see no header more."""
     response = http.get(PATH, headers={"X-Auth-Token": directory.tokens["child"]})
