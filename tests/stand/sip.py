@@ -1,6 +1,7 @@
 """SIP messages as the test stand's phones speak them, and their framing on a stream; no socket, no thread."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import quote
@@ -69,16 +70,16 @@ class Headers:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Message:
+class Message(ABC):
     """What requests and responses have in common."""
 
     headers: Headers = field(default_factory=Headers)
     body: bytes = b""
 
     @property
+    @abstractmethod
     def start_line(self) -> str:
         """The request line or the status line."""
-        raise NotImplementedError
 
     @property
     def branch(self) -> str:

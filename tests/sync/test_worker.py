@@ -53,6 +53,11 @@ def start_worker(database: psycopg.Connection, postgres: Cluster, tmp_path: Path
         yield start
 
 
+def _run(verb: str, url: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "REGISTRATIONS_DATABASE_URL": url}
+    return subprocess.run([*COMMAND, verb], env=environment, capture_output=True, text=True, check=False, timeout=30)
+
+
 def _enriched(database: psycopg.Connection, ruid: str) -> bool:
     row = database.execute("select enriched_at is not null from location where ruid = %s", (ruid,)).fetchone()
     return bool(row and row[0])
@@ -108,14 +113,7 @@ def test_it_waits_for_postgresql_and_goes_on(
 def test_a_stale_schema_is_refused_with_its_cure(kamdbctl_url: str) -> None:
     """Exit 1 and one line that names the command, for a daemon as for a check."""
     for verb in ("run", "once", "check"):
-        result = subprocess.run(
-            [*COMMAND, verb],
-            env={**os.environ, "REGISTRATIONS_DATABASE_URL": kamdbctl_url},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=30,
-        )
+        result = _run(verb, kamdbctl_url)
         assert result.returncode == 1, verb
         assert "registrations-db migrate" in result.stderr
         assert len(result.stderr.strip().splitlines()) == 1, result.stderr
@@ -127,17 +125,7 @@ def test_once_does_every_job_and_check_finds_nothing_wrong(
     """Both need no more than the worker's own role has, and say what they did."""
     add_binding("bob", "child.test")
     url = postgres.url(database.info.dbname, user="registrations_sync")
-    said = {
-        verb: subprocess.run(
-            [*COMMAND, verb],
-            env={**os.environ, "REGISTRATIONS_DATABASE_URL": url},
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=30,
-        ).stdout.splitlines()
-        for verb in ("once", "check")
-    }
+    said = {verb: _run(verb, url).stdout.splitlines() for verb in ("once", "check")}
     assert said["once"] == [
         "enriched: 1",
         "reconciled: 0",
@@ -155,14 +143,7 @@ def test_check_says_when_kamailio_runs_in_another_zone(kamdbctl_url: str) -> Non
         connection.execute(
             "insert into location (ruid, username, last_modified) values ('r', 'bob', now() at time zone 'Asia/Tokyo')"
         )
-    result = subprocess.run(
-        [*COMMAND, "check"],
-        env={**os.environ, "REGISTRATIONS_DATABASE_URL": kamdbctl_url},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
+    result = _run("check", kamdbctl_url)
     assert result.returncode == 1
     assert "9.0 hours in the future" in result.stderr
     assert "REGISTRATIONS_KAMAILIO_TIMEZONE" in result.stderr
@@ -191,28 +172,14 @@ def test_check_says_when_every_registration_seems_expired(kamdbctl_url: str) -> 
             "('r', 'bob', now() at time zone 'America/New_York' + interval '10 minutes', "
             "now() at time zone 'America/New_York')"
         )
-    result = subprocess.run(
-        [*COMMAND, "check"],
-        env={**os.environ, "REGISTRATIONS_DATABASE_URL": kamdbctl_url},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
+    result = _run("check", kamdbctl_url)
     assert result.returncode == 1
     assert "Kamailio does not run in UTC" in result.stderr
 
 
 def test_a_login_that_is_refused_is_no_outage(database: psycopg.Connection, postgres: Cluster) -> None:
     """The worker does not wait for a role that does not exist: one line, exit 1."""
-    result = subprocess.run(
-        [*COMMAND, "run"],
-        env={**os.environ, "REGISTRATIONS_DATABASE_URL": postgres.url(database.info.dbname, user="nosuch")},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
+    result = _run("run", postgres.url(database.info.dbname, user="nosuch"))
     assert result.returncode == 1
     assert 'role "nosuch" does not exist' in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
