@@ -12,6 +12,7 @@ from api import (
     envelope,
     errors,
     extensions,
+    flushes,
     formats,
     rate_limit,
     registrations,
@@ -19,11 +20,9 @@ from api import (
     system,
     tunnel,
 )
-from api.flush import Proxy
 from api.settings import ApiSettings
-from kamailio.rpc import JsonRpcClient
+from kamailio.nodes import Nodes
 from kamailio.settings import KamailioSettings
-from kamailio.transports import transport_for
 from sql.connections import Database
 from sql.settings import DatabaseSettings
 
@@ -43,6 +42,8 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = api_settings.api_max_body
     app.config["PAGE_SIZE"] = api_settings.api_page_size
     app.config["MAX_PAGE_SIZE"] = api_settings.api_max_page_size
+    app.config["FLUSH_BUDGET"] = api_settings.api_flush_budget
+    app.config["FLUSH_CHECK_SYNC"] = api_settings.api_flush_check_sync
     app.config["SYNC_REBOOT"] = api_settings.api_sync_reboot
     app.config["TOKEN_IDLE_LIFETIME"] = api_settings.api_token_idle_lifetime
     if api_settings.api_proxies:
@@ -53,12 +54,7 @@ def create_app(
     extensions.init_app(
         app,
         database=Database(database_settings, application_name="registrations-api", pool_size=api_settings.api_threads),
-        proxy=Proxy(
-            lambda timeout=kamailio_settings.kamailio_timeout: JsonRpcClient(
-                transport_for(kamailio_settings.kamailio_rpc), timeout=timeout
-            ),
-            budget=api_settings.api_flush_budget,
-        ),
+        nodes=Nodes(kamailio_settings),
     )
     envelope.init_app(app, node=api_settings.api_node)
     errors.init_app(app)
@@ -74,8 +70,11 @@ def create_app(
         rate_limit.init_app(app, limit)
     access.init_app(app)
     formats.init_app(app)
-    for blueprint in (registrations.blueprint, devices.blueprint):
-        path = f"/{blueprint.name}"
+    for path, blueprint in (
+        ("/registrations", registrations.blueprint),
+        ("/registrations/flushes", flushes.blueprint),
+        ("/devices", devices.blueprint),
+    ):
         app.register_blueprint(blueprint, url_prefix=f"/v2/accounts/<account_id>{path}")
         # Crossbar's alias; whose account it is the guard knows.
         alias = {"name": f"own_{blueprint.name}", "url_defaults": {"account_id": ""}}

@@ -88,6 +88,15 @@ class UnknownDevice(ApiError):
         super().__init__({"cause": device_id, "message": "bad identifier"})
 
 
+class UnknownFlush(ApiError):
+    """The account has no such flush, or it is forgotten by now."""
+
+    status, message = 404, "bad_identifier"
+
+    def __init__(self, flush_id: str) -> None:
+        super().__init__({"cause": flush_id, "message": "bad identifier"})
+
+
 class UnknownUsername(ApiError):
     """Neither a device nor a live binding of the account has this username."""
 

@@ -1,15 +1,15 @@
-"""What the application stands on, for the views: its database and its proxy, kept as Flask keeps extensions."""
+"""What the application stands on, for the views: its database and the nodes of Kamailio, as Flask keeps extensions."""
 
 from flask import Flask, current_app
 
-from api.flush import Proxy
+from kamailio.nodes import Nodes
 from sql.connections import Database
 
 
-def init_app(app: Flask, *, database: Database, proxy: Proxy) -> None:
+def init_app(app: Flask, *, database: Database, nodes: Nodes) -> None:
     """Keep both for the time of the application."""
     app.extensions["database"] = database
-    app.extensions["proxy"] = proxy
+    app.extensions["nodes"] = nodes
 
 
 def database() -> Database:
@@ -18,7 +18,7 @@ def database() -> Database:
     return found
 
 
-def proxy() -> Proxy:
-    """The Kamailio of the application that answers the request."""
-    found: Proxy = current_app.extensions["proxy"]
+def nodes() -> Nodes:
+    """The nodes of Kamailio of the application that answers the request."""
+    found: Nodes = current_app.extensions["nodes"]
     return found

@@ -1,92 +1,127 @@
-"""The order of a flush: Kamailio forgets the bindings, then what still has a row is hidden.
+"""The order of a flush: it is promised in the database, then the nodes of Kamailio are told, all at once.
 
-A row is never removed before its binding: while Kamailio has that in memory, the phone would go on as registered but
-unseen (usrloc, db_mode 1). When Kamailio cannot be reached nothing has changed.
+From the promise on no list shows the bindings. What a node has not confirmed when the time for the request is over the
+worker goes on with, so a flush that was promised is a success whatever Kamailio says.
 """
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
-from time import monotonic
+from threading import Thread
 
-from kamailio.errors import KamailioError, RpcError
+from flask import current_app, g
+
+from api.access import current_access
+from api.check_sync import send_check_sync
+from api.extensions import database, nodes
+from kamailio.errors import KamailioError
+from kamailio.nodes import Nodes
+from kamailio.removal import Outcome, remove
 from kamailio.rpc import JsonRpcClient
-from kamailio.usrloc import aor, lookup_many, rm_many
 from sql.connections import Database
-from sql.flushing import Binding, DeviceAor, find_remaining, hide_bindings
+from sql.contacts import DeviceContact, find_flush_contacts
+from sql.errors import DatabaseUnreachable
+from sql.flushing import Answers, Binding, Flush, NodeSet, count_pending, note_answers, note_rewritten, request_flush
 
+# How long the worker leaves a flush to us, beyond the time for the calls: for two statements that time out.
+MARGIN_SECONDS = 20.0
+# Until the worker looks at what is left: what no node confirmed, or a row that stayed. usrloc's timer needs longer.
+RETRY_SECONDS = 1.0
+LATE_RECHECK_SECONDS = 10.0
 
-class BindingStayed(KamailioError):
-    """Kamailio answered but still has a binding that it was told to remove."""
-
-
-class Proxy:
-    """How to reach Kamailio, and how many seconds one flush may take in calls to it."""
-
-    def __init__(self, connect: Callable[..., JsonRpcClient], *, budget: float) -> None:
-        """Keep how to connect: a function that may be given a ``timeout`` in seconds for one call."""
-        self.connect = connect
-        self.budget = budget
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """How many bindings are gone with their rows, and how many only from this Kamailio's memory, their rows hidden."""
+    """A flush for the envelope: of its bindings, how many are gone and how many a node has still to confirm."""
 
     flushed: int
     pending: int
+    flush_id: str
 
 
-def flush(
-    proxy: Proxy, database: Database, *, bindings: Sequence[Binding], devices: Sequence[DeviceAor] = ()
-) -> Flushed:
-    """Remove bindings from Kamailio's memory, and from every list.
+def flush(account_id: str, *, username: str | None = None, check_sync: bool) -> Flushed | None:
+    """Promise the flush of an account, or of one SIP username of it, and carry out what can be done at once.
 
     Args:
-        proxy: where they are.
-        database: where their rows are.
-        bindings: what was registered when the flush was asked for.
-        devices: AoRs to remove even if no row shows a binding of them (db_mode 2 writes rows late).
+        account_id: whose bindings.
+        username: in any case; None for all.
+        check_sync: whether the phones are sent NOTIFY check-sync afterwards; nobody waits for that.
+
+    Returns:
+        None when ``username`` is neither a device's nor a live binding's.
 
     Raises:
-        KamailioUnreachable: Kamailio did not answer in time.
-        BindingStayed: Kamailio did not do as told; what it did forget is hidden all the same.
-        DatabaseUnreachable: whether the rows are gone is not known.
+        DatabaseUnreachable: nothing was promised, or it is not known whether it was.
     """
-    deadline = monotonic() + proxy.budget
-    aors = {aor(binding.username, binding.domain): None for binding in bindings}
-    aors |= {aor(device.username, device.realm): None for device in devices}
-    if not aors:
-        return Flushed(0, 0)
-    with proxy.connect() as client:
-        results = rm_many(client, list(aors), budget=proxy.budget)
-        refused = {name for name, error in zip(aors, results, strict=True) if error is not None}
-        with database.connection() as connection:
-            remaining = find_remaining(connection, bindings)
-        # A row may stay although memory is clean: in db_mode 2 until the timer, after an outage of PostgreSQL, or
-        # because it is another node's.
-        doubtful = list(refused | {aor(binding.username, binding.domain) for binding in remaining})
-        found = lookup_many(client, doubtful, budget=max(deadline - monotonic(), 0.1))
-    stayed = {
-        name
-        for name, contacts in zip(doubtful, found, strict=True)
-        if isinstance(contacts, RpcError) or (name in refused and contacts)
-    }
-    in_memory = {
-        contact.ruid: contact.last_modified
-        for contacts in found
-        if not isinstance(contacts, RpcError)
-        for contact in contacts
-    }
-    gone = []
-    for binding in remaining:
-        name = aor(binding.username, binding.domain)
-        if binding.ruid not in in_memory and name not in stayed:
-            gone.append(binding)
-        elif in_memory.get(binding.ruid, 0) <= binding.modified_epoch:  # or else it registered again meanwhile
-            stayed.add(name)
+    proxy, budget = nodes(), current_app.config["FLUSH_BUDGET"]
+    unwritten = username is None and any(proxy.mode(node) == 2 for node in proxy.ids)
+    with database().connection() as connection:
+        promised = request_flush(
+            connection,
+            account_id,
+            username=username,
+            cause="request",
+            requested_by=current_access().account_id,
+            request_id=g.request_id,
+            lease=budget + MARGIN_SECONDS,
+            unwritten=unwritten,
+        )
+        if promised is None:
+            return None
+        contacts = find_flush_contacts(connection, promised.id) if check_sync else []
+    try:
+        pending = _carry_out(promised, proxy=proxy, database=database(), budget=budget)
+    except DatabaseUnreachable as error:
+        log.warning("flush left to the worker", extra={"action": "flush", "flush_id": promised.id, "cause": str(error)})
+        pending = promised.shown
+    if contacts:
+        reboot = current_app.config["SYNC_REBOOT"]
+        Thread(target=_call_back, args=(proxy, contacts), kwargs={"reboot": reboot, "budget": budget}).start()
+    return Flushed(flushed=promised.shown - pending, pending=pending, flush_id=promised.id)
+
+
+def _call_back(proxy: Nodes, contacts: Sequence[DeviceContact], *, reboot: bool, budget: float) -> None:
+    """Have the phones come for their configuration, after their bindings went: what they register now is new."""
+    try:
+        send_check_sync(proxy, contacts, reboot=reboot, budget=budget)
+    except KamailioError as error:
+        log.warning("check-sync not sent", extra={"action": "sync", "cause": str(error)})
+
+
+def _carry_out(promised: Flush, *, proxy: Nodes, database: Database, budget: float) -> int:
+    """Tell each node that may hold a binding; returns how many bindings are not confirmed by their own."""
+    at_node: dict[int, list[Binding]] = {}
+    for binding in promised.bindings:
+        for node in proxy.holders(binding.server_id):
+            at_node.setdefault(node, []).append(binding)
+    if not at_node:
+        return 0
+
+    def at(node: int, client: JsonRpcClient) -> list[Outcome | KamailioError]:
+        return remove(client, at_node[node], budget=budget)
+
+    answers = proxy.on_each(at_node, at)
     with database.connection() as connection:
-        hide_bindings(connection, gone)
-    if stayed:
-        raise BindingStayed(f"Kamailio did not remove {len(stayed)} of {len(aors)} AoRs")
-    visible, pending = (sum(binding.visible for binding in some) for some in (bindings, gone))
-    return Flushed(flushed=visible - pending, pending=pending)
+        for node, answer in answers.items():
+            bindings = at_node[node]
+            outcomes = [answer] * len(bindings) if isinstance(answer, KamailioError) else answer
+            pairs = list(zip(bindings, outcomes, strict=True))
+            gone = [binding.id for binding, outcome in pairs if outcome is Outcome.GONE]
+            failed = {binding.id: outcome for binding, outcome in pairs if isinstance(outcome, KamailioError)}
+            error = next(map(str, failed.values()), None)
+            late = proxy.mode(node) == 2
+            if late and gone:
+                note_rewritten(connection, gone)
+            note_answers(
+                connection,
+                NodeSet(proxy.ids, proxy.replicated),
+                Answers(node=node, flushes={promised.id: error}, gone=gone, failed=list(failed)),
+                recheck=LATE_RECHECK_SECONDS if late else RETRY_SECONDS,
+                longest_pause=RETRY_SECONDS,
+            )
+            if error is not None:
+                facts = {"flush_id": promised.id, "server_id": node, "left": len(failed), "cause": error}
+                log.warning("flush left to the worker", extra={"action": "flush", **facts})
+        return count_pending(connection, promised.id)

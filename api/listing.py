@@ -1,11 +1,11 @@
 """The query parameters of a list, as Crossbar's lists have them: paging, order, filters, format."""
 
 import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from flask import request
-from werkzeug.datastructures import MultiDict
 
 from api.errors import InvalidData
 from sql.registrations import KEYS, Condition, Kind
@@ -40,8 +40,13 @@ def _refuse(name: str, rule: str, message: str) -> NoReturn:
     raise InvalidData(name, rule, message)
 
 
-def _boolean(arguments: MultiDict[str, str], name: str, *, default: bool) -> bool:
-    given = arguments.get(name)
+def read_flag(name: str, *, default: bool) -> bool:
+    """A parameter that is true or false, in any case.
+
+    Raises:
+        InvalidData: it is neither.
+    """
+    given = request.args.get(name)
     if given is None:
         return default
     if given.lower() not in BOOLEANS:
@@ -66,8 +71,8 @@ def read_query(*, default_page_size: int, max_page_size: int) -> ListQuery:
         InvalidData: names the parameter that has a bad value.
     """
     arguments = request.args
-    query = ListQuery(ascending=_boolean(arguments, "ascending", default=False))
-    paginate = _boolean(arguments, "paginate", default="page_size" in arguments)
+    query = ListQuery(ascending=read_flag("ascending", default=False))
+    paginate = read_flag("paginate", default="page_size" in arguments)
     if "page_size" in arguments:
         size = _number("page_size", arguments["page_size"])
         if not 1 <= size <= max_page_size:
@@ -109,6 +114,46 @@ def _add(query: ListQuery, kind: Kind, key: str, value: str | None) -> None:
         query.conditions.append(Condition(kind, key, value))
     elif kind not in HOLDS_WITHOUT_KEY:
         query.nothing = True
+
+
+class Positioned(Protocol):
+    """What has a place in the order of a list."""
+
+    @property
+    def position(self) -> int: ...  # noqa: D102
+
+
+Row = TypeVar("Row", bound=Positioned)
+
+
+class Page(Generic[Row]):
+    """Passes the first ``size`` rows on, as objects, and keeps the key of what comes after them."""
+
+    def __init__(self, rows: Iterable[Row], size: int | None, *, as_object: Callable[[Row], dict[str, Any]]) -> None:
+        self._rows = rows
+        self._size = size
+        self._as_object = as_object
+        self.count = 0
+        self.next_start_key: str | None = None
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for row in self._rows:
+            if self.count == self._size:
+                self.next_start_key = write_start_key(row.position)
+                return
+            self.count += 1
+            yield self._as_object(row)
+
+    def keys_for(self, query: ListQuery) -> dict[str, Any]:
+        """What the envelope says of the page, once it is used up; nothing where no page was asked for."""
+        if query.page_size is None:
+            return {}
+        keys: dict[str, Any] = {"page_size": self.count}
+        if query.start is not None:
+            keys["start_key"] = write_start_key(query.start)
+        if self.next_start_key is not None:
+            keys["next_start_key"] = self.next_start_key
+        return keys
 
 
 def write_start_key(position: int) -> str:

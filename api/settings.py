@@ -2,6 +2,7 @@
 
 import re
 import socket
+from typing import Literal
 
 from limits.errors import ConfigurationError
 from limits.storage import storage_from_string
@@ -23,7 +24,13 @@ class ApiSettings(BaseSettings):
         20.0,
         gt=0,
         le=300,
-        description="seconds that a DELETE or a sync may spend on calls to Kamailio before it answers 503",
+        description="seconds that a DELETE or a sync may spend on calls to Kamailio; what of a flush is left then, the "
+        "worker does",
+    )
+    api_flush_check_sync: Literal["username", "always", "never"] = Field(
+        "username",
+        description="which flushes send phones a NOTIFY check-sync: of one username (as Kazoo), `always`, `never`; "
+        "`?check_sync=` of a request wins",
     )
     api_sync_reboot: bool = Field(
         False,

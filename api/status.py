@@ -5,7 +5,7 @@ import logging
 from flask import Blueprint, Response, jsonify
 
 from api.access import public
-from api.extensions import database, proxy
+from api.extensions import database, nodes
 from api.rate_limit import costs
 from kamailio import core
 from kamailio.errors import KamailioError
@@ -32,7 +32,7 @@ def live() -> Response:
 @costs(0)
 def ready() -> tuple[Response, int]:
     """A word for each dependency; 503 while the database is not ready. Without Kamailio lists still work."""
-    words = {"database": _database_word(), "kamailio": _kamailio_word()}
+    words = {"database": _database_word(), **_kamailio_words()}
     is_ready = words["database"] == "ok"
     return jsonify(status="ready" if is_ready else "not ready", **words), 200 if is_ready else 503
 
@@ -47,11 +47,15 @@ def _database_word() -> str:
     return "ok"
 
 
-def _kamailio_word() -> str:
-    try:
-        with proxy().connect(timeout=READY_SECONDS) as client:
-            core.uptime(client)
-    except KamailioError as error:
-        log.warning("Kamailio is not ready", extra={"action": "ready", "cause": str(error)})
-        return type(error).__name__
-    return "ok"
+def _kamailio_words() -> dict[str, str]:
+    answers = nodes().on_each(nodes().ids, lambda _, client: core.uptime(client), timeout=READY_SECONDS)
+    for node, answer in answers.items():
+        if isinstance(answer, KamailioError):
+            facts = {"action": "ready", "server_id": node, "cause": str(answer)}
+            log.warning("Kamailio is not ready", extra=facts)
+    words = {
+        node: type(answer).__name__ if isinstance(answer, KamailioError) else "ok" for node, answer in answers.items()
+    }
+    if len(words) == 1:
+        return {"kamailio": next(iter(words.values()))}
+    return {f"kamailio_{node}": word for node, word in words.items()}

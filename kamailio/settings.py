@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from typing import Literal
+
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kamailio.transports import transport_for
+
+LOCAL_NODE = 0
 
 
 class KamailioSettings(BaseSettings):
@@ -15,12 +20,48 @@ class KamailioSettings(BaseSettings):
 
     kamailio_rpc: str = Field(
         default="http://127.0.0.1:5097/RPC",
-        description="where Kamailio serves JSON-RPC: `http://host:port/RPC`, or `unix:/path` for its datagram socket",
+        description="where Kamailio serves JSON-RPC: `http://host:port/RPC`, or `unix:/path` for its datagram socket; "
+        "of several nodes `server_id=URL,...`",
     )
     kamailio_timeout: float = Field(default=3.0, gt=0, description="seconds to wait for Kamailio's answer to one call")
+    kamailio_db_mode: Literal[1, 2, 3] | None = Field(
+        default=None,
+        description="usrloc's db_mode; unset: each node is asked, which works where it loads registrations.cfg",
+    )
+    kamailio_replicated: bool = Field(
+        default=False, description="whether the nodes replicate their bindings (DMQ): a flush then goes to all of them"
+    )
 
     @field_validator("kamailio_rpc")
     @classmethod
-    def _known_transport(cls, url: str) -> str:
+    def _known_transports(cls, text: str) -> str:
+        parse_rpc(text)
+        return text
+
+    @field_validator("kamailio_db_mode", mode="before")
+    @classmethod
+    def _mode_is_a_number(cls, mode: object) -> object:
+        if isinstance(mode, str):
+            return int(mode) if mode.isdecimal() else (mode or None)
+        return mode
+
+
+def parse_rpc(text: str) -> dict[int, str]:
+    """Read the URLs of the nodes by their server_id; a single URL without one is that of node 0, whatever its rows say.
+
+    Raises:
+        ValueError: a server_id that is none or comes twice, or a URL of no known transport.
+    """
+    nodes: dict[int, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        numbered = re.fullmatch(r"([0-9]+)=(.+)", part)
+        if numbered is None and "," in text.strip(", "):
+            raise ValueError(f"{part!r} is not server_id=URL, as each of several nodes must be")
+        server_id, url = (int(numbered[1]), numbered[2]) if numbered else (LOCAL_NODE, part)
+        if server_id in nodes:
+            raise ValueError(f"server_id {server_id} is there twice")
         transport_for(url)  # connects only when used
-        return url
+        nodes[server_id] = url
+    if not nodes:
+        raise ValueError("no node is given")
+    return nodes

@@ -68,6 +68,22 @@ def rm(client: JsonRpcClient, address: str, *, table: str = TABLE) -> None:
     client.call("ul.rm", table, address)
 
 
+def rm_contact(client: JsonRpcClient, address: str, contact: str, *, table: str = TABLE) -> None:
+    """Remove one binding of an AoR; it needs usrloc's matching_mode 0.
+
+    Args:
+        client: of one node.
+        address: of record; see `aor`.
+        contact: its URI, every byte as in `Contact.address`.
+        table: of usrloc.
+
+    Raises:
+        RpcError: 404 when it is not there; otherwise memory may be clean and the row have stayed.
+        KamailioUnreachable: it may have happened all the same.
+    """
+    client.call("ul.rm_contact", table, address, contact)
+
+
 def rm_many(
     client: JsonRpcClient, addresses: Iterable[str], *, budget: float, table: str = TABLE
 ) -> list[RpcError | None]:

@@ -1,7 +1,7 @@
 """Where the phones of a device can be reached, as usrloc's columns say it, byte for byte."""
 
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, overload
 
 from sql.connections import Connection
 from sql.statements import statement
@@ -30,19 +30,25 @@ def find_device_contacts(connection: Connection, account_id: str, device_id: str
     ).fetchall()
     if not rows:
         return None
-    return [
-        DeviceContact(
-            username=_bytes_of(username),
-            domain=_bytes_of(domain),
-            contact=_bytes_of(contact),
-            received=_bytes_of(received),
-            path=_bytes_of(path),
-            socket=_bytes_of(socket),
-            server_id=server_id,
-        )
-        for username, domain, contact, received, path, socket, server_id in rows
-        if contact is not None
-    ]
+    return [_contact(row) for row in rows if row[2] is not None]
+
+
+def find_flush_contacts(connection: Connection, flush_id: str) -> list[DeviceContact]:
+    """Where the phones are whose bindings showed when the flush was asked for, oldest binding first."""
+    return [_contact(row) for row in connection.execute(statement("flush_contacts"), {"flush_id": flush_id})]
+
+
+def _contact(row: tuple[Any, ...]) -> DeviceContact:
+    username, domain, contact, received, path, socket, server_id = row
+    return DeviceContact(
+        username=_bytes_of(username),
+        domain=_bytes_of(domain),
+        contact=_bytes_of(contact),
+        received=_bytes_of(received),
+        path=_bytes_of(path),
+        socket=_bytes_of(socket),
+        server_id=server_id,
+    )
 
 
 @overload

@@ -1,6 +1,7 @@
 """Setting account, device and owner on the rows of location, in batches that no SIP worker has to wait for."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from sql.connections import Connection
 from sql.statements import statement
@@ -19,20 +20,34 @@ def enrich_pending(connection: Connection, *, limit: int) -> int:
     return connection.execute(statement("enrich_pending"), {"limit": limit}).rowcount
 
 
-def reconcile(connection: Connection, *, batch: int = 200, stopping: Callable[[], bool] = lambda: False) -> int:
-    """Set every row right of which the directory now says something else; returns how many were written.
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """How many rows were set right, and how many of them had a binding that may not be there any more."""
+
+    written: int
+    flushed: int
+
+
+def reconcile(connection: Connection, *, batch: int = 200, stopping: Callable[[], bool] = lambda: False) -> Reconciled:
+    """Set every row right of which the directory now says something else, and ask for the flushes that follow from it.
+
+    A device that was disabled, deleted, renamed or moved, or has another password, is flushed: the statement says
+    which change is which. A new owner is no reason, the phone is the same; its row is only enriched anew.
 
     Args:
         connection: in autocommit mode, so that the rows' locks end with each batch.
         batch: rows that are locked at a time.
         stopping: asked between two batches.
     """
-    stale, written = find_stale(connection), 0
+    stale = find_stale(connection)
+    written = flushed = 0
     for start in range(0, len(stale), batch):
         if stopping():
             break
-        written += reconcile_rows(connection, stale[start : start + batch])
-    return written
+        done = reconcile_rows(connection, stale[start : start + batch])
+        written += done.written
+        flushed += done.flushed
+    return Reconciled(written, flushed)
 
 
 def find_stale(connection: Connection) -> list[int]:
@@ -40,9 +55,10 @@ def find_stale(connection: Connection) -> list[int]:
     return [row[0] for row in connection.execute(statement("reconcile_find"))]
 
 
-def reconcile_rows(connection: Connection, ids: list[int]) -> int:
+def reconcile_rows(connection: Connection, ids: list[int]) -> Reconciled:
     """Set these rows to what the directory says; those in use at this moment are left for the next run."""
-    return connection.execute(statement("reconcile_write"), {"ids": ids}).rowcount
+    row = connection.execute(statement("reconcile_write"), {"ids": ids}).fetchone()
+    return Reconciled(*row) if row else Reconciled(0, 0)
 
 
 def expire_rows(connection: Connection, *, grace: float, limit: int) -> int:

@@ -1,69 +1,221 @@
-"""What a flush needs to know of the table: whom it concerns, and whether their rows are gone."""
+"""Flushes as the database keeps them: asked for, confirmed by one node after the other, finished.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+A flush is a promise from the moment that :func:`request_flush` has committed: its bindings show no more, and the worker
+carries it out whatever becomes of the one who asked. No row of location is locked or written for it.
+"""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from psycopg import Rollback
 from psycopg.rows import class_row
 
 from sql.connections import Connection
 from sql.statements import statement
 
+Cause = Literal["request", "command", "disabled", "deleted", "moved", "credentials"]
+
+# A row that is deleted waits for no other of its batch for long.
 BATCH_ROWS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSet:
+    """Which nodes there are: their server_ids, and whether each may hold any binding (DMQ)."""
+
+    ids: tuple[int, ...]
+    replicated: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Binding:
-    """A row of location as it was when the flush was asked for.
+    """A binding as it was when its flush was asked for.
 
-    ``domain`` is None with usrloc's use_domain=0; ``modified_epoch`` is the time of its last REGISTER, Unix seconds;
-    ``visible`` is whether it shows in lists, so not hidden by an earlier flush.
+    Attributes:
+        id: of this record, not of the row in location.
+        ruid: None stands for whatever the AoR had.
+        domain: None with usrloc's use_domain=0.
+        server_id: of the node that took its REGISTER; None when no row is known.
+        modified_epoch: of that REGISTER, epoch seconds on Kamailio's clock.
+        cseq: of that REGISTER.
+        requested_epoch: when the flush was asked for, on PostgreSQL's clock.
+        shown: whether it was in lists until then.
+        confirmed: nodes whose memory is clean of it.
+        settled_for: seconds since the last node confirmed; None before. Its row may still be there.
     """
 
-    ruid: str
+    id: int
+    flush_id: str = ""
+    ruid: str | None
     username: str
     domain: str | None
+    server_id: int | None
     modified_epoch: int
-    visible: bool
+    cseq: int
+    requested_epoch: int
+    shown: bool
+    confirmed: list[int] = field(default_factory=list)
+    settled_for: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceAor:
-    """The AoR that a device of the directory registers."""
+class Flush:
+    """A flush that has just been asked for, and is in the database."""
 
-    username: str
-    realm: str
+    id: str
+    bindings: list[Binding]
 
-
-def find_bindings(connection: Connection, account_id: str, username: str | None = None) -> list[Binding]:
-    """The live bindings of an account, or of one username of it in any case."""
-    with connection.cursor(row_factory=class_row(Binding)) as cursor:
-        return cursor.execute(statement("flush_bindings"), {"account_id": account_id, "username": username}).fetchall()
-
-
-def find_device_aors(connection: Connection, account_id: str, username: str) -> list[DeviceAor]:
-    """AoRs of the account's devices with this username in any case; several if they differ in sip_realm."""
-    rows = connection.execute(statement("flush_devices"), {"account_id": account_id, "username": username})
-    return [DeviceAor(*row) for row in rows]
+    @property
+    def shown(self) -> int:
+        """How many of the bindings were in lists."""
+        return sum(binding.shown for binding in self.bindings)
 
 
-def _ruids_and_times(bindings: Sequence[Binding]) -> dict[str, list[str] | list[int]]:
-    return {
-        "ruids": [binding.ruid for binding in bindings],
-        "modified": [binding.modified_epoch for binding in bindings],
-    }
+def request_flush(
+    connection: Connection,
+    account_id: str,
+    *,
+    username: str | None = None,
+    cause: Cause,
+    requested_by: str,
+    request_id: str | None = None,
+    lease: float,
+    unwritten: bool = False,
+) -> Flush | None:
+    """Promise a flush; from the commit on no list shows its bindings.
 
+    Args:
+        connection: in autocommit mode.
+        account_id: whose bindings.
+        username: only of this one, in any case; all if None.
+        cause: why.
+        requested_by: account of the token, or user of the shell.
+        request_id: of the HTTP request.
+        lease: seconds that the caller needs for a first try of his own, before the worker looks at it.
+        unwritten: count on bindings without a row for a whole account, too (db_mode 2); for one username always.
 
-def find_remaining(connection: Connection, bindings: Sequence[Binding]) -> list[Binding]:
-    """Those of the bindings that still have their row and did not register again since."""
-    rows = connection.execute(statement("flush_remaining"), _ruids_and_times(bindings))
-    ruids = {row[0] for row in rows}
-    return [binding for binding in bindings if binding.ruid in ruids]
-
-
-def hide_bindings(connection: Connection, bindings: Sequence[Binding]) -> None:
-    """Let rows show no more unless they register again; in batches, so that no SIP worker waits for long.
-
-    Not deleted: while some Kamailio has the binding, a phone without a row would go on unseen (usrloc, db_mode 1).
+    Returns:
+        None when ``username`` is neither a device's nor a live binding's; nothing is written then.
     """
-    for start in range(0, len(bindings), BATCH_ROWS):
-        connection.execute(statement("flush_hide"), _ruids_and_times(bindings[start : start + BATCH_ROWS]))
+    values = {"account_id": account_id, "username": username, "lease": lease}
+    with connection.transaction() as transaction, connection.cursor(row_factory=class_row(Binding)) as cursor:
+        row = connection.execute(
+            statement("flush_insert"),
+            {**values, "cause": cause, "requested_by": requested_by, "request_id": request_id},
+        ).fetchone()
+        assert row is not None  # noqa: S101  # INSERT ... RETURNING has a row
+        values["flush_id"] = flush_id = row[0]
+        bindings = cursor.execute(statement("flush_bindings"), values).fetchall()
+        if username is not None or unwritten:
+            bindings += cursor.execute(statement("flush_devices"), values).fetchall()
+        flush = Flush(flush_id, bindings)
+        if bindings:
+            connection.execute(statement("flush_count"), {"flush_id": flush_id, "bindings": flush.shown})
+        else:
+            connection.execute(statement("flush_finish"), {"flush_ids": [flush_id]})
+            if username is not None:
+                raise Rollback(transaction)
+        return flush
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What one node said of bindings, by the ids of their records.
+
+    Attributes:
+        node: its server_id.
+        flushes: each flush that it was asked about, with what went wrong or None.
+        gone: bindings that it has no more.
+        newer: those that registered again since their flush was asked for.
+        failed: those of which neither is certain; they are due again after a pause.
+    """
+
+    node: int
+    flushes: Mapping[str, str | None]
+    gone: Sequence[int] = ()
+    newer: Sequence[int] = ()
+    failed: Sequence[int] = ()
+
+
+def note_answers(
+    connection: Connection, nodes: NodeSet, answers: Answers, *, recheck: float, longest_pause: float
+) -> None:
+    """Write down what a node said, and what has come true by it.
+
+    Args:
+        connection: in autocommit mode.
+        nodes: all there are.
+        answers: of one of them.
+        recheck: seconds until the worker looks at a row that is still there.
+        longest_pause: seconds between two tries at the most.
+    """
+    values = {
+        "node": answers.node,
+        "nodes": list(nodes.ids),
+        "replicated": nodes.replicated,
+        "recheck": recheck,
+        "longest_pause": longest_pause,
+        "flush_ids": list(answers.flushes),
+        "errors": list(answers.flushes.values()),
+    }
+    with connection.transaction():
+        if answers.gone:
+            connection.execute(statement("flush_forget"), {**values, "ids": list(answers.gone)})
+            connection.execute(statement("flush_confirm"), {**values, "ids": list(answers.gone)})
+        if answers.newer:
+            connection.execute(statement("flush_supersede"), {"ids": list(answers.newer)})
+        if answers.failed:
+            connection.execute(statement("flush_postpone"), {**values, "ids": list(answers.failed)})
+        if answers.flushes:
+            connection.execute(statement("flush_node_write"), values)
+            connection.execute(statement("flush_finish"), values)
+
+
+def note_rewritten(connection: Connection, gone: Sequence[int]) -> None:
+    """Go on hiding rows that usrloc's timer wrote anew while their flush was under way (db_mode 2)."""
+    connection.execute(statement("flush_rewritten"), {"ids": list(gone)})
+
+
+def count_pending(connection: Connection, flush_id: str) -> int:
+    """How many bindings of a flush their own node has not confirmed yet."""
+    row = connection.execute(statement("flush_pending"), {"flush_id": flush_id}).fetchone()
+    return row[0] if row else 0
+
+
+def find_due(
+    connection: Connection, nodes: NodeSet, node: int, *, limit: int, flush_id: str | None = None
+) -> list[Binding]:
+    """Bindings that a node is to be asked about now, those that wait longest first; or all of one flush, due or not."""
+    with connection.cursor(row_factory=class_row(Binding)) as cursor:
+        return cursor.execute(
+            statement("flush_due"),
+            {
+                "node": node,
+                "nodes": list(nodes.ids),
+                "replicated": nodes.replicated,
+                "limit": limit,
+                "flush_id": flush_id,
+            },
+        ).fetchall()
+
+
+def delete_left_rows(connection: Connection, records: Sequence[int]) -> int:
+    """Delete rows that stayed although no node has their binding any more; returns how many.
+
+    In batches, and what a Kamailio statement holds at this moment is left: no SIP worker waits.
+    """
+    return sum(
+        connection.execute(statement("flush_rows_delete"), {"ids": list(records[start : start + BATCH_ROWS])}).rowcount
+        for start in range(0, len(records), BATCH_ROWS)
+    )
+
+
+def expire_flushes(connection: Connection, *, keep: float, limit: int) -> int:
+    """Forget bindings that would have expired by themselves, and flushes finished more than ``keep`` seconds ago.
+
+    Returns:
+        How many flushes were deleted.
+    """
+    return connection.execute(statement("flush_expire"), {"keep": keep, "limit": limit}).rowcount

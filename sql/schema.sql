@@ -29,6 +29,14 @@ begin
     return null;
 end $$;
 
+CREATE FUNCTION public.device_note_credentials() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    new.credentials_changed_at = now();
+    return new;
+end $$;
+
 CREATE FUNCTION public.device_refuse_realm_of_another() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -53,6 +61,10 @@ begin
     end if;
     return new;
 end $$;
+
+CREATE FUNCTION public.flush_holders(server_id integer, nodes integer[], replicated boolean) RETURNS integer[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN ((NOT replicated) AND (server_id = ANY (nodes))) THEN ARRAY[server_id] ELSE nodes END;
 
 CREATE FUNCTION public.hostport_host(hostport text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -82,6 +94,14 @@ CREATE FUNCTION public.registration_epoch(at timestamp with time zone) RETURNS b
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN ((at >= '1969-12-31 10:00:00+00'::timestamp with time zone) AND (at <= '1970-01-01 14:00:00+00'::timestamp with time zone)) THEN (0)::bigint ELSE (floor(EXTRACT(epoch FROM at)))::bigint END;
 
+CREATE FUNCTION public.registration_is(modified_epoch bigint, cseq integer, flushed_epoch bigint, flushed_cseq integer) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((modified_epoch < flushed_epoch) OR ((modified_epoch = flushed_epoch) AND (cseq = flushed_cseq)));
+
+CREATE FUNCTION public.registration_lives(expires bigint) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN ((expires = 0) OR ((expires)::double precision > (EXTRACT(epoch FROM now()))::double precision));
+
 CREATE FUNCTION public.sip_uri_transport(uri text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN (uri ~~* '%;transport=%'::text) THEN lower("substring"(substr(uri, (strpos(uri, '@'::text) + 1)), '(?i)^[^?]*;transport=([a-z-]+)'::text)) ELSE NULL::text END;
@@ -89,10 +109,6 @@ CREATE FUNCTION public.sip_uri_transport(uri text) RETURNS text
 CREATE FUNCTION public.registration_protocol(socket_protocol text, received text, contact text, path text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN ((socket_protocol IS NULL) AND (received IS NULL)) THEN NULL::text WHEN ((COALESCE(socket_protocol, 'tcp'::text) = ANY (ARRAY['tcp'::text, 'tls'::text])) AND (public.sip_uri_transport(COALESCE(received, CASE WHEN (COALESCE(path, ''::text) = ''::text) THEN contact ELSE NULL::text END)) = 'ws'::text)) THEN CASE WHEN (socket_protocol = 'tls'::text) THEN 'wss'::text ELSE 'ws'::text END ELSE COALESCE(socket_protocol, public.sip_uri_transport(received), 'udp'::text) END;
-
-CREATE FUNCTION public.registration_shows(expires bigint, last_modified bigint, flushed_at timestamp with time zone) RETURNS boolean
-    LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN (((expires = 0) OR ((expires)::double precision > (EXTRACT(epoch FROM now()))::double precision)) AND ((flushed_at IS NULL) OR ((last_modified)::double precision > (EXTRACT(epoch FROM flushed_at))::double precision)));
 
 CREATE FUNCTION public.registration_text(stored text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -208,9 +224,25 @@ CREATE TABLE public.device (
     presence_id text,
     suppress_unregister_notify boolean DEFAULT true NOT NULL,
     register_overwrite_notify boolean DEFAULT false NOT NULL,
+    credentials_changed_at timestamp with time zone,
     CONSTRAINT device_ha1_check CHECK ((ha1 ~ '^[0-9a-f]{32}$'::text)),
     CONSTRAINT device_sip_username_check CHECK ((sip_username ~ '^[\u0020-\u007e]{1,64}$'::text))
 );
+
+CREATE TABLE public.fingerprint_key (
+    only_one boolean DEFAULT true NOT NULL,
+    key text NOT NULL,
+    CONSTRAINT fingerprint_key_only_one_check CHECK (only_one)
+);
+
+CREATE VIEW public.device_credentials AS
+ SELECT lower(d.sip_username) AS username,
+    d.realm,
+    "left"(md5((k.key || d.ha1)), 16) AS fingerprint,
+    d.credentials_changed_at AS changed_at
+   FROM (public.device d
+     CROSS JOIN public.fingerprint_key k)
+  WHERE (d.ha1 IS NOT NULL);
 
 CREATE TABLE public.owner (
     id public.identifier NOT NULL,
@@ -235,6 +267,66 @@ CREATE VIEW public.directory AS
    FROM ((public.device d
      JOIN public.account a ON (((a.id)::text = (d.account_id)::text)))
      LEFT JOIN public.owner o ON (((o.id)::text = (d.owner_id)::text)));
+
+CREATE TABLE public.flush (
+    id text DEFAULT replace((gen_random_uuid())::text, '-'::text, ''::text) NOT NULL,
+    "position" bigint NOT NULL,
+    account_id text NOT NULL,
+    username text,
+    cause text NOT NULL,
+    requested_by text NOT NULL,
+    request_id text,
+    requested_at timestamp with time zone DEFAULT now() NOT NULL,
+    bindings integer DEFAULT 0 NOT NULL,
+    superseded integer DEFAULT 0 NOT NULL,
+    finished_at timestamp with time zone,
+    CONSTRAINT flush_cause_check CHECK ((cause = ANY (ARRAY['request'::text, 'command'::text, 'disabled'::text, 'deleted'::text, 'moved'::text, 'credentials'::text])))
+);
+
+CREATE TABLE public.flush_binding (
+    id bigint NOT NULL,
+    flush_id text NOT NULL,
+    ruid text,
+    username text NOT NULL,
+    domain text,
+    server_id integer,
+    modified_epoch bigint NOT NULL,
+    cseq integer NOT NULL,
+    expires_epoch bigint,
+    shown boolean NOT NULL,
+    confirmed integer[] DEFAULT '{}'::integer[] NOT NULL,
+    settled_at timestamp with time zone,
+    attempts integer DEFAULT 0 NOT NULL,
+    due_at timestamp with time zone NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_analyze_scale_factor='0.05');
+
+ALTER TABLE public.flush_binding ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.flush_binding_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.flush_node (
+    flush_id text NOT NULL,
+    node integer NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    attempted_at timestamp with time zone,
+    confirmed_at timestamp with time zone,
+    last_error text
+);
+
+ALTER TABLE public.flush ALTER COLUMN "position" ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.flush_position_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 CREATE TABLE public.kamailio_node (
     server_id integer NOT NULL,
@@ -271,7 +363,7 @@ CREATE TABLE public.location (
     owner_id text,
     enriched_at timestamp with time zone,
     first_registered_at timestamp with time zone DEFAULT now(),
-    flushed_at timestamp with time zone
+    device_state text
 )
 WITH (fillfactor='75', autovacuum_vacuum_scale_factor='0.05');
 
@@ -279,8 +371,15 @@ CREATE VIEW public.location_directory AS
  SELECT l.id,
     COALESCE(d.account_id, (a.id)::text) AS account_id,
     d.device_id,
-    d.owner_id
-   FROM (((public.location l
+    d.owner_id,
+    (
+        CASE
+            WHEN ((d.device_id IS NULL) AND (a.id IS NULL)) THEN NULL::text
+            WHEN COALESCE(d.enabled, a.enabled) THEN 'enabled'::text
+            ELSE 'disabled'::text
+        END || COALESCE((' '::text || c.fingerprint), ''::text)) AS device_state,
+    c.changed_at AS credentials_changed_at
+   FROM ((((public.location l
      CROSS JOIN ( SELECT COALESCE(public.kamailio_default_realm(), ( SELECT
                         CASE
                             WHEN (min((account.realm)::text) = max((account.realm)::text)) THEN min((account.realm)::text)
@@ -288,6 +387,7 @@ CREATE VIEW public.location_directory AS
                         END AS "case"
                    FROM public.account)) AS realm) fallback)
      LEFT JOIN public.directory d ON (((d.username = lower(public.registration_text((l.username)::text))) AND (d.realm = lower(COALESCE(NULLIF((l.domain)::text, ''::text), fallback.realm))))))
+     LEFT JOIN public.device_credentials c ON (((c.username = d.username) AND (c.realm = d.realm))))
      LEFT JOIN public.account a ON (((a.realm)::text = lower(COALESCE(NULLIF((l.domain)::text, ''::text), fallback.realm)))));
 
 CREATE VIEW public.live_location AS
@@ -310,7 +410,9 @@ CREATE VIEW public.live_location AS
     l.instance,
     l.server_id
    FROM public.location l
-  WHERE ((l.enriched_at IS NOT NULL) AND public.registration_shows(public.registration_epoch(l.expires), public.registration_epoch(l.last_modified), l.flushed_at))
+  WHERE ((l.enriched_at IS NOT NULL) AND public.registration_lives(public.registration_epoch(l.expires)) AND (NOT (EXISTS ( SELECT
+           FROM public.flush_binding f
+          WHERE ((f.ruid = (l.ruid)::text) AND public.registration_is(public.registration_epoch(l.last_modified), l.cseq, f.modified_epoch, f.cseq))))))
 UNION ALL
  SELECT l.id,
     e.account_id,
@@ -332,7 +434,9 @@ UNION ALL
     l.server_id
    FROM (public.location l
      JOIN public.location_directory e ON ((e.id = l.id)))
-  WHERE ((l.enriched_at IS NULL) AND public.registration_shows(public.registration_epoch(l.expires), public.registration_epoch(l.last_modified), l.flushed_at));
+  WHERE ((l.enriched_at IS NULL) AND public.registration_lives(public.registration_epoch(l.expires)) AND (NOT (EXISTS ( SELECT
+           FROM public.flush_binding f
+          WHERE ((f.ruid = (l.ruid)::text) AND public.registration_is(public.registration_epoch(l.last_modified), l.cseq, f.modified_epoch, f.cseq))))));
 
 CREATE TABLE public.location_attrs (
     id integer NOT NULL,
@@ -489,6 +593,18 @@ ALTER TABLE ONLY public.auth_token
 ALTER TABLE ONLY public.device
     ADD CONSTRAINT device_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.fingerprint_key
+    ADD CONSTRAINT fingerprint_key_pkey PRIMARY KEY (only_one);
+
+ALTER TABLE ONLY public.flush_binding
+    ADD CONSTRAINT flush_binding_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.flush_node
+    ADD CONSTRAINT flush_node_pkey PRIMARY KEY (flush_id, node);
+
+ALTER TABLE ONLY public.flush
+    ADD CONSTRAINT flush_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.kamailio_node
     ADD CONSTRAINT kamailio_node_pkey PRIMARY KEY (server_id);
 
@@ -528,6 +644,18 @@ CREATE INDEX device_owner_id_idx ON public.device USING btree (owner_id);
 
 CREATE INDEX device_sip_realm_idx ON public.device USING btree (sip_realm) WHERE (sip_realm IS NOT NULL);
 
+CREATE INDEX flush_account_id_idx ON public.flush USING btree (account_id, "position");
+
+CREATE INDEX flush_binding_due_at_idx ON public.flush_binding USING btree (due_at);
+
+CREATE INDEX flush_binding_flush_id_idx ON public.flush_binding USING btree (flush_id);
+
+CREATE INDEX flush_binding_ruid_idx ON public.flush_binding USING btree (ruid);
+
+CREATE INDEX flush_finished_at_idx ON public.flush USING btree (finished_at);
+
+CREATE INDEX flush_unfinished_idx ON public.flush USING btree (id) WHERE (finished_at IS NULL);
+
 CREATE INDEX location_account_contact_idx ON public.location USING btree (username, domain, contact);
 
 CREATE INDEX location_account_id_idx ON public.location USING btree (account_id, id) WHERE (account_id IS NOT NULL);
@@ -546,6 +674,8 @@ CREATE INDEX owner_account_id_idx ON public.owner USING btree (account_id);
 
 CREATE CONSTRAINT TRIGGER account_refuse_nonsense AFTER INSERT OR UPDATE OF realm, parent_id ON public.account DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.account_refuse_nonsense();
 
+CREATE TRIGGER device_note_credentials BEFORE UPDATE OF ha1 ON public.device FOR EACH ROW WHEN ((old.ha1 IS DISTINCT FROM new.ha1)) EXECUTE FUNCTION public.device_note_credentials();
+
 CREATE CONSTRAINT TRIGGER device_refuse_realm_of_another AFTER INSERT OR UPDATE OF sip_realm, account_id ON public.device DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.sip_realm IS NOT NULL)) EXECUTE FUNCTION public.device_refuse_realm_of_another();
 
 CREATE TRIGGER device_take_account_realm BEFORE INSERT OR UPDATE OF account_id ON public.device FOR EACH ROW EXECUTE FUNCTION public.device_take_account_realm();
@@ -561,6 +691,12 @@ ALTER TABLE ONLY public.device
 
 ALTER TABLE ONLY public.device
     ADD CONSTRAINT device_owner_fkey FOREIGN KEY (owner_id, account_id) REFERENCES public.owner(id, account_id);
+
+ALTER TABLE ONLY public.flush_binding
+    ADD CONSTRAINT flush_binding_flush_id_fkey FOREIGN KEY (flush_id) REFERENCES public.flush(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.flush_node
+    ADD CONSTRAINT flush_node_flush_id_fkey FOREIGN KEY (flush_id) REFERENCES public.flush(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.owner
     ADD CONSTRAINT owner_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.account(id);

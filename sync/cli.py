@@ -1,20 +1,33 @@
 """registrations-sync: the command that runs the worker."""
 
+import getpass
 import logging
 import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import click
 from logfmter import Logfmter
 
+from kamailio.errors import KamailioError
+from kamailio.nodes import Nodes, ask_mode
+from kamailio.settings import KamailioSettings
 from sql.check import find_problems
 from sql.connections import Database, connect
 from sql.errors import DatabaseUnreachable
+from sql.flushing import count_pending, request_flush
 from sql.migrate import require_current_schema
 from sql.operators import operators_mistakes
 from sql.settings import DatabaseSettings
+from sync.flushing import Flusher
 from sync.jobs import Jobs
 from sync.settings import SyncSettings
 from sync.worker import Worker
+
+# Bindings between two steps of the progress bar, and seconds between two tries while nothing moves.
+FLUSH_STEP = 500
+WAIT_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -33,20 +46,20 @@ def main() -> None:
 def run() -> None:
     """Work until SIGTERM. Several may run; one of them leads."""
     with operators_mistakes():
-        settings, database_settings = SyncSettings(), DatabaseSettings()
+        settings, database_settings, nodes = SyncSettings(), DatabaseSettings(), Nodes(KamailioSettings())
         try:
             with connect(database_settings, application_name="registrations-sync start") as connection:
                 require_current_schema(connection)
         except DatabaseUnreachable as error:
             log.warning("starting without the database", extra={"action": "start", "cause": str(error)})
-    sys.exit(Worker(settings, database_settings).run())
+    sys.exit(Worker(settings, database_settings, nodes).run())
 
 
 @main.command()
 def once() -> None:
     """Do each job once and say what it wrote. It is safe beside a running worker."""
     with operators_mistakes():
-        settings, database_settings = SyncSettings(), DatabaseSettings()
+        settings, database_settings, nodes = SyncSettings(), DatabaseSettings(), Nodes(KamailioSettings())
         with Database(
             database_settings,
             application_name="registrations-sync once",
@@ -55,10 +68,68 @@ def once() -> None:
         ) as database:
             with database.connection() as connection:
                 require_current_schema(connection)
-            jobs = Jobs(database, settings)
-            for job in (jobs.enrich, jobs.reconcile, jobs.expire):
+            jobs = Jobs(database, nodes, settings)
+            every: list[Callable[[], dict[str, int]]] = [jobs.enrich, jobs.reconcile, jobs.expire]
+            every += [partial(jobs.flush, node) for node in nodes.ids]
+            for job in every:
                 for what, count in job().items():
                     click.echo(f"{what}: {count}")
+
+
+def _problems_of(nodes: Nodes) -> Iterator[str]:
+    """What a flush would stumble over at the nodes of Kamailio."""
+    for node, mode in nodes.on_each(nodes.ids, lambda _, client: ask_mode(client)).items():
+        where = f"Kamailio at {nodes.url(node)}"
+        if isinstance(mode, KamailioError):
+            yield str(mode)
+        elif mode is None and nodes.mode(node) is None:
+            yield f"{where} does not say its db_mode: include registrations.cfg, or set REGISTRATIONS_KAMAILIO_DB_MODE"
+        elif mode is not None and mode != nodes.mode(node):
+            yield f"{where} runs in db_mode {mode}, REGISTRATIONS_KAMAILIO_DB_MODE says {nodes.mode(node)}"
+
+
+@main.command()
+@click.argument("account_id", metavar="ACCOUNT")
+@click.argument("username", required=False)
+@click.option("--wait", is_flag=True, help="Stay until every node has confirmed, or for as long as --timeout says.")
+@click.option("--timeout", default=60.0, show_default=True, help="Seconds that --wait waits at the most.")
+def flush(account_id: str, username: str | None, *, wait: bool, timeout: float) -> None:
+    """Flush the bindings of ACCOUNT, or of one USERNAME of it.
+
+    What no node confirms now is left to a running worker. Exits with 1 when bindings are pending at the end.
+    """
+    with operators_mistakes():
+        settings, nodes = SyncSettings(), Nodes(KamailioSettings())
+        with Database(DatabaseSettings(), application_name="registrations-sync flush", pool_size=1) as database:
+            with database.connection() as connection:
+                require_current_schema(connection)
+                promised = request_flush(
+                    connection,
+                    account_id,
+                    username=username,
+                    cause="command",
+                    requested_by=getpass.getuser(),
+                    lease=settings.sync_flush_budget,
+                    unwritten=username is None and any(nodes.mode(node) == 2 for node in nodes.ids),
+                )
+            if promised is None:
+                raise click.ClickException(f"account {account_id} has no device and no registration {username}")
+            flusher, deadline = Flusher(database, nodes, settings), time.monotonic() + timeout
+            pending = promised.shown
+            with click.progressbar(length=promised.shown, label="flushed", file=sys.stderr) as bar:
+                while True:
+                    for node in nodes.ids:
+                        flusher.run(node, limit=FLUSH_STEP, flush_id=promised.id)
+                    with database.connection() as connection:
+                        left = count_pending(connection, promised.id)
+                    bar.update(pending - left)
+                    if left == 0 or (left == pending and not (wait and time.monotonic() < deadline)):
+                        break
+                    pending = left
+                    time.sleep(WAIT_SECONDS if left == pending else 0)
+    click.echo(f"flush {promised.id}: {promised.shown - left} of {promised.shown} flushed, {left} pending")
+    if left:
+        sys.exit(1)
 
 
 @main.command()
@@ -66,8 +137,9 @@ def check() -> None:
     """Say what is wrong with the settings or the database, and exit with 1 if anything is."""
     with operators_mistakes():
         SyncSettings()
+        nodes = Nodes(KamailioSettings())
         with connect(DatabaseSettings(), application_name="registrations-sync check") as connection:
-            problems = find_problems(connection)
+            problems = find_problems(connection) + list(_problems_of(nodes))
     for problem in problems:
         click.echo(problem, err=True)
     if problems:

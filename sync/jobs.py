@@ -1,22 +1,28 @@
-"""What the worker does: enrich, reconcile and expire, each in small batches that end early when it is to stop."""
+"""What the worker does: enrich, reconcile, flush, expire, each in small batches that end early when it is to stop."""
 
 from threading import Event
 
+from kamailio.nodes import Nodes
 from sql.connections import Database
 from sql.enrichment import enrich_pending, expire_from_facts, expire_rows, reconcile
+from sql.flushing import expire_flushes
 from sql.tokens import expire_tokens
+from sync.flushing import Flusher
 from sync.settings import SyncSettings
 
 # No SIP worker waits for these; the limit only keeps one statement short. What is left is dead all the same.
-TOKENS_AT_A_TIME = 10_000
+ROWS_AT_A_TIME = 10_000
 
 
 class Jobs:
     """The jobs on one database. Each returns how many rows it wrote, by what it did with them."""
 
-    def __init__(self, database: Database, settings: SyncSettings, *, stopping: Event | None = None) -> None:
+    def __init__(
+        self, database: Database, nodes: Nodes, settings: SyncSettings, *, stopping: Event | None = None
+    ) -> None:
         self._database = database
         self._settings = settings
+        self._flusher = Flusher(database, nodes, settings)
         self._stopping = stopping or Event()
 
     def enrich(self) -> dict[str, int]:
@@ -31,14 +37,21 @@ class Jobs:
         return {"enriched": enriched}
 
     def reconcile(self) -> dict[str, int]:
-        """Find the rows of which the directory now says something else, whoever changed it, and set them right."""
+        """Find the rows of which the directory now says something else, whoever changed it, and set them right.
+
+        Whose device may not be registered any more is to be flushed; :meth:`flush` does it.
+        """
         with self._database.connection() as connection:
-            return {
-                "reconciled": reconcile(connection, batch=self._settings.sync_batch, stopping=self._stopping.is_set)
-            }
+            done = reconcile(connection, batch=self._settings.sync_batch, stopping=self._stopping.is_set)
+        return {"reconciled": done.written, "flushes_asked": done.flushed}
+
+    def flush(self, node: int) -> dict[str, int]:
+        """Ask one node about the flushes that it has not confirmed; see `sync.flushing`."""
+        limit = max(1, round(self._settings.sync_flush_rate * self._settings.sync_flush_interval))
+        return self._flusher.run(node, limit=limit, stopping=self._stopping.is_set)
 
     def expire(self) -> dict[str, int]:
-        """Delete rows long expired that no Kamailio cleans, From facts of bindings that are gone, dead tokens."""
+        """Delete what is over: rows that no Kamailio cleans, From facts without a binding, dead tokens, old flushes."""
         batch, expired = self._settings.sync_batch, 0
         with self._database.connection() as connection:
             while not self._stopping.is_set():
@@ -49,5 +62,8 @@ class Jobs:
             return {
                 "expired": expired,
                 "from_facts_expired": expire_from_facts(connection),
-                "tokens_expired": expire_tokens(connection, limit=TOKENS_AT_A_TIME),
+                "tokens_expired": expire_tokens(connection, limit=ROWS_AT_A_TIME),
+                "flushes_expired": expire_flushes(
+                    connection, keep=self._settings.sync_flush_keep, limit=ROWS_AT_A_TIME
+                ),
             }

@@ -19,6 +19,27 @@ class SyncSettings(BaseSettings):
     sync_expire_grace: float = Field(
         3600.0, ge=60, le=31536000, description="seconds after its expiry that such a row is kept"
     )
+    sync_flush_interval: float = Field(
+        1.0, ge=0.1, le=3600, description="seconds between looks for flushes that a node has not confirmed"
+    )
+    sync_flush_rate: int = Field(
+        500, ge=1, le=100000, description="bindings a second at the most that the worker asks one node about"
+    )
+    sync_flush_budget: float = Field(
+        10.0, gt=0, le=300, description="seconds that the worker's calls to one node may take together"
+    )
+    sync_flush_longest_pause: float = Field(
+        15.0, ge=1, le=3600, description="seconds to which the pauses grow that a node without an answer is given"
+    )
+    sync_flush_grace: float = Field(
+        120.0,
+        ge=0,
+        le=86400,
+        description="seconds that the row of a flushed binding is left to usrloc, where it writes late (db_mode 2)",
+    )
+    sync_flush_keep: float = Field(
+        2592000.0, ge=0, le=315360000, description="seconds that a finished flush can be looked at"
+    )
     sync_statement_timeout: float = Field(
         60.0, gt=0, le=3600, description="seconds after which PostgreSQL cancels a statement of the worker"
     )

@@ -14,8 +14,10 @@ from datetime import UTC, datetime
 from queue import SimpleQueue
 from types import FrameType
 
+from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from kamailio.nodes import Nodes
 from sql.connections import Database
 from sql.errors import DatabaseUnreachable, SchemaStale
 from sql.leadership import Leadership
@@ -24,7 +26,7 @@ from sql.settings import DatabaseSettings
 from sync.jobs import Jobs
 from sync.settings import SyncSettings
 
-POOL_SIZE = 3
+DATABASE_JOBS = 3
 JOB_DEFAULTS = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
 
 log = logging.getLogger(__name__)
@@ -33,8 +35,9 @@ log = logging.getLogger(__name__)
 class Worker:
     """Runs the jobs on their intervals until it is told to stop."""
 
-    def __init__(self, settings: SyncSettings, database_settings: DatabaseSettings) -> None:
+    def __init__(self, settings: SyncSettings, database_settings: DatabaseSettings, nodes: Nodes) -> None:
         self._settings = settings
+        self._nodes = nodes
         self._stopping = threading.Event()
         # Put by signal handlers: its lock is reentrant, an Event's could be held by the very thread they interrupt.
         self._told_to_stop: SimpleQueue[None] = SimpleQueue()
@@ -42,7 +45,7 @@ class Worker:
         self._database = Database(
             database_settings,
             application_name="registrations-sync",
-            pool_size=POOL_SIZE,
+            pool_size=DATABASE_JOBS + len(nodes.ids),
             statement_timeout=settings.sync_statement_timeout,
         )
         self._leadership = Leadership(database_settings)
@@ -56,8 +59,9 @@ class Worker:
         Returns:
             The exit code: 0 after a signal, 1 when a thread died or the schema is stale.
         """
-        jobs = Jobs(self._database, self._settings, stopping=self._stopping)
-        scheduler = BackgroundScheduler(job_defaults=JOB_DEFAULTS, timezone="UTC")
+        jobs = Jobs(self._database, self._nodes, self._settings, stopping=self._stopping)
+        threads = ThreadPoolExecutor(DATABASE_JOBS + len(self._nodes.ids))
+        scheduler = BackgroundScheduler({"default": threads}, job_defaults=JOB_DEFAULTS, timezone="UTC")
         now = datetime.now(UTC)
         for job, seconds in (
             (jobs.enrich, self._settings.sync_enrich_interval),
@@ -65,6 +69,16 @@ class Worker:
             (jobs.expire, self._settings.sync_expire_interval),
         ):
             scheduler.add_job(self._run_job, "interval", [job], seconds=seconds, id=job.__name__, next_run_time=now)
+        # One job a node, so that a dead one delays no other.
+        for node in self._nodes.ids:
+            scheduler.add_job(
+                self._run_job,
+                "interval",
+                [jobs.flush, node],
+                seconds=self._settings.sync_flush_interval,
+                id=f"flush at {node}",
+                next_run_time=now,
+            )
         with _told_by_signals(self._told_to_stop), self._ended_by_dying_threads():
             scheduler.start()
             log.info("worker started", extra={"action": "start"})
@@ -76,13 +90,13 @@ class Worker:
         log.info("worker stopped", extra={"action": "stop"})
         return 1 if self._failed else 0
 
-    def _run_job(self, job: Callable[[], dict[str, int]]) -> None:
+    def _run_job(self, job: Callable[..., dict[str, int]], *arguments: int) -> None:
         if self._stopping.is_set():
             return
         try:
             leads = self._lead()
             self._note_back()
-            written = job() if leads else {}
+            written = job(*arguments) if leads else {}
         except DatabaseUnreachable as error:
             self._note_away(str(error))
             return

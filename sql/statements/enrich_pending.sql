@@ -6,6 +6,7 @@ update location l set
     account_id = e.account_id,
     device_id = e.device_id,
     owner_id = e.owner_id,
+    device_state = e.device_state,
     enriched_at = now(),
     first_registered_at = coalesce(
         l.first_registered_at, to_timestamp(nullif(registration_epoch(l.last_modified), 0)), now()

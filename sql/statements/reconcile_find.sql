@@ -3,5 +3,6 @@ select l.id
 from location l
 join location_directory e on e.id = l.id
 where l.enriched_at is not null
-    and (l.account_id, l.device_id, l.owner_id) is distinct from (e.account_id, e.device_id, e.owner_id)
+    and (l.account_id, l.device_id, l.owner_id, l.device_state)
+        is distinct from (e.account_id, e.device_id, e.owner_id, e.device_state)
 order by l.id

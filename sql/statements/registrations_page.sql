@@ -8,8 +8,11 @@ from (
         where l.account_id = %(account_id)s
             and l.enriched_at is not null
             and l.id {bound} %(start)s::bigint
-            and registration_shows(
-                registration_epoch(l.expires), registration_epoch(l.last_modified), l.flushed_at
+            and registration_lives(registration_epoch(l.expires))
+            and not exists (
+                select from flush_binding f
+                where f.ruid = l.ruid
+                    and registration_is(registration_epoch(l.last_modified), l.cseq, f.modified_epoch, f.cseq)
             )
         order by l.id {direction}
         limit %(limit)s::bigint
@@ -22,8 +25,11 @@ from (
         where e.account_id = %(account_id)s
             and l.enriched_at is null
             and l.id {bound} %(start)s::bigint
-            and registration_shows(
-                registration_epoch(l.expires), registration_epoch(l.last_modified), l.flushed_at
+            and registration_lives(registration_epoch(l.expires))
+            and not exists (
+                select from flush_binding f
+                where f.ruid = l.ruid
+                    and registration_is(registration_epoch(l.last_modified), l.cseq, f.modified_epoch, f.cseq)
             )
         order by l.id {direction}
         limit %(limit)s::bigint

@@ -80,14 +80,14 @@ def test_every_view_wants_a_token_but_those_marked_public(http: FlaskClient, dir
     closed = set()
     for rule in http.application.url_map.iter_rules():
         path = rule.rule.replace("<account_id>", "child").replace("<username:username>", "bob")
-        path = path.replace("<device_id>", "device-bob")
+        path = path.replace("<device_id>", "device-bob").replace("<flush_id>", "any")
         for method in (rule.methods or set()) - {"OPTIONS", "HEAD"}:
             response = http.open(path, method=method)
             if response.status_code == 401:
                 closed.add((method, rule.rule))
             else:
                 assert rule.rule in {"/live", "/ready", "/v2/api_auth"}, rule
-    assert len(closed) == 15
+    assert len(closed) == 19
 
 
 def test_options_need_no_token_and_head_has_no_body(http: FlaskClient, directory: Directory) -> None:

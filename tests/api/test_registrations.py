@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -139,7 +138,7 @@ def test_the_list_is_newest_first_and_the_count_is_its_length(
     add_binding("bob", "child.test", last_modified=now - 30, callid="older")
     add_binding("bob", "child.test", last_modified=now - 10, callid="newer")
     add_binding("bob", "child.test", expires=now - 1, last_modified=now - 600, callid="expired")
-    add_binding("bob", "child.test", last_modified=now - 20, flushed_at="now", callid="flushed")
+    add_binding("bob", "child.test", last_modified=now - 20, flushed=now - 20, callid="flushed")
     add_binding("alice", "sibling.test")
     assert [each["call_id"] for each in _get(http, directory, "child")] == ["newer", "older"]
     assert _get(http, directory, "child", "/count") == {"count": 2}
@@ -148,10 +147,11 @@ def test_the_list_is_newest_first_and_the_count_is_its_length(
 def test_a_tombstone_does_not_hide_a_later_registration(
     http: FlaskClient, directory: Directory, add_binding: AddBinding
 ) -> None:
-    """A binding that registered again after the flush shows."""
+    """A binding that registered again after the flush shows; in the same second CSeq tells (RFC 3261, 10.2)."""
     now = int(time.time())
-    add_binding("bob", "child.test", last_modified=now, flushed_at=datetime.fromtimestamp(now - 5, UTC))
-    assert _get(http, directory, "child", "/count") == {"count": 1}
+    add_binding("bob", "child.test", last_modified=now, flushed=now - 5)
+    add_binding("bob", "child.test", last_modified=now, flushed=now, cseq=2)
+    assert _get(http, directory, "child", "/count") == {"count": 2}
 
 
 def test_two_accounts_with_equal_usernames_see_only_their_own(

@@ -10,6 +10,8 @@ import psycopg
 import pytest
 from flask.testing import FlaskClient
 
+from kamailio.nodes import Nodes
+from kamailio.settings import KamailioSettings
 from sql.connections import Database
 from sql.settings import DatabaseSettings
 from sync.jobs import Jobs
@@ -93,7 +95,7 @@ def test_a_refresh_keeps_the_first_time_and_the_enrichment(
     phone = start_phone("bob", "child.test")
     phone.register()
     with Database(DatabaseSettings(database_url=database_url), application_name="test", pool_size=1) as pool:
-        jobs = Jobs(pool, SyncSettings())
+        jobs = Jobs(pool, Nodes(KamailioSettings()), SyncSettings())
         assert jobs.enrich() == {"enriched": 1}
         database.execute("update location set first_registered_at = first_registered_at - interval '1 hour'")
         (before,) = _list(client, directory, "child")

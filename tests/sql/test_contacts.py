@@ -47,7 +47,14 @@ def test_every_live_binding_is_told_enriched_or_not(
     add_binding("bob", "child.test", contact="sip:1")
     add_binding("bob", "child.test", contact="sip:2", **enriched)
     add_binding("bob", "child.test", contact="sip:expired", expires=int(time.time()) - 1)
-    add_binding("bob", "child.test", contact="sip:flushed", flushed_at="2100-01-01", **enriched)
+    add_binding(
+        "bob",
+        "child.test",
+        contact="sip:flushed",
+        flushed=int(time.time()),
+        last_modified=int(time.time()) - 1,
+        **enriched,
+    )
     assert [each.contact for each in find() or []] == ["sip:1", "sip:2"]
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from kamailio.nodes import Nodes
+from kamailio.settings import KamailioSettings
 from sql.connections import Database
 from sql.settings import DatabaseSettings
 from sync.jobs import Jobs
@@ -26,7 +28,7 @@ def jobs(database: psycopg.Connection, postgres: Cluster) -> Iterator[Jobs]:
     """The jobs, with the rights of the worker's own role."""
     url = postgres.url(database.info.dbname, user="registrations_sync")
     with Database(DatabaseSettings(database_url=url), application_name="test", pool_size=1) as pool:
-        yield Jobs(pool, SyncSettings(sync_batch=3))
+        yield Jobs(pool, Nodes(KamailioSettings()), SyncSettings(sync_batch=3))
 
 
 def _ids(database: psycopg.Connection, username: str) -> Any:
@@ -91,14 +93,14 @@ def test_reconcile_follows_the_directory_whoever_changed_it(
     add_binding("alice", "reseller.test")
     add_binding("bob", "child.test")
     jobs.enrich()
-    assert jobs.reconcile() == {"reconciled": 0}
+    assert jobs.reconcile() == {"reconciled": 0, "flushes_asked": 0}
     database.execute("insert into device (id, account_id, sip_username) values ('device-new', 'child', 'stranger')")
     database.execute("update device set owner_id = null where id = 'device-alice'")
-    assert jobs.reconcile() == {"reconciled": 2}
+    assert jobs.reconcile() == {"reconciled": 2, "flushes_asked": 0}
     assert _ids(database, "stranger") == ("child", "device-new", None)
     assert _ids(database, "alice") == ("reseller", "device-alice", None)
     database.execute("update account set realm = 'renamed.test' where id = 'child'")
-    assert jobs.reconcile() == {"reconciled": 2}
+    assert jobs.reconcile() == {"reconciled": 2, "flushes_asked": 2}
     assert _ids(database, "bob") == (None, None, None)
 
 
@@ -160,4 +162,4 @@ def test_a_job_ends_early_when_the_worker_is_to_stop(
     stopping = threading.Event()
     stopping.set()
     with Database(DatabaseSettings(database_url=database_url), application_name="test", pool_size=1) as pool:
-        assert Jobs(pool, SyncSettings(), stopping=stopping).enrich() == {"enriched": 0}
+        assert Jobs(pool, Nodes(KamailioSettings()), SyncSettings(), stopping=stopping).enrich() == {"enriched": 0}

@@ -1,0 +1,83 @@
+"""/v2/accounts/{ACCOUNT_ID}/registrations/flushes: what became of flushes; ours, Crossbar has no such thing."""
+
+from contextlib import closing
+from datetime import datetime
+from typing import Any
+
+from flask import Blueprint, Response, current_app
+
+from api.envelope import list_envelope, success_envelope
+from api.errors import UnknownFlush
+from api.extensions import database
+from api.listing import Page, read_query
+from sql.flushes import FlushRecord, list_flushes
+
+UNIX_TO_GREGORIAN = 62167219200
+
+blueprint = Blueprint("flushes", __name__)
+
+
+def _gregorian(at: datetime | int | None) -> int | None:
+    if at is None:
+        return None
+    return int(at.timestamp() if isinstance(at, datetime) else at) + UNIX_TO_GREGORIAN
+
+
+def _node(node: dict[str, Any]) -> dict[str, Any]:
+    facts = {
+        "server_id": node["node"],
+        "node": node["name"],
+        "attempts": node["attempts"],
+        "attempted": _gregorian(node["attempted"]),
+        "confirmed": _gregorian(node["confirmed"]),
+        "error": node["error"],
+    }
+    return {key: value for key, value in facts.items() if value is not None}
+
+
+def _as_object(flush: FlushRecord) -> dict[str, Any]:
+    """What is not known, or not so, is left out, as in a registration."""
+    facts = {
+        "id": flush.id,
+        "username": flush.username,
+        "cause": flush.cause,
+        "requested_by": flush.requested_by,
+        "request_id": flush.request_id,
+        "requested": _gregorian(flush.requested_at),
+        "finished": _gregorian(flush.finished_at),
+        "bindings": flush.bindings,
+        "flushed": flush.bindings - flush.pending - flush.superseded,
+        "pending": flush.pending,
+        "superseded": flush.superseded,
+        "nodes": [_node(node) for node in flush.nodes],
+    }
+    return {key: value for key, value in facts.items() if value is not None}
+
+
+@blueprint.get("")
+def list_all(account_id: str) -> Response:
+    """The flushes of the account, newest first; a page of them where one is asked for."""
+    settings = current_app.config
+    query = read_query(default_page_size=settings["PAGE_SIZE"], max_page_size=settings["MAX_PAGE_SIZE"])
+    limit = None if query.page_size is None else query.page_size + 1
+    with (
+        database().connection() as connection,
+        closing(list_flushes(connection, account_id, start=query.start, limit=limit)) as flushes,
+    ):
+        page = Page(flushes, query.page_size, as_object=_as_object)
+        return list_envelope(page, extra=lambda: page.keys_for(query))
+
+
+@blueprint.get("/<flush_id>")
+def show(account_id: str, flush_id: str) -> Response:
+    """One flush: who asked for it and when, and how far each node has come."""
+    if "\0" in flush_id:
+        raise UnknownFlush(flush_id)
+    with (
+        database().connection() as connection,
+        closing(list_flushes(connection, account_id, flush_id=flush_id)) as flushes,
+    ):
+        found = next(flushes, None)
+    if found is None:
+        raise UnknownFlush(flush_id)
+    return success_envelope(_as_object(found))

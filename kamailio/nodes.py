@@ -1,0 +1,131 @@
+"""The nodes of Kamailio that share the table: where each serves JSON-RPC, and which of them may hold a binding.
+
+Owns the setting `server_id=URL,...`; what is done at a node is the caller's.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from kamailio.errors import KamailioError, RpcError
+from kamailio.rpc import JsonRpcClient
+from kamailio.settings import KamailioSettings, parse_rpc
+from kamailio.transports import transport_for
+
+Result = TypeVar("Result")
+
+MODES = {"1": 1, "2": 2, "3": 3}
+# A node may come back in another mode, so what it said is believed for so long.
+MODE_SECONDS = 60.0
+# A flush is not promised before it is known, so a node that is silent is not waited for.
+MODE_TIMEOUT = 1.0
+
+
+class Nodes:
+    """All nodes of one proxy. Safe to share between threads.
+
+    Attributes:
+        ids: server_id of each node; 0 stands for the one node of a setting without server_ids.
+        replicated: whether they replicate their bindings (module dmq_usrloc), so that each may hold any.
+    """
+
+    def __init__(self, settings: KamailioSettings) -> None:
+        """Connect to nothing yet."""
+        self._urls = parse_rpc(settings.kamailio_rpc)
+        self._timeout = settings.kamailio_timeout
+        self._db_mode = settings.kamailio_db_mode
+        self._modes: dict[int, tuple[float, int | None]] = {}
+        self._lock = threading.Lock()
+        self.ids = tuple(self._urls)
+        self.replicated = settings.kamailio_replicated
+
+    def url(self, node: int) -> str:
+        """Where the node serves JSON-RPC."""
+        return self._urls[node]
+
+    def connect(self, node: int, *, timeout: float | None = None) -> JsonRpcClient:
+        """Return a client of one node; nothing is connected before its first call.
+
+        Args:
+            node: one of ``ids``.
+            timeout: seconds for one call; the setting's when left out.
+        """
+        return JsonRpcClient(transport_for(self._urls[node]), timeout=timeout or self._timeout)
+
+    def holders(self, server_id: int | None) -> tuple[int, ...]:
+        """Return the nodes that may hold a binding: its own, or all where that is unknown or bindings are replicated.
+
+        Args:
+            server_id: of its row; None for an AoR of which no row is known.
+        """
+        if server_id is not None and server_id in self._urls and not self.replicated:
+            return (server_id,)
+        return self.ids
+
+    def on_each(
+        self, nodes: Iterable[int], work: Callable[[int, JsonRpcClient], Result], *, timeout: float | None = None
+    ) -> dict[int, Result | KamailioError]:
+        """Do something at several nodes at once, each in a thread of its own, so that a dead one delays no other.
+
+        Args:
+            nodes: some of ``ids``.
+            work: is given the node and a client of it.
+            timeout: seconds for one call; the setting's when left out.
+
+        Returns:
+            For each node what ``work`` returned, or the KamailioError that it raised.
+        """
+        wanted = list(nodes)
+
+        def at(node: int) -> Result | KamailioError:
+            try:
+                with self.connect(node, timeout=timeout) as client:
+                    return work(node, client)
+            except KamailioError as error:
+                return error
+
+        if len(wanted) == 1:
+            return {wanted[0]: at(wanted[0])}
+        with ThreadPoolExecutor(max(len(wanted), 1), thread_name_prefix="node") as threads:
+            return dict(zip(wanted, threads.map(at, wanted), strict=True))
+
+    def mode(self, node: int) -> int | None:
+        """Return usrloc's db_mode at a node: the setting's, or what registrations.cfg answers there.
+
+        Returns:
+            1, 2 or 3; None when the node cannot be asked or does not load registrations.cfg.
+        """
+        if self._db_mode is not None:
+            return self._db_mode
+        with self._lock:
+            asked_at, known = self._modes.get(node, (-MODE_SECONDS, None))
+        if known is not None and time.monotonic() - asked_at < MODE_SECONDS:
+            return known
+        try:
+            with self.connect(node, timeout=min(self._timeout, MODE_TIMEOUT)) as client:
+                mode = ask_mode(client)
+        except KamailioError:
+            return known
+        with self._lock:
+            self._modes[node] = (time.monotonic(), mode)
+        return mode
+
+
+def ask_mode(client: JsonRpcClient) -> int | None:
+    """Ask a node for usrloc's db_mode, which registrations.cfg keeps in a shared variable (module pv).
+
+    Returns:
+        None when it does not load registrations.cfg.
+
+    Raises:
+        KamailioUnreachable: no answer.
+    """
+    try:
+        result = client.call("pv.shvGet", "registrations_db_mode")
+    except RpcError:
+        return None
+    return MODES.get(str(result.get("value"))) if isinstance(result, dict) else None

@@ -1,0 +1,242 @@
+"""Removing bindings from the memory of a node: at once and whole AoRs, or later and only what has not changed since.
+
+Owns how Kamailio is made to forget, and how that is verified; who asks for it and when is the caller's.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from time import monotonic
+from typing import Protocol
+from urllib.parse import quote
+
+from kamailio.errors import KamailioError, KamailioUnreachable, RpcError
+from kamailio.rpc import Call, JsonRpcClient
+from kamailio.usrloc import TABLE, Contact, aor, lookup_many, rm_contact, rm_many
+
+# AoRs between two looks at the clock: what is done stays known when time runs out.
+CHUNK = 200
+# Of the guarded removal in registrations.cfg.
+GUARDED = "registrations.rm"
+NOT_THERE, NEWER_THERE = 404, 409
+NOT_SERVED = frozenset({"Method Not Found", "Method Not Allowed", "Forbidden"})
+
+
+class Outcome(enum.Enum):
+    """What became of a binding at one node."""
+
+    GONE = "gone"
+    NEWER = "newer"
+
+
+class Doomed(Protocol):
+    """A binding that is to go, as it was when its flush was asked for.
+
+    Attributes:
+        username: of the AoR, unescaped.
+        domain: of the AoR; None under `use_domain=0`.
+        ruid: of the binding; None for whatever the AoR had.
+        modified_epoch: its last REGISTER, epoch seconds on Kamailio's clock.
+        cseq: of that REGISTER.
+        requested_epoch: when the flush was asked for, epoch seconds on PostgreSQL's clock.
+    """
+
+    @property
+    def username(self) -> str: ...  # noqa: D102
+    @property
+    def domain(self) -> str | None: ...  # noqa: D102
+    @property
+    def ruid(self) -> str | None: ...  # noqa: D102
+    @property
+    def modified_epoch(self) -> int: ...  # noqa: D102
+    @property
+    def cseq(self) -> int: ...  # noqa: D102
+    @property
+    def requested_epoch(self) -> int: ...  # noqa: D102
+
+
+Progress = Callable[[int], None]
+
+
+def remove(
+    client: JsonRpcClient, doomed: Sequence[Doomed], *, budget: float, progress: Progress = lambda _: None
+) -> list[Outcome | KamailioError]:
+    """Remove the AoRs of these bindings whole, a newer registration of them too: for the moment of the request itself.
+
+    Args:
+        client: of a node.
+        doomed: several may be of one AoR, which is removed once.
+        budget: seconds for all of them.
+        progress: is told how many AoRs are done.
+
+    Returns:
+        In the order of ``doomed``: GONE, or why that is not certain.
+    """
+    deadline = monotonic() + budget
+    names = [aor(each.username, each.domain) for each in doomed]
+    outcomes: dict[str, Outcome | KamailioError] = {}
+    waiting = iter(dict.fromkeys(names))
+    while chunk := list(islice(waiting, CHUNK)):
+        try:
+            outcomes |= _remove_chunk(client, chunk, deadline=deadline)
+        except KamailioError as error:
+            outcomes |= dict.fromkeys([*chunk, *waiting], error)
+        progress(len(outcomes))
+    return [outcomes[name] for name in names]
+
+
+def remove_unchanged(
+    client: JsonRpcClient, doomed: Sequence[Doomed], *, budget: float, by_clock: bool
+) -> list[Outcome | KamailioError]:
+    """Remove bindings that have not registered since their flush was asked for, and no other: for retries.
+
+    A binding is the old one if its last REGISTER is the one that the flush saw. Where registrations.cfg is loaded and
+    JSON-RPC goes over HTTP, Kamailio itself compares and removes in one step; elsewhere milliseconds lie between.
+
+    Args:
+        client: of a node.
+        doomed: what is to go.
+        budget: seconds for all of them.
+        by_clock: count also what registered before the second of the request as old, whatever the row said
+            (db_mode 2, where rows are written late). Bindings without a ruid are always judged so.
+
+    Returns:
+        In the order of ``doomed``: GONE, NEWER when it registered again, or why neither is certain.
+    """
+    deadline = monotonic() + budget
+    outcomes: list[Outcome | KamailioError] = []
+    waiting = iter(doomed)
+    while chunk := list(islice(waiting, CHUNK)):
+        try:
+            outcomes += _remove_unchanged(client, chunk, deadline=deadline, by_clock=by_clock)
+        except KamailioError as error:
+            outcomes += [error] * (len(doomed) - len(outcomes))
+            break
+    return outcomes
+
+
+def _left(client: JsonRpcClient, deadline: float) -> float:
+    left = deadline - monotonic()
+    if left <= 0:
+        raise KamailioUnreachable(client.url, "the time for it is used up")
+    return left
+
+
+def _remove_chunk(client: JsonRpcClient, names: list[str], *, deadline: float) -> dict[str, Outcome | KamailioError]:
+    results = rm_many(client, names, budget=_left(client, deadline))
+    outcomes: dict[str, Outcome | KamailioError] = {}
+    refused = {}
+    for name, error in zip(names, results, strict=True):
+        if error is None:
+            outcomes[name] = Outcome.GONE
+        else:
+            refused[name] = error
+    # "Failed to delete AOR" with PostgreSQL away: the memory is clean all the same. Only a look tells.
+    found = lookup_many(client, refused, budget=_left(client, deadline)) if refused else []
+    for (name, error), contacts in zip(refused.items(), found, strict=True):
+        outcomes[name] = error if isinstance(contacts, RpcError) or contacts else Outcome.GONE
+    return outcomes
+
+
+def _bound(doomed: Doomed, *, by_clock: bool) -> tuple[int, int]:
+    """Epoch second and CSeq of the newest REGISTER that still is the old binding; -1: none in that second is."""
+    if by_clock and doomed.requested_epoch > doomed.modified_epoch:
+        return doomed.requested_epoch, -1
+    return doomed.modified_epoch, doomed.cseq
+
+
+def is_old(modified_epoch: int, cseq: int, *, bound: tuple[int, int]) -> bool:
+    """Whether a binding with this last REGISTER is the one that the bound was taken of."""
+    return modified_epoch < bound[0] or (modified_epoch, cseq) == bound
+
+
+def _remove_unchanged(
+    client: JsonRpcClient, doomed: list[Doomed], *, deadline: float, by_clock: bool
+) -> list[Outcome | KamailioError]:
+    known = [each for each in doomed if each.ruid is not None]
+    bounds = [_bound(each, by_clock=by_clock) for each in known]
+    of_known = iter(_guarded(client, [(e, e.ruid or "", b) for e, b in zip(known, bounds, strict=True)], deadline))
+    unknown = [each for each in doomed if each.ruid is None]
+    of_unknown = iter(_remove_older(client, unknown, deadline=deadline))
+    return [next(of_unknown) if each.ruid is None else next(of_known) for each in doomed]
+
+
+def _remove_older(client: JsonRpcClient, doomed: list[Doomed], *, deadline: float) -> Iterator[Outcome | KamailioError]:
+    """Remove whatever of these AoRs registered before the second of the request."""
+    if not doomed:
+        return
+    found = lookup_many(client, [aor(each.username, each.domain) for each in doomed], budget=_left(client, deadline))
+    for each, contacts in zip(doomed, found, strict=True):
+        if isinstance(contacts, RpcError):
+            yield contacts
+            continue
+        bound = (each.requested_epoch, -1)
+        old = [(each, one.ruid, bound) for one in contacts if is_old(one.last_modified, one.cseq, bound=bound)]
+        yield next((one for one in _guarded(client, old, deadline) if isinstance(one, KamailioError)), Outcome.GONE)
+
+
+def _guarded(
+    client: JsonRpcClient, wanted: Sequence[tuple[Doomed, str, tuple[int, int]]], deadline: float
+) -> list[Outcome | KamailioError]:
+    calls = [
+        Call(GUARDED, ("|".join(("", _hex(_uri(each)), _hex(ruid), str(bound[0]), str(bound[1]), "")),))
+        for each, ruid, bound in wanted
+    ]
+    if not calls:
+        return []
+    if not client.url.startswith("http:"):
+        return _compare_and_remove(client, wanted, deadline)  # the command is one of the route for HTTP
+    results = client.call_many(calls, budget=_left(client, deadline))
+    if any(isinstance(result, RpcError) and result.message in NOT_SERVED for result in results):
+        return _compare_and_remove(client, wanted, deadline)
+    return [_outcome(result) for result in results]
+
+
+def _outcome(result: object | RpcError) -> Outcome | KamailioError:
+    if not isinstance(result, RpcError) or result.code == NOT_THERE:
+        return Outcome.GONE
+    return Outcome.NEWER if result.code == NEWER_THERE else result
+
+
+def _compare_and_remove(
+    client: JsonRpcClient, wanted: Sequence[tuple[Doomed, str, tuple[int, int]]], deadline: float
+) -> list[Outcome | KamailioError]:
+    names = [aor(each.username, each.domain) for each, _, _ in wanted]
+    found = lookup_many(client, names, budget=_left(client, deadline))
+    outcomes: list[Outcome | KamailioError] = []
+    for name, (_, ruid, bound), contacts in zip(names, wanted, found, strict=True):
+        if isinstance(contacts, RpcError):
+            outcomes.append(contacts)
+            continue
+        contact = _with_ruid(contacts, ruid)
+        if contact is None:
+            outcomes.append(Outcome.GONE)
+        elif not is_old(contact.last_modified, contact.cseq, bound=bound):
+            outcomes.append(Outcome.NEWER)
+        else:
+            _left(client, deadline)
+            outcomes.append(_forget(client, name, contact))
+    return outcomes
+
+
+def _with_ruid(contacts: Iterable[Contact], ruid: str) -> Contact | None:
+    return next((contact for contact in contacts if contact.ruid == ruid), None)
+
+
+def _forget(client: JsonRpcClient, name: str, contact: Contact) -> Outcome | KamailioError:
+    try:
+        rm_contact(client, name, contact.address, table=TABLE)
+    except RpcError as error:
+        return Outcome.GONE if error.code == NOT_THERE else error
+    return Outcome.GONE
+
+
+def _uri(doomed: Doomed) -> str:
+    # Under use_domain=0 usrloc looks at the user part alone, but the URI must have a host.
+    return f"sip:{quote(doomed.username, safe='', errors='surrogateescape')}@{doomed.domain or 'registrations.invalid'}"
+
+
+def _hex(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").hex()

@@ -1,0 +1,59 @@
+"""The flushes of an account, as a client or an operator sees them."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.rows import class_row
+
+from sql.connections import Connection
+from sql.statements import statement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlushRecord:
+    """One flush and how far it has come.
+
+    ``nodes`` has for each node that was asked ``node`` (its server_id), ``name``, ``attempts``, ``attempted`` and
+    ``confirmed`` (epoch seconds or None) and the last ``error``. ``pending`` counts bindings that their own node has
+    not confirmed; ``superseded`` those that registered again before a retry came to them.
+    """
+
+    position: int
+    id: str
+    account_id: str
+    username: str | None
+    cause: str
+    requested_by: str
+    request_id: str | None
+    requested_at: datetime
+    finished_at: datetime | None
+    bindings: int
+    superseded: int
+    pending: int
+    nodes: list[dict[str, Any]]
+
+
+def list_flushes(
+    connection: Connection,
+    account_id: str,
+    *,
+    flush_id: str | None = None,
+    start: int | None = None,
+    limit: int | None = None,
+) -> Generator[FlushRecord, None, None]:
+    """The flushes of one account, the newest first.
+
+    Args:
+        connection: lent until the generator is used up or closed.
+        account_id: whose.
+        flush_id: only this one.
+        start: ``position`` to begin at, that one included.
+        limit: how many at the most.
+    """
+    with connection.cursor(row_factory=class_row(FlushRecord)) as cursor:
+        yield from cursor.stream(
+            statement("flush_list"),
+            {"account_id": account_id, "flush_id": flush_id, "start": start, "limit": limit},
+        )

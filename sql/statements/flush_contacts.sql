@@ -1,0 +1,10 @@
+-- Where the phones of a flush can be reached. An AoR without a domain (use_domain=0) has the account's realm.
+select
+    l.username, coalesce(nullif(l.domain, ''), kamailio_default_realm(), a.realm::text) as domain, l.contact,
+    nullif(l.received, '') as received, nullif(l.path, '') as path, nullif(l.socket, '') as socket, l.server_id
+from flush_binding f
+join flush q on q.id = f.flush_id
+join location l on l.ruid = f.ruid
+left join account a on a.id = q.account_id
+where f.flush_id = %(flush_id)s and f.shown
+order by l.id

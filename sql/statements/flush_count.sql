@@ -1,0 +1,1 @@
+update flush set bindings = %(bindings)s where id = %(flush_id)s

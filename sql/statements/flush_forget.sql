@@ -1,0 +1,10 @@
+-- What has come true: every node that may hold these bindings is clean of them, and their rows are gone or have registered
+-- again. What is not there any more needs no hiding.
+delete from flush_binding f
+where f.id = any (%(ids)s)
+    and flush_holders(f.server_id, %(nodes)s, %(replicated)s) <@ (f.confirmed || %(node)s::integer)
+    and not exists (
+        select from location l
+        where l.ruid = f.ruid
+            and registration_is(registration_epoch(l.last_modified), l.cseq, f.modified_epoch, f.cseq)
+    )

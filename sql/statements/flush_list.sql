@@ -1,0 +1,32 @@
+select
+    q.position, q.id, q.account_id, q.username, q.cause, q.requested_by, q.request_id, q.requested_at, q.finished_at,
+    q.bindings, q.superseded,
+    (
+        select count(*)
+        from flush_binding f
+        where f.flush_id = q.id and f.shown and f.settled_at is null
+            and (f.server_id is null or not f.server_id = any (f.confirmed))
+    ) as pending,
+    (
+        select coalesce(
+            jsonb_agg(
+                jsonb_build_object(
+                    'node', n.node, 'name', k.name, 'attempts', n.attempts,
+                    'attempted', floor(extract(epoch from n.attempted_at))::bigint,
+                    'confirmed', floor(extract(epoch from n.confirmed_at))::bigint,
+                    'error', n.last_error
+                )
+                order by n.node
+            ),
+            '[]'
+        )
+        from flush_node n
+        left join kamailio_node k on k.server_id = n.node
+        where n.flush_id = q.id
+    ) as nodes
+from flush q
+where q.account_id = %(account_id)s
+    and (%(flush_id)s::text is null or q.id = %(flush_id)s)
+    and q.position <= coalesce(%(start)s, 9223372036854775807)
+order by q.position desc
+limit %(limit)s::bigint

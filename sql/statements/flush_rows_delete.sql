@@ -1,0 +1,13 @@
+-- Rows that Kamailio left behind, of bindings that no node has any more: after an outage of PostgreSQL, say. Should one
+-- come to life at this very moment, usrloc's next write inserts it again (db_check_update).
+with left_behind as materialized (
+    select l.id
+    from location l
+    join flush_binding f on f.ruid = l.ruid
+    where f.id = any (%(ids)s)
+        and f.settled_at is not null
+        and registration_is(registration_epoch(l.last_modified), l.cseq, f.modified_epoch, f.cseq)
+    order by l.id
+    for update of l skip locked
+)
+delete from location l using left_behind where l.id = left_behind.id

@@ -1,0 +1,118 @@
+"""What a node has to be asked about flushes, and what follows from its answers: the retries that keep the promise."""
+
+import logging
+from collections.abc import Callable
+from time import monotonic
+
+from kamailio.errors import KamailioError, KamailioUnreachable
+from kamailio.nodes import Nodes
+from kamailio.removal import Outcome, remove_unchanged
+from sql.connections import Connection, Database
+from sql.flushing import Answers, Binding, NodeSet, delete_left_rows, find_due, note_answers, note_rewritten
+from sync.settings import SyncSettings
+
+# usrloc's timer comes by now and then; a row that it is to remove need not be looked at all the time.
+LATE_RECHECK_SECONDS = 10.0
+
+Answered = tuple[Binding, Outcome | KamailioError]
+
+log = logging.getLogger(__name__)
+
+
+class Flusher:
+    """Carries out what is pending at each node. A node that does not answer is left alone for a growing pause.
+
+    Not to be used for one node by several threads at once.
+    """
+
+    def __init__(self, database: Database, nodes: Nodes, settings: SyncSettings) -> None:
+        self._database = database
+        self._nodes = nodes
+        self._set = NodeSet(nodes.ids, nodes.replicated)
+        self._settings = settings
+        self._pauses: dict[int, float] = {}
+        self._not_before: dict[int, float] = {}
+
+    def run(
+        self, node: int, *, limit: int, flush_id: str | None = None, stopping: Callable[[], bool] = lambda: False
+    ) -> dict[str, int]:
+        """Ask a node about what is due there.
+
+        Args:
+            node: one of the nodes' ids.
+            limit: bindings at the most.
+            flush_id: only about this flush, and whether it is due or not.
+            stopping: asked before the node is.
+
+        Returns:
+            How many bindings it has no more, how many had registered again, how many rows were deleted.
+
+        Raises:
+            DatabaseUnreachable: what the node did is not noted, and will be asked for again.
+        """
+        counts = {"flushed": 0, "superseded": 0, "rows_deleted": 0}
+        if stopping() or monotonic() < self._not_before.get(node, 0.0):
+            return counts
+        with self._database.connection() as connection:
+            due = find_due(connection, self._set, node, limit=limit, flush_id=flush_id)
+        if not due:
+            return counts
+        mode = self._nodes.mode(node)
+        budget = self._settings.sync_flush_budget
+        answer = self._nodes.on_each(
+            [node], lambda _, client: remove_unchanged(client, due, budget=budget, by_clock=mode == 2)
+        )[node]
+        outcomes: list[Outcome | KamailioError] = [answer] * len(due) if isinstance(answer, KamailioError) else answer
+        self._pause(node, outcomes)
+        with self._database.connection() as connection:
+            return self._note(connection, node, list(zip(due, outcomes, strict=True)), mode=mode)
+
+    def _note(
+        self,
+        connection: Connection,
+        node: int,
+        pairs: list[tuple[Binding, Outcome | KamailioError]],
+        *,
+        mode: int | None,
+    ) -> dict[str, int]:
+        gone = [binding for binding, outcome in pairs if outcome is Outcome.GONE]
+        newer = [binding.id for binding, outcome in pairs if outcome is Outcome.NEWER]
+        failed = {binding.id: outcome for binding, outcome in pairs if isinstance(outcome, KamailioError)}
+        flushes: dict[str, str | None] = dict.fromkeys(
+            binding.flush_id for binding, _ in pairs if binding.settled_for is None
+        )
+        for binding, outcome in pairs:
+            if isinstance(outcome, KamailioError) and binding.flush_id in flushes:
+                flushes[binding.flush_id] = str(outcome)
+        if mode == 2 and gone:
+            note_rewritten(connection, [binding.id for binding in gone])
+        # A row goes once memory is clean of its binding. Where usrloc writes late, or may do so for all we know, it is
+        # given the time to remove it itself.
+        late = mode not in (1, 3)
+        patience = self._settings.sync_flush_grace if late else 0.0
+        left = [binding.id for binding in gone if binding.settled_for is not None and binding.settled_for >= patience]
+        deleted = delete_left_rows(connection, left)
+        note_answers(
+            connection,
+            self._set,
+            Answers(
+                node=node, flushes=flushes, gone=[binding.id for binding in gone], newer=newer, failed=list(failed)
+            ),
+            recheck=LATE_RECHECK_SECONDS if late else 1.0,
+            longest_pause=self._settings.sync_flush_longest_pause,
+        )
+        settled = sum(binding.settled_for is None for binding in gone)
+        return {"flushed": settled, "superseded": len(newer), "rows_deleted": deleted}
+
+    def _pause(self, node: int, outcomes: list[Outcome | KamailioError]) -> None:
+        unreachable = next((each for each in outcomes if isinstance(each, KamailioUnreachable)), None)
+        if unreachable is None:
+            if self._pauses.pop(node, None) is not None:
+                log.info("node is back", extra={"action": "flush", "server_id": node})
+            return
+        if node not in self._pauses:
+            facts = {"action": "flush", "server_id": node, "cause": str(unreachable)}
+            log.warning("node does not answer, flushes wait", extra=facts)
+        pause = min(self._pauses.get(node, 0.5) * 2, self._settings.sync_flush_longest_pause)
+        self._pauses[node] = pause
+        self._not_before[node] = monotonic() + pause
