@@ -8,4 +8,5 @@ pytest_plugins = [
     "tests.fixtures.directory",
     "tests.fixtures.http",
     "tests.fixtures.server",
+    "tests.fixtures.worker",
 ]

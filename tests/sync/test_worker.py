@@ -5,13 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from kamailio.nodes import Nodes
 from kamailio.settings import KamailioSettings
@@ -22,38 +18,10 @@ from sync.jobs import Jobs
 from sync.settings import SyncSettings
 from tests.fixtures.directory import Directory
 from tests.fixtures.location import AddBinding
+from tests.fixtures.worker import COMMAND, StartWorker
 from tests.stand.kamailio import Proxy
 from tests.stand.postgres import Cluster
-from tests.stand.process import Daemon, daemon, wait_until
-
-COMMAND = [Path(sys.executable).parent / "registrations-sync"]
-StartWorker = Callable[[], Daemon]
-
-
-@pytest.fixture
-def start_worker(database: psycopg.Connection, postgres: Cluster, tmp_path: Path) -> Iterator[StartWorker]:
-    """Start workers on the test's database, as the worker's own role."""
-    environment = {
-        "REGISTRATIONS_DATABASE_URL": postgres.url(database.info.dbname, user="registrations_sync"),
-        "REGISTRATIONS_SYNC_ENRICH_INTERVAL": "0.1",
-        "REGISTRATIONS_SYNC_RECONCILE_INTERVAL": "1",
-    }
-    with ExitStack() as running:
-        numbers = iter(range(10))
-
-        def start() -> Daemon:
-            log = tmp_path / f"worker-{next(numbers)}.log"
-            return running.enter_context(
-                daemon(
-                    [*COMMAND, "run"],
-                    name="worker",
-                    log=log,
-                    env=environment,
-                    ready=lambda: log.exists() and "worker started" in log.read_text(),
-                )
-            )
-
-        yield start
+from tests.stand.process import daemon, wait_until
 
 
 def _run(verb: str, url: str, **environment: str) -> subprocess.CompletedProcess[str]:
