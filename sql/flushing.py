@@ -72,6 +72,12 @@ class Flush:
         return sum(binding.shown for binding in self.bindings)
 
 
+def account_exists(connection: Connection, account_id: str) -> bool:
+    """Whether there is such an account: the flush of one that is not there would have nothing to do, and be done."""
+    row = connection.execute(statement("account_exists"), {"account_id": account_id}).fetchone()
+    return bool(row and row[0])
+
+
 def request_flush(
     connection: Connection,
     account_id: str,

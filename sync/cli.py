@@ -16,7 +16,7 @@ from kamailio.settings import KamailioSettings
 from sql.check import find_problems
 from sql.connections import Database, connect
 from sql.errors import DatabaseUnreachable
-from sql.flushing import count_pending, request_flush
+from sql.flushing import account_exists, count_pending, request_flush
 from sql.migrate import require_current_schema
 from sql.operators import operators_mistakes
 from sql.settings import DatabaseSettings
@@ -103,6 +103,8 @@ def flush(account_id: str, username: str | None, *, wait: bool, timeout: float) 
         with Database(DatabaseSettings(), application_name="registrations-sync flush", pool_size=1) as database:
             with database.connection() as connection:
                 require_current_schema(connection)
+                if not account_exists(connection, account_id):
+                    raise click.ClickException(f"there is no account {account_id}")
                 promised = request_flush(
                     connection,
                     account_id,

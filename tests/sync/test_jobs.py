@@ -104,6 +104,139 @@ def test_reconcile_follows_the_directory_whoever_changed_it(
     assert _ids(database, "bob") == (None, None, None)
 
 
+def _asked(database: psycopg.Connection) -> set[tuple[Any, ...]]:
+    """Account, username and cause of each flush, and the ruid of its binding."""
+    return set(
+        database.execute(
+            "select f.account_id, f.username, f.cause, b.ruid from flush f join flush_binding b on b.flush_id = f.id"
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ("update device set ha1 = repeat('0', 32) where id = 'device-bob'", "credentials"),
+        ("update device set enabled = false where id = 'device-bob'", "disabled"),
+        ("update account set enabled = false where id = 'child'", "disabled"),
+        ("delete from device where id = 'device-bob'", "deleted"),
+        ("update device set sip_username = 'robert' where id = 'device-bob'", "deleted"),
+        ("update account set realm = 'renamed.test' where id = 'child'", "deleted"),
+        ("update device set account_id = 'sibling', sip_realm = 'child2.test' where id = 'device-bob'", "deleted"),
+        (
+            "update account set realm = 'x.test' where id = 'child'; "
+            "update account set realm = 'child.test' where id = 'sibling'",
+            "deleted",
+        ),
+    ],
+    ids=["password", "disabled", "account-disabled", "deleted", "renamed", "realm-renamed", "moved", "realm-moved"],
+)
+def test_who_may_not_be_registered_any_more_is_flushed(
+    jobs: Jobs, directory: Directory, add_binding: AddBinding, database: psycopg.Connection, change: str, cause: str
+) -> None:
+    """Whoever changed the directory: one flush of bob's binding, of the account that it was in, and only one."""
+    ruid = add_binding("BOB", "child.test")
+    add_binding("alice", "reseller.test")
+    jobs.enrich()
+    database.execute(change)
+    assert jobs.reconcile()["flushes_asked"] == 1
+    assert _asked(database) == {("child", "bob", cause, ruid)}
+    assert jobs.reconcile() == {"reconciled": 0, "flushes_asked": 0}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "insert into owner (id, account_id) values ('o', 'child'); "
+        "update device set owner_id = 'o' where id = 'device-bob'",
+        "update device set id = 'device-robert' where id = 'device-bob'",
+        "update device set name = 'desk', presence_id = '7' where id = 'device-bob'",
+        "update device set sip_username = 'Bob' where id = 'device-bob'",
+        "update device set ha1 = ha1 where id = 'device-bob'",
+        "update account set name = 'Renamed' where id = 'child'",
+    ],
+    ids=["owner", "device-id", "facts", "case", "same-password", "account-name"],
+)
+def test_a_change_that_concerns_no_phone_flushes_nobody(
+    jobs: Jobs, directory: Directory, add_binding: AddBinding, database: psycopg.Connection, change: str
+) -> None:
+    """The phone is the same, and may be registered as before: its row is enriched anew at the most."""
+    add_binding("bob", "child.test")
+    jobs.enrich()
+    database.execute(change)
+    assert jobs.reconcile()["flushes_asked"] == 0
+    row = database.execute("select device_id, owner_id from location").fetchone()
+    assert row == database.execute("select id, owner_id from device where account_id = 'child'").fetchone()
+
+
+def test_a_device_that_keeps_its_aor_in_another_account_is_flushed(
+    jobs: Jobs, directory: Directory, add_binding: AddBinding, database: psycopg.Connection
+) -> None:
+    """A realm of the device's own goes with it; the flush is the account's that it was in."""
+    database.execute(
+        "insert into device (id, account_id, sip_username, sip_realm) values ('d', 'child', 'carol', 'own.test')"
+    )
+    ruid = add_binding("carol", "own.test")
+    jobs.enrich()
+    database.execute("update device set account_id = 'sibling' where id = 'd'")
+    assert jobs.reconcile() == {"reconciled": 1, "flushes_asked": 1}
+    assert _asked(database) == {("child", "carol", "moved", ruid)}
+
+
+def test_a_first_import_flushes_nobody(
+    jobs: Jobs, directory: Directory, add_binding: AddBinding, database: psycopg.Connection
+) -> None:
+    """Neither who was registered before the directory knew them, nor rows from before devices had a state."""
+    add_binding("stranger", "new.test")
+    add_binding("bob", "child.test")
+    jobs.enrich()
+    database.execute("update location set device_state = null where username = 'bob'")
+    database.execute("insert into account (id, name, realm) values ('new', 'New', 'new.test')")
+    database.execute("insert into device (id, account_id, sip_username) values ('device-new', 'new', 'stranger')")
+    assert jobs.reconcile() == {"reconciled": 2, "flushes_asked": 0}
+    database.execute("update device set ha1 = repeat('0', 32) where id = 'device-new'")
+    assert jobs.reconcile()["flushes_asked"] == 0, "a first password is no new one"
+
+
+def test_who_is_enabled_again_is_not_flushed(
+    jobs: Jobs, directory: Directory, add_binding: AddBinding, database: psycopg.Connection
+) -> None:
+    """Only the way down is."""
+    database.execute("update device set enabled = false where id = 'device-bob'")
+    add_binding("bob", "child.test")
+    jobs.enrich()
+    database.execute("update device set enabled = true where id = 'device-bob'")
+    assert jobs.reconcile() == {"reconciled": 1, "flushes_asked": 0}
+
+
+def test_a_phone_that_registered_with_the_new_password_stays(
+    jobs: Jobs, directory: Directory, add_binding: AddBinding, database: psycopg.Connection
+) -> None:
+    """Its REGISTER is later than the change: nobody could have sent it with the old one."""
+    add_binding("bob", "child.test", last_modified=int(time.time()) + 5)
+    jobs.enrich()
+    database.execute("update device set ha1 = repeat('0', 32) where id = 'device-bob'")
+    assert jobs.reconcile() == {"reconciled": 1, "flushes_asked": 0}
+
+
+def test_many_changes_at_once_flush_each_phone_once(
+    jobs: Jobs, directory: Directory, add_binding: AddBinding, database: psycopg.Connection
+) -> None:
+    """More rows than one batch holds; two phones of one device are one flush."""
+    for _ in range(2):
+        for number in range(4):
+            add_binding(f"phone{number}", "child.test")
+    database.execute(
+        "insert into device (id, account_id, sip_username) select 'd' || n, 'child', 'phone' || n "
+        "from generate_series(0, 3) n"
+    )
+    jobs.enrich()
+    database.execute("delete from device where id like 'd_'")
+    assert jobs.reconcile()["flushes_asked"] == 8
+    assert {(row[1], row[2]) for row in _asked(database)} == {(f"phone{number}", "deleted") for number in range(4)}
+    assert len(_asked(database)) == 8
+
+
 def test_expire_removes_only_what_is_long_dead(
     jobs: Jobs, directory: Directory, add_binding: AddBinding, database: psycopg.Connection
 ) -> None:

@@ -1,0 +1,1 @@
+select exists (select from account where id = %(account_id)s)
