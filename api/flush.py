@@ -68,10 +68,13 @@ def flush(account_id: str, *, username: str | None = None, check_sync: bool) -> 
             lease=budget + MARGIN_SECONDS,
             unwritten=unwritten,
         )
-        if promised is None:
-            return None
-        contacts = find_flush_contacts(connection, promised.id) if check_sync else []
+    if promised is None:
+        return None
+    contacts: list[DeviceContact] = []
     try:
+        if check_sync:
+            with database().connection() as connection:
+                contacts = find_flush_contacts(connection, promised.id)
         pending = _carry_out(promised, proxy=proxy, database=database(), budget=budget)
     except DatabaseUnreachable as error:
         log.warning("flush left to the worker", extra={"action": "flush", "flush_id": promised.id, "cause": str(error)})

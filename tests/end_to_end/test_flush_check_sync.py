@@ -1,0 +1,141 @@
+"""A flush sends check-sync to the phones that it was of, when that is wanted: so they come back at once, with news."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import psycopg
+import pytest
+
+from kamailio import usrloc
+from tests.fixtures.directory import Directory
+from tests.fixtures.http import StartApi
+from tests.fixtures.kamailio import StartKamailio
+from tests.stand.kamailio import Proxy
+from tests.stand.phone import Phone
+from tests.stand.postgres import Cluster
+from tests.stand.process import wait_until
+from tests.stand.sip import host_port
+
+
+@pytest.fixture
+def registrar(
+    start_kamailio: StartKamailio, directory: Directory, database: psycopg.Connection, postgres: Cluster
+) -> Proxy:
+    """A proxy whose phones are those of the directory."""
+    return start_kamailio(database_url=postgres.kamailio_url(database.info.dbname, user="registrations_kamailio"))
+
+
+@pytest.fixture
+def phones(registrar: Proxy) -> Iterator[list[Phone]]:
+    """bob's by UDP, TCP and WebSocket."""
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(Phone("bob", "child.test", "secret", proxy=registrar.sip, transport=transport))
+            for transport in ("udp", "tcp", "ws")
+        ]
+        for phone in started:
+            assert phone.register().status == 200
+        yield started
+
+
+def _flush(start_api: StartApi, registrar: Proxy, directory: Directory, path: str, **settings: Any) -> dict[str, Any]:
+    client = start_api(kamailio_rpc=registrar.rpc_url, **settings)
+    response = client.delete(
+        f"/v2/accounts/child/registrations{path}", headers={"X-Auth-Token": directory.tokens["child"]}
+    )
+    envelope: dict[str, Any] = response.get_json()
+    assert (response.status_code, envelope["flushed"], envelope["pending"]) == (200, 3, 0)
+    return envelope
+
+
+@pytest.mark.parametrize(
+    ("path", "setting"),
+    [
+        ("/bob", "username"),
+        ("/bob", "always"),
+        ("", "always"),
+        ("/bob?check_sync=true", "never"),
+        ("?check_sync=TRUE", "username"),
+    ],
+)
+def test_every_phone_has_it_by_its_own_connection(
+    start_api: StartApi, registrar: Proxy, directory: Directory, phones: list[Phone], path: str, setting: str
+) -> None:
+    """UDP, TCP and WebSocket; one username's by default, an account's where it is set or asked for."""
+    _flush(start_api, registrar, directory, path, api_flush_check_sync=setting)
+    for phone in phones:
+        request = phone.wait_for_request("NOTIFY")
+        assert (request.uri, request.headers["Event"]) == (phone.contact, "check-sync;reboot=false")
+
+
+@pytest.mark.parametrize(
+    ("path", "setting"),
+    [("", "username"), ("/bob", "never"), ("/bob?check_sync=false", "username"), ("?check_sync=false", "always")],
+)
+def test_no_phone_has_it_where_it_is_not_wanted(
+    start_api: StartApi, registrar: Proxy, directory: Directory, phones: list[Phone], path: str, setting: str
+) -> None:
+    """By default not for a whole account; never where that is set or asked for."""
+    _flush(start_api, registrar, directory, path, api_flush_check_sync=setting)
+    # What comes after it on the same connections would come behind it.
+    for phone in phones:
+        assert phone.register().status == 200
+    _flush(start_api, registrar, directory, "/bob?check_sync=true")
+    for phone in phones:
+        phone.wait_for_request("NOTIFY")
+        assert len(phone.received) == 1
+
+
+def test_the_reboot_is_a_setting(
+    start_api: StartApi, registrar: Proxy, directory: Directory, phones: list[Phone]
+) -> None:
+    """The same as of a device's sync."""
+    _flush(start_api, registrar, directory, "/bob", api_sync_reboot=True)
+    assert phones[0].wait_for_request("NOTIFY").headers["Event"] == "check-sync;reboot=true"
+
+
+def test_it_goes_through_the_proxies_of_the_path(
+    start_api: StartApi, registrar: Proxy, directory: Directory, phones: list[Phone]
+) -> None:
+    """The edge proxy of a fourth phone has that phone's."""
+    with (
+        Phone("edge", "child.test", "", proxy=registrar.sip) as edge,
+        Phone(
+            "bob",
+            "child.test",
+            "secret",
+            proxy=registrar.sip,
+            contact="sip:bob@10.9.9.9:5060",
+            extra_headers={"Path": f"<sip:edge@{host_port(*edge.local)};lr>", "Supported": "path"},
+        ) as behind,
+    ):
+        assert phones[0].unregister().status == 200
+        assert behind.register().status == 200
+        _flush(start_api, registrar, directory, "/bob")
+        assert edge.wait_for_request("NOTIFY").uri == "sip:bob@10.9.9.9:5060"
+
+
+def test_a_phone_that_never_answers_delays_nothing(
+    start_api: StartApi, registrar: Proxy, directory: Directory, phones: list[Phone]
+) -> None:
+    """Kamailio goes on sending it the NOTIFY for half a minute; the client has its answer, the others theirs."""
+    phones[0].answers["NOTIFY"] = None
+    _flush(start_api, registrar, directory, "/bob", api_flush_budget=5)
+    for phone in phones:
+        phone.wait_for_request("NOTIFY")
+    with registrar.rpc() as rpc:
+        assert usrloc.lookup(rpc, "bob@child.test") == ()
+
+
+def test_a_contact_that_cannot_be_told_fails_no_flush(
+    start_api: StartApi, registrar: Proxy, directory: Directory, phones: list[Phone], database: psycopg.Connection
+) -> None:
+    """What could become a header of the NOTIFY is sent to nobody, and the flush is as any other."""
+    database.execute("update location set received = received || e'\\r\\nX-Injected: 1' where connection_id < 0")
+    _flush(start_api, registrar, directory, "/bob")
+    phones[1].wait_for_request("NOTIFY")
+    wait_until(lambda: len(phones[2].received) == 1, 5, "the WebSocket phone's NOTIFY")
+    assert phones[0].received == []
