@@ -36,9 +36,11 @@ def import_command(files: tuple[str, ...], *, replace: bool) -> None:
             click.echo("nothing was imported", err=True)
             sys.exit(1)
         _report("bringing registrations up to date")
-        reconcile(connection)
+        done = reconcile(connection)
     click.echo(f"accounts: {counts.account}")
     click.echo(f"owners: {counts.owner}")
     click.echo(f"devices: {counts.device}")
+    if done.flushed:
+        click.echo(f"registrations to be flushed by the worker: {done.flushed:,}")
     if counts.tokens_deleted:
         click.echo(f"{counts.tokens_deleted:,} token(s) went with their accounts")
