@@ -41,6 +41,16 @@ class RpcError(KamailioError):
         super().__init__(f"{method}: {code} {message}")
 
 
+class NotCarried(RpcError):
+    """The way to Kamailio takes no such request: it is too large, or says what would arrive as something else.
+
+    Kamailio was not asked, so nothing has changed. `code` is 400, `message` names the way and the reason.
+    """
+
+    def __init__(self, url: str, reason: str, method: str) -> None:
+        super().__init__(400, f"not sent, since {url} cannot carry it: {reason}", method)
+
+
 class RpcProtocolError(KamailioError):
     """An answer that is no JSON-RPC, or bears no id of ours: by experience nothing was carried out."""
 

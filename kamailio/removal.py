@@ -16,8 +16,8 @@ from kamailio.errors import KamailioError, KamailioUnreachable, RpcError
 from kamailio.rpc import Call, JsonRpcClient
 from kamailio.usrloc import TABLE, Contact, aor, lookup_many, rm_contact, rm_many
 
-# AoRs between two looks at the clock: what is done stays known when time runs out.
-CHUNK = 200
+# Calls in a row on each of a transport's lanes between two looks at the clock: what is done by then stays known.
+CHUNK = 25
 # Of the guarded removal in registrations.cfg.
 GUARDED = "registrations.rm"
 NOT_THERE, NEWER_THERE = 404, 409
@@ -78,7 +78,7 @@ def remove(
     names = [aor(each.username, each.domain) for each in doomed]
     outcomes: dict[str, Outcome | KamailioError] = {}
     waiting = iter(dict.fromkeys(names))
-    while chunk := list(islice(waiting, CHUNK)):
+    while chunk := list(islice(waiting, CHUNK * client.window)):
         try:
             outcomes |= _remove_chunk(client, chunk, deadline=deadline)
         except KamailioError as error:
@@ -108,7 +108,7 @@ def remove_unchanged(
     deadline = monotonic() + budget
     outcomes: list[Outcome | KamailioError] = []
     waiting = iter(doomed)
-    while chunk := list(islice(waiting, CHUNK)):
+    while chunk := list(islice(waiting, CHUNK * client.window)):
         try:
             outcomes += _remove_unchanged(client, chunk, deadline=deadline, by_clock=by_clock)
         except KamailioError as error:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import secrets
 import time
 from collections.abc import Iterable
 from typing import NamedTuple, Self
 
-from kamailio.errors import KamailioUnreachable, RpcError, RpcProtocolError
-from kamailio.transports import Transport
+from kamailio.errors import KamailioUnreachable, NotCarried, RpcError, RpcProtocolError
+from kamailio.transport import Request, Transport
 
 
 class Call(NamedTuple):
@@ -37,13 +38,18 @@ class JsonRpcClient:
         """
         self._transport = transport
         self._timeout = timeout
-        self._ids = itertools.count(1)
+        self._ids = itertools.count(secrets.randbelow(2**30))  # an answer is known by it: not to be guessed
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def window(self) -> int:
+        """How many calls may be under way at once."""
+        return self._transport.window
 
     @property
     def url(self) -> str:
@@ -62,7 +68,7 @@ class JsonRpcClient:
 
         Raises:
             KamailioUnreachable: no answer within the client's timeout.
-            RpcError: Kamailio refuses or failed.
+            RpcError: Kamailio refuses or failed; `NotCarried`: it was not asked.
             RpcProtocolError: an answer that is none.
         """
         (result,) = self.call_many([Call(method, params)], budget=self._timeout)
@@ -78,7 +84,7 @@ class JsonRpcClient:
             budget: seconds for all of them together.
 
         Returns:
-            In the order of the calls, each one's result or its RpcError.
+            In the order of the calls, each one's result or its RpcError (`NotCarried`: it was not asked).
 
         Raises:
             KamailioUnreachable: the budget is used up or the connection broke; it says how many were answered.
@@ -93,9 +99,16 @@ class JsonRpcClient:
         try:
             while answered < len(queue):
                 for index, call in itertools.islice(waiting, self._transport.window - len(under_way)):
-                    request_id = next(self._ids)
-                    under_way[request_id] = index
-                    self._transport.send(_request(request_id, call), deadline=deadline)
+                    request = Request(next(self._ids), *call)
+                    try:
+                        self._transport.send(request, deadline=deadline)
+                    except NotCarried as refusal:
+                        results[index] = refusal
+                        answered += 1
+                    else:
+                        under_way[request.id] = index
+                if not under_way:
+                    continue
                 index, outcome = self._next_answer(under_way, queue, deadline=deadline)
                 results[index] = outcome
                 answered += 1
@@ -137,9 +150,3 @@ class JsonRpcClient:
         if not isinstance(answer, dict) or "id" not in answer or not ("result" in answer or "error" in answer):
             raise RpcProtocolError(f"{self.url} answered with what is no JSON-RPC: {body[:80]!r}")
         return answer
-
-
-def _request(request_id: int, call: Call) -> bytes:
-    # registrations.cfg wants "method" after nothing but "jsonrpc" and "id"
-    request = {"jsonrpc": "2.0", "id": request_id, "method": call.method, "params": call.params}
-    return json.dumps(request, ensure_ascii=False).encode("utf-8", "surrogateescape")

@@ -20,8 +20,8 @@ class KamailioSettings(BaseSettings):
 
     kamailio_rpc: str = Field(
         default="http://127.0.0.1:5097/RPC",
-        description="where Kamailio serves JSON-RPC: `http://host:port/RPC`, or `unix:/path` for its datagram socket; "
-        "of several nodes `server_id=URL,...`",
+        description="where Kamailio serves JSON-RPC: `http://host:port/RPC`; `unix:/path` or `udp:host:port` for its "
+        "datagram socket; `fifo:/path`; `kamctl:`; of several nodes `server_id=URL,...`",
     )
     kamailio_timeout: float = Field(default=3.0, gt=0, description="seconds to wait for Kamailio's answer to one call")
     kamailio_db_mode: Literal[1, 2, 3] | None = Field(

@@ -98,13 +98,12 @@ def test_a_path_without_a_route_in_it_is_refused(path: str) -> None:
         notify(replace(FULL, path=path), event="check-sync")
 
 
-@pytest.mark.parametrize("by_datagram", [False, True], ids=["http", "datagram"])
-def test_one_that_cannot_be_sent_keeps_no_other_back(proxy: Proxy, add_device: AddDevice, by_datagram: bool) -> None:
+def test_one_that_cannot_be_sent_keeps_no_other_back(reached: Proxy, add_device: AddDevice, rpc_url: str) -> None:
     """Each target has its own outcome, in their order, whether we refuse it or Kamailio does."""
     add_device("bob")
     with (
-        Phone("bob", "example.com", "secret", proxy=proxy.sip) as phone,
-        proxy.rpc(socket=by_datagram) as client,
+        Phone("bob", "example.com", "secret", proxy=reached.sip) as phone,
+        reached.rpc(url=rpc_url) as client,
     ):
         ours = replace(NOBODY, contact=phone.contact)
         targets = [
@@ -152,7 +151,7 @@ def test_bytes_that_are_no_utf8_arrive_as_they_were_registered(proxy: Proxy) -> 
 @pytest.mark.parametrize("message", ["Method Not Found", "Method Not Allowed", "Forbidden"])
 def test_a_kamailio_that_serves_us_no_such_command_is_an_error(message: str) -> None:
     """That concerns every phone, so it is no outcome of one (a fake peer: tm is not loaded, or HTTP closed to us)."""
-    answer = b'{"jsonrpc":"2.0","error":{"code":500,"message":"%s"},"id":1}' % message.encode()
+    answer = b'{"jsonrpc":"2.0","error":{"code":500,"message":"%s"},"id":null}' % message.encode()
     http = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(answer), answer)
     with (
         fake_http_peer(http) as url,

@@ -57,8 +57,19 @@ class Proxy:
 
     @property
     def rpc_socket_url(self) -> str:
-        """JSON-RPC by unix datagram."""
-        return f"unix:{self.runtime}/kamailio_rpc.sock"
+        """JSON-RPC by datagram, to the UDP port or the unix socket that KAMAILIO_RPC_SOCKET names."""
+        name = self.environment.get("KAMAILIO_RPC_SOCKET", "kamailio_rpc.sock")
+        return name if name.startswith("udp:") else f"unix:{self.runtime / name}"
+
+    @property
+    def rpc_fifo_url(self) -> str:
+        """JSON-RPC by FIFO."""
+        return f"fifo:{self.runtime}/kamailio_rpc.fifo"
+
+    @property
+    def rpc_kamctl_url(self) -> str:
+        """JSON-RPC by running kamctl."""
+        return f"kamctl:?fifo={self.runtime}/kamailio_rpc.fifo"
 
     @property
     def log(self) -> str:
@@ -82,9 +93,9 @@ class Proxy:
             raise RuntimeError("Kamailio is stopped")
         return self._daemon.pid
 
-    def rpc(self, *, socket: bool = False) -> JsonRpcClient:
-        """Return a client for it, by HTTP or by its datagram socket."""
-        return JsonRpcClient(transport_for(self.rpc_socket_url if socket else self.rpc_url))
+    def rpc(self, *, socket: bool = False, url: str | None = None) -> JsonRpcClient:
+        """Return a client for it, by HTTP, by its datagram socket, or by another of its URLs."""
+        return JsonRpcClient(transport_for(url or (self.rpc_socket_url if socket else self.rpc_url)))
 
     def start(self) -> None:
         """Start it; it serves SIP and JSON-RPC when this returns. Nothing happens when it runs already."""
