@@ -7,6 +7,7 @@ from werkzeug.routing import BaseConverter
 from api import (
     access,
     auth,
+    body,
     cors,
     devices,
     envelope,
@@ -39,7 +40,6 @@ def create_app(
 ) -> Flask:
     """Make the WSGI application; it connects to nothing before the first request."""
     app = Flask("api", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = api_settings.api_max_body
     app.config["PAGE_SIZE"] = api_settings.api_page_size
     app.config["MAX_PAGE_SIZE"] = api_settings.api_max_page_size
     app.config["FLUSH_BUDGET"] = api_settings.api_flush_budget
@@ -56,6 +56,7 @@ def create_app(
         database=Database(database_settings, application_name="registrations-api", pool_size=api_settings.api_threads),
         nodes=Nodes(kamailio_settings),
     )
+    body.init_app(app, max_bytes=api_settings.api_max_body)
     envelope.init_app(app, node=api_settings.api_node)
     errors.init_app(app)
     cors.init_app(app, origins=api_settings.allowed_origins)

@@ -21,16 +21,23 @@ VERSION = version("kamailio-registrations")
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
 
-def _take_request_id() -> None:
+def name_request() -> None:
+    """Give the request its ID."""
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if SANE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
-def _send_request_id(response: Response) -> Response:
+def send_request_id(response: Response) -> Response:
+    """Add what every answer has in its headers."""
     response.headers["X-Request-ID"] = g.request_id
     # Personal data and the token itself: no cache may give it to another client (RFC 9111 knows only Authorization).
     response.headers.setdefault("Cache-Control", "private, no-cache")
     response.vary.update(("Accept", "Authorization", "X-Auth-Token", "X-Pretty-Print"))
+    return response
+
+
+def _finish(response: Response) -> Response:
+    send_request_id(response)
     # Without the query, which may hold a token.
     facts = {"method": request.method, "path": request.path, "status": response.status_code}
     log.info("request answered", extra={"action": "request", "request_id": g.request_id, **facts})
@@ -118,5 +125,5 @@ def error_envelope(*, status: int, message: str, data: Any) -> Response:
 def init_app(app: Flask, *, node: str) -> None:
     """Give every request an ID and every answer the envelope's common keys."""
     app.config["NODE"] = node
-    app.before_request(_take_request_id)
-    app.after_request(_send_request_id)
+    app.before_request(name_request)
+    app.after_request(_finish)
