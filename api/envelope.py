@@ -72,9 +72,11 @@ def _respond(envelope: dict[str, Any], status: int) -> Response:
 
 def _tagged(response: Response, revision: str) -> Response:
     if request.method in {"GET", "HEAD"}:
-        response.set_etag(revision + ("-pretty" if wants_pretty() else ""))
-        if request.if_none_match:
-            response.make_conditional(request)
+        tag = revision + ("-pretty" if wants_pretty() else "")
+        response.set_etag(tag)
+        # Not make_conditional: it heeds If-Match as well, whose 412 no client of Crossbar knows.
+        if request.if_none_match.contains_weak(tag):
+            response.status_code = 304
     return response
 
 
