@@ -2,7 +2,6 @@
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
-from werkzeug.routing import BaseConverter
 
 from api import (
     access,
@@ -15,6 +14,7 @@ from api import (
     extensions,
     flushes,
     formats,
+    paths,
     rate_limit,
     registrations,
     status,
@@ -26,13 +26,6 @@ from kamailio.nodes import Nodes
 from kamailio.settings import KamailioSettings
 from sql.connections import Database
 from sql.settings import DatabaseSettings
-
-
-class UsernameConverter(BaseConverter):
-    """A SIP username as a path segment; ``count`` is an endpoint of its own, whose other verbs are 405."""
-
-    regex = r"(?!count$)[^/]+"
-    part_isolating = True
 
 
 def create_app(
@@ -48,9 +41,7 @@ def create_app(
     app.config["TOKEN_IDLE_LIFETIME"] = api_settings.api_token_idle_lifetime
     if api_settings.api_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=api_settings.api_proxies, x_proto=0)  # type: ignore[method-assign]
-    app.url_map.strict_slashes = False
-    app.url_map.merge_slashes = False
-    app.url_map.converters["username"] = UsernameConverter
+    paths.init_app(app)
     extensions.init_app(
         app,
         database=Database(database_settings, application_name="registrations-api", pool_size=api_settings.api_threads),

@@ -11,6 +11,7 @@ from typing import Any
 
 from flask import Flask, Response, current_app, g, json, request
 
+from api.paths import shown
 from api.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ def send_request_id(response: Response) -> Response:
 def _finish(response: Response) -> Response:
     send_request_id(response)
     # Without the query, which may hold a token.
-    facts = {"method": request.method, "path": request.path, "status": response.status_code}
+    facts = {"method": request.method, "path": shown(request.path), "status": response.status_code}
     log.info("request answered", extra={"action": "request", "request_id": g.request_id, **facts})
     return response
 
