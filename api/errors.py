@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask, Response
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
 from werkzeug.exceptions import (
-    HTTPException,
+    BadRequest,
     MethodNotAllowed,
     NotFound,
     RequestEntityTooLarge,
@@ -193,10 +193,8 @@ def as_api_error(error: Exception) -> ApiError:  # noqa: PLR0911  # a table, one
             return RequestTooLarge(414, "request line")
         case LimitRequestHeaders():
             return RequestTooLarge(431, "request headers")
-        case ParseException():  # of gunicorn: a line, a header, a chunk of the body
+        case ParseException() | BadRequest():  # gunicorn's: a line, a header, a chunk; werkzeug's: the Host
             return ParseError("request")
-        case HTTPException() if error.code == 400:
-            return ParseError()
         case _:
             return UnspecifiedFault()
 

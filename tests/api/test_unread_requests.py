@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import product
 
 import pytest
 
@@ -61,6 +62,10 @@ MALFORMED: list[tuple[str, bytes]] = [
     ("chunks of HTTP/1.0", b"DELETE / HTTP/1.0\r\n%b\r\n0\r\n\r\n" % CHUNKED),
     ("a chunk without a size", b"PUT /v2/api_auth HTTP/1.1\r\n%b%b\r\nxyz\r\n{}\r\n0\r\n\r\n" % (HOST, CHUNKED)),
     ("a chunk that is longer", b"PUT /v2/api_auth HTTP/1.1\r\n%b%b\r\n2\r\n{}{}\r\n0\r\n\r\n" % (HOST, CHUNKED)),
+    (
+        "a host that none can be called",
+        b"GET %b HTTP/1.1\r\nConnection: close\r\nHost: %b\r\n\r\n" % (PATH, b"x" * 300),
+    ),
     ("an expectation", b"GET / HTTP/1.1\r\n%bExpect: wonders\r\n\r\n" % HOST),
 ]
 
@@ -139,3 +144,38 @@ def test_a_body_in_chunks_may_be_as_large_as_one_with_a_length(start_server: Sta
         plain = exchange(port, start + b"Content-Length: %d\r\n\r\n%b" % (size, body))
         chunks = exchange(port, start + CHUNKED + b"\r\n%x\r\n%b\r\n0\r\n\r\n" % (size, body))
         assert (plain.status, chunks.status) == (status, status)
+
+
+ODD: list[tuple[bytes, bytes, int, str]] = [
+    (b"BREW", PATH, 405, "invalid_method"),
+    (b"TRACE", PATH, 405, "invalid_method"),
+    (b"X" * 20, PATH, 405, "invalid_method"),
+    (b"CONNECT", b"api.test:80", 404, "faulty_request"),
+    (b"OPTIONS", b"*", 404, "faulty_request"),
+    (b"GET", b"*", 400, "parse_error"),
+    (b"GET", b"http://elsewhere.test/v2/nothing", 404, "faulty_request"),
+    (b"GET", b"//v2/accounts/child/registrations", 401, "invalid_credentials"),
+    (b"GET", b"/v2//accounts/child/registrations", 404, "faulty_request"),
+    (b"GET", b"/v2/../live", 404, "faulty_request"),
+    (b"GET", b"/v2/%", 404, "faulty_request"),
+    (b"GET", b"/%00", 404, "faulty_request"),
+    (b"GET", b"?", 400, "parse_error"),
+    (b"GET", PATH + b"?%=%&=&&;=%zz", 401, "invalid_credentials"),
+    (b"GET", PATH + b"#fragment", 401, "invalid_credentials"),
+]
+
+
+HOSTS = [b"api.test", b"", b"[::1", b"a b", b"\xff", b"api.test:99999999", b"../.."]
+
+
+def test_odd_methods_targets_and_hosts_are_answered_in_the_envelope(start_server: StartServer) -> None:
+    """What is HTTP, but of no use, is a failure like any other, whatever host it asks for."""
+    port = start_server().port
+    for host, (method, target, status, message) in product(HOSTS, ODD):
+        request = b"%b %b HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % (method, target, host)
+        reply = exchange(port, request)
+        envelope = reply.json()
+        assert (reply.status, envelope["message"]) == (status, message), request
+        assert (envelope["status"], envelope["error"]) == ("error", str(status))
+        assert reply.headers["Content-Type"] == "application/json"
+        assert reply.headers["X-Request-ID"] == envelope["request_id"]
