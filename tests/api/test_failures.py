@@ -194,12 +194,10 @@ def test_a_sync_that_cannot_reach_kamailio_is_a_503(
 ) -> None:
     """Nobody goes on with it later, so the client is told."""
     add_binding("bob", "child.test")
-    headers = {"X-Auth-Token": directory.tokens["child"]}
+    token = directory.tokens["child"]
+    headers = {"X-Auth-Token": token, "X-Request-ID": "req-1"}
     response = http.post("/v2/accounts/child/devices/device-bob/sync", headers=headers)
-    envelope = response.get_json()
-    assert (response.status_code, envelope["message"]) == (503, "registrar_unreachable")
-    assert envelope["data"] == {"message": "registrar timeout"}
-    assert int(response.headers["Retry-After"]) > 0
+    assert_failure(response, 503, "registrar_unreachable", {"message": "registrar timeout"}, token=token)
 
 
 def test_a_database_that_is_away_is_a_503_and_heals_by_itself(
@@ -288,6 +286,7 @@ def test_every_kind_of_failure_is_walked_here(http: FlaskClient) -> None:
     tests = {
         "unspecified_fault": test_a_bug_tells_nothing_of_the_inside,
         "too_many_requests": test_too_many_requests_are_a_429,
+        "registrar_unreachable": test_a_sync_that_cannot_reach_kamailio_is_a_503,
         "datastore_unreachable": test_a_database_that_is_away_is_a_503_and_heals_by_itself,
     }
     kinds: list[type[ApiError]] = [ApiError, *ApiError.__subclasses__()]

@@ -197,6 +197,34 @@ def test_what_the_other_has_is_as_what_nobody_has(
         assert answers[0] == answers[1], path
 
 
+def test_flushes_of_the_other_are_as_those_of_nobody(start_api: StartApi, tokens: dict[str, str]) -> None:
+    """Its list is closed, and its ID, by whichever account it is asked for, is unknown."""
+    http = start_api()
+    path = "/v2/accounts/bmark.test/registrations"
+    flushed = _ask(http, tokens["bmark"], "DELETE", f"{path}/shared", **{"X-Request-ID": "bmark-request"}).get_json()
+    theirs = _ask(http, tokens["bmark"], "GET", f"{path}/flushes").get_json()["data"]
+    assert [flush["request_id"] for flush in theirs] == ["bmark-request"]
+    flush_id = flushed["flush_id"]
+    assert theirs[0]["id"] == flush_id
+    for answer in (
+        _ask(http, tokens["amark"], "GET", f"{path}/flushes"),
+        _ask(http, tokens["amark"], "GET", f"{path}/flushes/{flush_id}"),
+    ):
+        _assert_clean(answer, flush_id)
+        assert (answer.status_code, flush_id in answer.text) == (403, False)
+    own = _ask(http, tokens["amark"], "GET", "/v2/account/registrations/flushes")
+    assert own.get_json()["data"] == []
+    texts = []
+    for name in (flush_id, "0" * 32):
+        answer = _ask(
+            http, tokens["amark"], "GET", f"/v2/account/registrations/flushes/{name}", **{"X-Request-ID": "req-1"}
+        )
+        _assert_clean(answer, name)
+        texts.append((answer.status_code, answer.get_json()["message"], answer.text.count(name)))
+    assert texts[0] == texts[1]
+    assert texts[0][0] == 404
+
+
 @pytest.fixture
 def registrar(start_kamailio: StartKamailio, database: psycopg.Connection, postgres: Cluster) -> Proxy:
     """Their Kamailio."""

@@ -46,11 +46,11 @@ class Route:
         return "account_id" in self.arguments
 
     def path(self, values: Mapping[str, str | bytes]) -> str:
-        """The path with these values, percent-encoded, in place of its arguments."""
+        """The path with these values, percent-encoded, in place of its arguments; `nosuch` where there is none."""
         path = self.rule
         for part in path.split("/"):
             if part.startswith("<"):
-                path = path.replace(part, quote(values[part.strip("<>").rpartition(":")[2]], safe=""))
+                path = path.replace(part, quote(values.get(part.strip("<>").rpartition(":")[2], "nosuch"), safe=""))
         return path
 
 
