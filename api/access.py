@@ -44,12 +44,12 @@ def _note_token() -> None:
 def _find_token() -> str:
     """The token in Crossbar's order: X-Auth-Token, query, body, Authorization: Bearer (RFC 6750)."""
     body_token = read_body().get("auth_token")
-    bearer = request.authorization
+    # werkzeug's own reading of this header fails on what is not ASCII.
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
     return (
         g.auth_token
         or (body_token if isinstance(body_token, str) else None)
-        or (bearer.token if bearer is not None and bearer.type == "bearer" else None)
-        or ""
+        or (credentials.strip() if scheme.lower() == "bearer" else "")
     )
 
 

@@ -2,11 +2,11 @@
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
-from werkzeug.routing import BaseConverter
 
 from api import (
     access,
     auth,
+    body,
     cors,
     devices,
     envelope,
@@ -14,6 +14,7 @@ from api import (
     extensions,
     flushes,
     formats,
+    paths,
     rate_limit,
     registrations,
     status,
@@ -27,19 +28,11 @@ from sql.connections import Database
 from sql.settings import DatabaseSettings
 
 
-class UsernameConverter(BaseConverter):
-    """A SIP username as a path segment; ``count`` is an endpoint of its own, whose other verbs are 405."""
-
-    regex = r"(?!count$)[^/]+"
-    part_isolating = True
-
-
 def create_app(
     api_settings: ApiSettings, database_settings: DatabaseSettings, kamailio_settings: KamailioSettings
 ) -> Flask:
     """Make the WSGI application; it connects to nothing before the first request."""
     app = Flask("api", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = api_settings.api_max_body
     app.config["PAGE_SIZE"] = api_settings.api_page_size
     app.config["MAX_PAGE_SIZE"] = api_settings.api_max_page_size
     app.config["FLUSH_BUDGET"] = api_settings.api_flush_budget
@@ -48,14 +41,13 @@ def create_app(
     app.config["TOKEN_IDLE_LIFETIME"] = api_settings.api_token_idle_lifetime
     if api_settings.api_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=api_settings.api_proxies, x_proto=0)  # type: ignore[method-assign]
-    app.url_map.strict_slashes = False
-    app.url_map.merge_slashes = False
-    app.url_map.converters["username"] = UsernameConverter
+    paths.init_app(app)
     extensions.init_app(
         app,
         database=Database(database_settings, application_name="registrations-api", pool_size=api_settings.api_threads),
         nodes=Nodes(kamailio_settings),
     )
+    body.init_app(app, max_bytes=api_settings.api_max_body)
     envelope.init_app(app, node=api_settings.api_node)
     errors.init_app(app)
     cors.init_app(app, origins=api_settings.allowed_origins)

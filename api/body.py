@@ -2,16 +2,30 @@
 
 from typing import Any
 
-from flask import json, request
+from flask import Flask, current_app, json, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from api.errors import InvalidData, ParseError
 
 BODYLESS_METHODS = {"GET", "HEAD", "OPTIONS"}
 
 
+def init_app(app: Flask, *, max_bytes: int) -> None:
+    """Read no larger body than this; a chunked one is cut off by werkzeug after one byte more, without a word."""
+    app.config["MAX_BODY"] = max_bytes
+    app.config["MAX_CONTENT_LENGTH"] = max_bytes + 1
+
+
+def _read() -> bytes:
+    body = request.get_data()
+    if len(body) > current_app.config["MAX_BODY"]:
+        raise RequestEntityTooLarge
+    return body
+
+
 def _parse() -> Any:
     try:
-        return json.loads(request.get_data())
+        return json.loads(_read())
     except (ValueError, RecursionError):
         raise ParseError from None
 
@@ -22,7 +36,7 @@ def read_body() -> dict[str, Any]:
     Raises:
         ParseError: the body is not JSON.
     """
-    if request.environ["REQUEST_METHOD"] in BODYLESS_METHODS or not request.get_data():
+    if request.environ["REQUEST_METHOD"] in BODYLESS_METHODS or not _read():
         return {}
     body = _parse()
     return body if isinstance(body, dict) else {}

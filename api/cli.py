@@ -9,6 +9,7 @@ from logfmter import Logfmter
 
 from api.app import create_app
 from api.settings import ApiSettings
+from api.worker import EnvelopeWorker
 from kamailio.settings import KamailioSettings
 from sql.connections import connect
 from sql.errors import DatabaseUnreachable
@@ -47,7 +48,7 @@ def _gunicorn_options(settings: ApiSettings) -> dict[str, Any]:
     return {
         "bind": settings.api_bind,
         "workers": settings.api_workers,
-        "worker_class": "gthread",
+        "worker_class": EnvelopeWorker,
         "threads": settings.api_threads,
         "graceful_timeout": int(settings.api_flush_budget) + GRACE_SECONDS,
         "timeout": int(settings.api_flush_budget) + 2 * GRACE_SECONDS,

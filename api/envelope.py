@@ -11,6 +11,7 @@ from typing import Any
 
 from flask import Flask, Response, current_app, g, json, request
 
+from api.paths import shown
 from api.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -21,18 +22,25 @@ VERSION = version("kamailio-registrations")
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
 
-def _take_request_id() -> None:
+def name_request() -> None:
+    """Give the request its ID."""
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if SANE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
-def _send_request_id(response: Response) -> Response:
+def send_request_id(response: Response) -> Response:
+    """Add what every answer has in its headers."""
     response.headers["X-Request-ID"] = g.request_id
     # Personal data and the token itself: no cache may give it to another client (RFC 9111 knows only Authorization).
     response.headers.setdefault("Cache-Control", "private, no-cache")
     response.vary.update(("Accept", "Authorization", "X-Auth-Token", "X-Pretty-Print"))
+    return response
+
+
+def _finish(response: Response) -> Response:
+    send_request_id(response)
     # Without the query, which may hold a token.
-    facts = {"method": request.method, "path": request.path, "status": response.status_code}
+    facts = {"method": request.method, "path": shown(request.path), "status": response.status_code}
     log.info("request answered", extra={"action": "request", "request_id": g.request_id, **facts})
     return response
 
@@ -65,9 +73,11 @@ def _respond(envelope: dict[str, Any], status: int) -> Response:
 
 def _tagged(response: Response, revision: str) -> Response:
     if request.method in {"GET", "HEAD"}:
-        response.set_etag(revision + ("-pretty" if wants_pretty() else ""))
-        if request.if_none_match:
-            response.make_conditional(request)
+        tag = revision + ("-pretty" if wants_pretty() else "")
+        response.set_etag(tag)
+        # Not make_conditional: it heeds If-Match as well, whose 412 no client of Crossbar knows.
+        if request.if_none_match.contains_weak(tag):
+            response.status_code = 304
     return response
 
 
@@ -118,5 +128,5 @@ def error_envelope(*, status: int, message: str, data: Any) -> Response:
 def init_app(app: Flask, *, node: str) -> None:
     """Give every request an ID and every answer the envelope's common keys."""
     app.config["NODE"] = node
-    app.before_request(_take_request_id)
-    app.after_request(_send_request_id)
+    app.before_request(name_request)
+    app.after_request(_finish)

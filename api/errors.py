@@ -5,14 +5,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from flask import Flask, Response
+from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
 from werkzeug.exceptions import (
-    HTTPException,
+    BadRequest,
     MethodNotAllowed,
     NotFound,
     RequestEntityTooLarge,
 )
 
-from api.envelope import error_envelope
+from api.envelope import error_envelope, name_request, send_request_id
 from kamailio.errors import KamailioError
 from sql.errors import DatabaseUnreachable
 
@@ -34,12 +35,12 @@ class ApiError(Exception):
 
 
 class ParseError(ApiError):
-    """The body is not JSON."""
+    """The body is not JSON, or what came is not HTTP."""
 
     status, message = 400, "parse_error"
 
-    def __init__(self) -> None:
-        super().__init__({"message": "failed to parse request body"})
+    def __init__(self, what: str = "request body") -> None:
+        super().__init__({"message": f"failed to parse {what}"})
 
 
 class InvalidData(ApiError):
@@ -129,12 +130,13 @@ class NotAcceptable(ApiError):
 
 
 class RequestTooLarge(ApiError):
-    """The body is larger than the API reads. Too long a URL or headers are answered by gunicorn, before us."""
+    """The body (413), the URL (414) or the headers (431) are larger than the server reads."""
 
-    status, message = 413, "request_too_large"
+    message = "request_too_large"
 
-    def __init__(self) -> None:
-        super().__init__({"message": "request body too large"})
+    def __init__(self, status: int, what: str) -> None:
+        super().__init__({"message": f"{what} too large"})
+        self.status = status
 
 
 class TooManyRequests(ApiError):
@@ -186,9 +188,13 @@ def as_api_error(error: Exception) -> ApiError:  # noqa: PLR0911  # a table, one
         case MethodNotAllowed():
             return InvalidMethod(error.valid_methods or ())
         case RequestEntityTooLarge():
-            return RequestTooLarge()
-        case HTTPException() if error.code == 400:
-            return ParseError()
+            return RequestTooLarge(413, "request body")
+        case LimitRequestLine():
+            return RequestTooLarge(414, "request line")
+        case LimitRequestHeaders():
+            return RequestTooLarge(431, "request headers")
+        case ParseException() | BadRequest():  # gunicorn's: a line, a header, a chunk; werkzeug's: the Host
+            return ParseError("request")
         case _:
             return UnspecifiedFault()
 
@@ -201,6 +207,19 @@ def _respond(error: Exception) -> Response:
     response = error_envelope(status=answer.status, message=answer.message, data=answer.data)
     response.headers.extend(answer.headers)
     return response
+
+
+def answer_unread(app: Flask, error: BaseException | None) -> Response:
+    """The answer to a request that the server could not read, so that there is none for the application.
+
+    Args:
+        app: whose envelope it is.
+        error: gunicorn's; None when it is no fault of the client's.
+    """
+    with app.test_request_context():
+        name_request()
+        answer = as_api_error(error) if isinstance(error, Exception) else UnspecifiedFault()
+        return send_request_id(error_envelope(status=answer.status, message=answer.message, data=answer.data))
 
 
 def init_app(app: Flask) -> None:

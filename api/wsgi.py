@@ -1,4 +1,7 @@
-"""For a WSGI server of the operator's: ``gunicorn api.wsgi:app``. Settings come from the environment."""
+"""For a WSGI server of the operator's; settings come from the environment.
+
+``gunicorn --worker-class api.worker.EnvelopeWorker api.wsgi:app``
+"""
 
 from api.app import create_app
 from api.settings import ApiSettings

@@ -7,7 +7,9 @@ from typing import Any
 import psycopg
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
+from api.errors import ApiError
 from tests.fixtures.directory import Directory
 from tests.fixtures.http import StartApi
 from tests.fixtures.location import AddBinding
@@ -18,6 +20,7 @@ CREDENTIALS = {"message": "invalid credentials"}
 SYNC = "/v2/accounts/{}/devices/{}/sync"
 BAD_IDENTIFIER = {"message": "bad identifier"}
 METHOD = {"message": "method not allowed"}
+NOT_ACCEPTABLE = {"message": "not acceptable"}
 
 # method, path, whose token, body, status, message, data
 FAILURES: list[tuple[str, str, str | None, str | None, int, str, Any]] = [
@@ -92,6 +95,46 @@ FAILURES: list[tuple[str, str, str | None, str | None, int, str, Any]] = [
         {"reboot": {"type": {"message": "Value is not true or false"}}},
     ),
     ("GET", SYNC.format("child", "device-bob"), "child", None, 405, "invalid_method", METHOD),
+    *(
+        (
+            "GET",
+            LIST.format(account="child") + query,
+            "child",
+            None,
+            400,
+            "invalid data",
+            {name: {rule: {"message": words}}},
+        )
+        for query, name, rule, words in [
+            ("?page_size=x", "page_size", "type", "Value is not a non-negative integer"),
+            ("?page_size=-1", "page_size", "type", "Value is not a non-negative integer"),
+            ("?page_size=0", "page_size", "minimum", "Value must be between 1 and 1000"),
+            ("?page_size=1001", "page_size", "maximum", "Value must be between 1 and 1000"),
+            ("?paginate=maybe", "paginate", "type", "Value is not true or false"),
+            ("?ascending=1", "ascending", "type", "Value is not true or false"),
+            ("?start_key=zz", "start_key", "pattern", "Value is not a start key of this list"),
+            ("?created_from=now", "created_from", "type", "Value is not a non-negative integer"),
+            ("?modified_to=1.5", "modified_to", "type", "Value is not a non-negative integer"),
+            ("?filter_username=a%00b", "filter_username", "pattern", "Value holds a NUL"),
+            ("?accept=xml", "accept", "enum", "Value is not json or csv"),
+        ]
+    ),
+    *(
+        ("PUT", "/v2/api_auth", None, f'{{"data": {data}}}', 400, "invalid data", {name: {rule: {"message": words}}})
+        for data, name, rule, words in [
+            ("7", "data", "type", "must be an object"),
+            ('{"api_key": []}', "api_key", "type", "must be a string"),
+            (
+                '{"api_key": "x", "restrictions": []}',
+                "restrictions",
+                "type",
+                "must be an object of methods, each with an array of path patterns",
+            ),
+            ('{"restrictions": {"get": "#"}}', "restrictions", "type", "get must have an array of path patterns"),
+        ]
+    ),
+    ("GET", LIST.format(account="child") + "/count?accept=csv", "child", None, 406, "not_acceptable", NOT_ACCEPTABLE),
+    ("GET", "/v2/account/devices/status?accept=text/csv", "child", None, 406, "not_acceptable", NOT_ACCEPTABLE),
     (
         "DELETE",
         "/v2/accounts/child/registrations/bob",
@@ -102,6 +145,23 @@ FAILURES: list[tuple[str, str, str | None, str | None, int, str, Any]] = [
         {"message": "request body too large"},
     ),
 ]
+
+
+def assert_failure(response: TestResponse, status: int, message: str, data: Any, *, token: str | None = None) -> None:
+    """Everything that the contract says of a failure whose request had the ID req-1."""
+    envelope = response.get_json()
+    assert (response.status_code, envelope["message"], envelope["error"]) == (status, message, str(status))
+    assert (envelope["status"], envelope["data"]) == ("error", data)
+    assert envelope.keys() - {"auth_token"} == {
+        "data", "error", "message", "node", "request_id", "status", "timestamp", "version",
+    }  # fmt: skip
+    assert envelope.get("auth_token") == token
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.headers["X-Request-ID"] == envelope["request_id"] == "req-1"
+    assert (status in {429, 503}) == ("Retry-After" in response.headers)
+    assert (status == 405) == ("Allow" in response.headers)
+    if status in {429, 503}:
+        assert int(response.headers["Retry-After"]) > 0
 
 
 @pytest.mark.parametrize(("method", "path", "whose", "body", "status", "message", "data"), FAILURES)
@@ -121,18 +181,12 @@ def test_a_failure_is_answered_as_in_the_contract(
     if whose:
         headers["X-Auth-Token"] = directory.tokens[whose]
     response = http.open(path, method=method, headers=headers, data=body)
-    envelope = response.get_json()
-    assert (response.status_code, envelope["message"], envelope["error"]) == (status, message, str(status))
-    assert envelope["data"] == (data if data is not None else {"message": "failed to parse request body"})
-    assert envelope["status"] == "error"
-    assert response.headers["Content-Type"] == "application/json"
-    assert response.headers["X-Request-ID"] == envelope["request_id"] == "req-1"
-    if whose:
-        assert envelope["auth_token"] == directory.tokens[whose]
+    data = data if data is not None else {"message": "failed to parse request body"}
+    assert_failure(response, status, message, data, token=directory.tokens[whose] if whose else None)
     if status == 405:
-        assert "OPTIONS" in response.headers["Allow"]
-    if status == 503:
-        assert int(response.headers["Retry-After"]) > 0
+        # What the path has, and nothing else: each of these verbs is another answer than 405.
+        for verb in response.headers["Allow"].split(", "):
+            assert http.open(path, method=verb, headers=headers).status_code != 405
 
 
 def test_a_sync_that_cannot_reach_kamailio_is_a_503(
@@ -140,12 +194,10 @@ def test_a_sync_that_cannot_reach_kamailio_is_a_503(
 ) -> None:
     """Nobody goes on with it later, so the client is told."""
     add_binding("bob", "child.test")
-    headers = {"X-Auth-Token": directory.tokens["child"]}
+    token = directory.tokens["child"]
+    headers = {"X-Auth-Token": token, "X-Request-ID": "req-1"}
     response = http.post("/v2/accounts/child/devices/device-bob/sync", headers=headers)
-    envelope = response.get_json()
-    assert (response.status_code, envelope["message"]) == (503, "registrar_unreachable")
-    assert envelope["data"] == {"message": "registrar timeout"}
-    assert int(response.headers["Retry-After"]) > 0
+    assert_failure(response, 503, "registrar_unreachable", {"message": "registrar timeout"}, token=token)
 
 
 def test_a_database_that_is_away_is_a_503_and_heals_by_itself(
@@ -153,7 +205,7 @@ def test_a_database_that_is_away_is_a_503_and_heals_by_itself(
 ) -> None:
     """Never an empty 200; nothing needs a restart afterwards."""
     add_binding("bob", "child.test")
-    headers = {"X-Auth-Token": directory.tokens["child"]}
+    headers = {"X-Auth-Token": directory.tokens["child"], "X-Request-ID": "req-1"}
     assert http.get("/v2/accounts/child/registrations", headers=headers).status_code == 200
     postgres.stop()
     try:
@@ -161,10 +213,8 @@ def test_a_database_that_is_away_is_a_503_and_heals_by_itself(
         ready, live = http.get("/ready"), http.get("/live")
     finally:
         postgres.start()
-    assert response.status_code == 503
-    envelope = response.get_json()
-    assert (envelope["message"], envelope["data"]) == ("datastore_unreachable", {"message": "datastore timeout"})
-    assert int(response.headers["Retry-After"]) > 0
+    timeout = {"message": "datastore timeout"}
+    assert_failure(response, 503, "datastore_unreachable", timeout, token=directory.tokens["child"])
     assert (ready.status_code, live.status_code) == (503, 200)
     assert ready.get_json()["database"] == "DatabaseUnreachable"
     again = http.get("/v2/accounts/child/registrations", headers=headers)
@@ -201,8 +251,43 @@ def test_a_bug_tells_nothing_of_the_inside(
     """A view that was dropped behind our back is a 500 without details."""
     http = start_api()
     database.execute("drop view registrations")
-    response = http.get("/v2/accounts/child/registrations", headers={"X-Auth-Token": directory.tokens["child"]})
-    envelope = response.get_json()
-    assert (response.status_code, envelope["message"]) == (500, "unspecified_fault")
-    assert envelope["data"] == {"message": "unspecified fault"}
-    assert "registrations" not in response.text
+    token = directory.tokens["child"]
+    headers = {"X-Auth-Token": token, "X-Request-ID": "req-1"}
+    response = http.get("/v2/accounts/child/registrations", headers=headers)
+    assert_failure(response, 500, "unspecified_fault", {"message": "unspecified fault"}, token=token)
+    for inside in ("registrations", "relation", "psycopg", "Traceback", "select"):
+        assert inside not in response.text + str(response.headers)
+
+
+@pytest.mark.parametrize("accept", ["text/html", "text/csv;q=0", "application/xml, text/plain", "image/*", "x"])
+def test_a_format_that_there_is_not_is_refused(http: FlaskClient, directory: Directory, accept: str) -> None:
+    """By the header, 406, with every route of the account; any type among the wanted that there is will do."""
+    token = directory.tokens["child"]
+    headers = {"X-Auth-Token": token, "X-Request-ID": "req-1", "Accept": accept}
+    for path in ("registrations", "registrations/count", "devices/status"):
+        response = http.get(f"/v2/accounts/child/{path}", headers=headers)
+        assert_failure(response, 406, "not_acceptable", NOT_ACCEPTABLE, token=token)
+        also = {**headers, "Accept": f"{accept}, application/*;q=0.1"}
+        assert http.get(f"/v2/accounts/child/{path}", headers=also).status_code == 200
+
+
+def test_too_many_requests_are_a_429(start_api: StartApi, directory: Directory) -> None:
+    """With Retry-After; the token is in the envelope, though nobody has looked it up."""
+    http, token = start_api(api_rate_burst=1, api_rate_refill=0.00001), directory.tokens["child"]
+    headers = {"X-Auth-Token": token, "X-Request-ID": "req-1"}
+    assert http.get("/v2/accounts/child/registrations", headers=headers).status_code == 200
+    response = http.get("/v2/accounts/child/registrations", headers=headers)
+    assert_failure(response, 429, "too_many_requests", {"message": "too many requests"}, token=token)
+
+
+def test_every_kind_of_failure_is_walked_here(http: FlaskClient) -> None:
+    """A type of error that is new needs a row above, or a test of its own."""
+    rows = {message for *_, message, _ in FAILURES}
+    tests = {
+        "unspecified_fault": test_a_bug_tells_nothing_of_the_inside,
+        "too_many_requests": test_too_many_requests_are_a_429,
+        "registrar_unreachable": test_a_sync_that_cannot_reach_kamailio_is_a_503,
+        "datastore_unreachable": test_a_database_that_is_away_is_a_503_and_heals_by_itself,
+    }
+    kinds: list[type[ApiError]] = [ApiError, *ApiError.__subclasses__()]
+    assert {kind.message for kind in kinds} == rows | tests.keys()

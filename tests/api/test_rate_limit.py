@@ -107,6 +107,57 @@ def test_a_forwarded_address_counts_behind_proxies_only(start_api: StartApi, dir
     assert _get(behind, directory, "child", **{"X-Forwarded-For": "203.0.113.9, 198.51.100.1"}) == 429
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("192.0.2.1", "192.0.2.1:5060", True),
+        ("192.0.2.1:1", "192.0.2.1:2", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("2001:db8::1", "2001:db8::2", True),
+        ("2001:db8::1", "2001:DB8:0:0:ffff:ffff:ffff:ffff", True),
+        ("2001:db8::1", "[2001:db8::2]:443", True),
+        ("2001:db8::1", "[2001:db8::1]", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("fe80::1%eth0", "fe80::2%eth1", True),
+        ("unknown", "_hidden", True),
+        ("-", "1.2.3", True),
+    ],
+)
+def test_one_client_has_one_limit_however_its_address_is_written(
+    start_api: StartApi, directory: Directory, first: str, second: str, same: bool
+) -> None:
+    """Ports, notations and the lower half of an IPv6 address, which anybody can choose, get nobody a fresh limit."""
+    direct = start_api(api_rate_burst=1, **SLOW)
+    assert _get(direct, directory, "child", address=first) == 200
+    assert _get(direct, directory, "child", address=second) == (429 if same else 200)
+    behind = start_api(api_rate_burst=1, api_proxies=1, **SLOW)
+    assert _get(behind, directory, "child", **{"X-Forwarded-For": first}) == 200
+    assert _get(behind, directory, "child", **{"X-Forwarded-For": second}) == (429 if same else 200)
+
+
+def test_invented_accounts_give_no_fresh_limit(start_api: StartApi, directory: Directory) -> None:
+    """After too many refusals an address is not looked at, whatever account it names; others are."""
+    http = start_api(api_rate_burst=5, **SLOW)
+    guesses = [_get(http, directory, f"invented-{number}", **{"X-Auth-Token": "guess"}) for number in range(6)]
+    assert guesses == [401] * 5 + [429]
+    assert _get(http, directory, "child") == 429
+    assert _get(http, directory, "child", address="192.0.2.2") == 200
+
+
+def test_probing_for_accounts_is_limited(start_api: StartApi, directory: Directory) -> None:
+    """A good token that asks for accounts which are none of its own is refused as often, and no more."""
+    http = start_api(api_rate_burst=5, **SLOW)
+    probes = [_get(http, directory, f"probe-{number}") for number in range(6)]
+    assert probes == [403] * 5 + [429]
+
+
+def test_answers_other_than_refusals_do_not_count_twice(start_api: StartApi, directory: Directory) -> None:
+    """A client that asks two accounts within their limits is served to the last request."""
+    http = start_api(api_rate_burst=5, **SLOW)
+    assert [_get(http, directory, account) for account in ("child", "sibling") for _ in range(5)] == [200] * 10
+
+
 @pytest.mark.parametrize("uri", ["nowhere://", ""])
 def test_a_storage_that_cannot_be_used_is_a_wrong_setting(uri: str) -> None:
     """It is said at the start and not at the first request."""

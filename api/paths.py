@@ -1,0 +1,65 @@
+"""How paths are read: segments are split before they are decoded (RFC 3986, 2.2), so that a username may have a slash.
+
+WSGI hands over a decoded path, in which the slash of ``a%2Fb`` is as any other. The servers tell the raw one, too.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from flask import Flask
+from werkzeug.routing import BaseConverter
+
+# Stands for a slash inside of a segment while the path is routed: a character that Unicode will never assign.
+INNER_SLASH = "\ufdd0"
+_WSGI_INNER_SLASH = INNER_SLASH.encode().decode("latin-1")
+
+
+class EncodedSlashes:
+    """WSGI middleware that keeps encoded slashes out of the routing, where the server tells the raw path."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Pass the request on; what has no encoded slash, or a raw path of another form, as it is."""
+        raw = environ.get("RAW_URI", "").partition("?")[0]
+        # Not what another middleware or a mount has changed.
+        if "%2f" in raw.lower() and _decoded(raw) == environ["PATH_INFO"]:
+            parts = raw.replace("%2f", "%2F").split("%2F")
+            environ["PATH_INFO"] = _WSGI_INNER_SLASH.join(_decoded(part) for part in parts)
+        served: Iterable[bytes] = self._app(environ, start_response)
+        return served
+
+
+def _decoded(raw: str) -> str:
+    return unquote_to_bytes(raw).decode("latin-1")
+
+
+class SegmentConverter(BaseConverter):
+    """One segment of a path."""
+
+    def to_python(self, value: str) -> str:
+        """Give the segment as the client meant it."""
+        return value.replace(INNER_SLASH, "/")
+
+
+class UsernameConverter(SegmentConverter):
+    """A SIP username; ``count`` is an endpoint of its own, whose other verbs are 405."""
+
+    regex = r"(?!count$)[^/]+"
+    part_isolating = True
+
+
+def shown(path: str) -> str:
+    """A routed path for people, its encoded slashes as such."""
+    return path.replace(INNER_SLASH, "%2F")
+
+
+def init_app(app: Flask) -> None:
+    """Let every rule read its segments so."""
+    app.wsgi_app = EncodedSlashes(app.wsgi_app)  # type: ignore[method-assign]
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.url_map.converters["default"] = SegmentConverter
+    app.url_map.converters["username"] = UsernameConverter
