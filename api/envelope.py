@@ -114,8 +114,8 @@ def list_envelope(rows: Iterable[dict[str, Any]], *, extra: Callable[[], dict[st
         more = extra()
         rest = {"revision": revision, "status": "success", **_common(), **more}
         body.write("]," + _dumps(rest).removeprefix("{").lstrip() + "\n")
-    # The same rows are another answer when another page follows them.
-    position = "".join(f"-{name}.{value}" for name, value in sorted(more.items()))
+    # The same rows are another answer when another page follows them. How many they are, they tell themselves.
+    position = "".join(f"-{name}.{value}" for name, value in sorted(more.items()) if name != "page_size")
     return _tagged(body.respond(content_type="application/json"), revision + position)
 
 

@@ -1,5 +1,6 @@
 """The query parameters of a list, as Crossbar's lists have them: paging, order, filters, format."""
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from sql.registrations import KEYS, Condition, Kind
 
 BOOLEANS = {"true": True, "false": False}
 NUMBER = re.compile(r"[0-9]{1,15}")
+# PostgreSQL keeps neither in a text; lone surrogates can only come from an escape in a JSON list.
+UNFIT = re.compile("[\0\ud800-\udfff]")
 START_KEY = re.compile(r"[0-9a-f]{1,15}")
 # Crossbar's names of the times that can be asked for, and which key they mean.
 RANGES: dict[str, tuple[Kind, str]] = {
@@ -20,7 +23,13 @@ RANGES: dict[str, tuple[Kind, str]] = {
     "modified_from": ("at_least", "last_registration"),
     "modified_to": ("at_most", "last_registration"),
 }
-PRESENCE: tuple[Kind, ...] = ("has_key", "key_missing", "has_value", "missing_value")
+PRESENCE: dict[str, Kind] = {
+    "has_key": "has_key",
+    "key_missing": "key_missing",
+    "has_value": "has_value",
+    "missing_value": "missing_value",  # so Crossbar's documentation
+    "value_missing": "missing_value",  # so its code
+}
 # What these say of a key that no registration has.
 HOLDS_WITHOUT_KEY = {"filter_not", "key_missing", "missing_value"}
 
@@ -64,15 +73,16 @@ def read_query(*, default_page_size: int, max_page_size: int) -> ListQuery:
     """Read the request's parameters; those that are not known are ignored, as in Crossbar.
 
     Args:
-        default_page_size: for ``paginate=true`` without a size.
+        default_page_size: for ``paginate=true`` or a start key without a size.
         max_page_size: a larger one is refused.
 
     Raises:
         InvalidData: names the parameter that has a bad value.
     """
     arguments = request.args
-    query = ListQuery(ascending=read_flag("ascending", default=False))
-    paginate = read_flag("paginate", default="page_size" in arguments)
+    descending = read_flag("descending", default=True)
+    query = ListQuery(ascending=read_flag("ascending", default=not descending))
+    paginate = read_flag("paginate", default="page_size" in arguments or bool(arguments.get("start_key")))
     if "page_size" in arguments:
         size = _number("page_size", arguments["page_size"])
         if not 1 <= size <= max_page_size:
@@ -96,23 +106,29 @@ def _read_condition(query: ListQuery, name: str, value: str) -> None:
         kind, key = RANGES[name]
         query.conditions.append(Condition(kind, key, _number(name, value)))
     elif name in PRESENCE:
-        _add(query, name, value, None)
+        _add(query, PRESENCE[name], value, None)
     elif name.startswith("filter_not_"):
-        _add(query, "filter_not", name.removeprefix("filter_not_"), _text(name, value))
+        _add(query, "filter_not", name.removeprefix("filter_not_"), _texts(name, value))
     elif name.startswith("filter_"):
-        _add(query, "filter", name.removeprefix("filter_"), _text(name, value))
+        _add(query, "filter", name.removeprefix("filter_"), _texts(name, value))
 
 
-def _text(name: str, value: str) -> str:
-    if "\0" in value:
-        _refuse(name, "pattern", "Value holds a NUL")
-    return value
+def _texts(name: str, value: str) -> list[str]:
+    """The texts that a filter's value stands for: itself, and the strings of the JSON list that it may be."""
+    try:
+        listed = json.loads(value) if value.startswith("[") else []
+    except (ValueError, RecursionError):
+        listed = []
+    texts = [value, *(each for each in listed if isinstance(each, str))]
+    if any(UNFIT.search(text) for text in texts):
+        _refuse(name, "pattern", "Value holds what is no text")
+    return texts
 
 
-def _add(query: ListQuery, kind: Kind, key: str, value: str | None) -> None:
+def _add(query: ListQuery, kind: Kind, key: str, value: list[str] | None) -> None:
     if key in KEYS:
         query.conditions.append(Condition(kind, key, value))
-    elif kind not in HOLDS_WITHOUT_KEY:
+    elif (kind in HOLDS_WITHOUT_KEY) == ("" in (value or ())):  # what is missing compares as ""
         query.nothing = True
 
 
@@ -145,9 +161,7 @@ class Page(Generic[Row]):
             yield self._as_object(row)
 
     def keys_for(self, query: ListQuery) -> dict[str, Any]:
-        """What the envelope says of the page, once it is used up; nothing where no page was asked for."""
-        if query.page_size is None:
-            return {}
+        """What the envelope says of the list, once it is used up: how many this answer has, paged or not, and keys."""
         keys: dict[str, Any] = {"page_size": self.count}
         if query.start is not None:
             keys["start_key"] = write_start_key(query.start)

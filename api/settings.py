@@ -36,7 +36,9 @@ class ApiSettings(BaseSettings):
         False,
         description="`true`: a device's sync asks the phone to reboot, too, unless the request says `?reboot=false`",
     )
-    api_page_size: int = Field(50, ge=1, description="registrations in a page when a client says only `paginate=true`")
+    api_page_size: int = Field(
+        50, ge=1, description="registrations in a page when a client wants pages but gives no `page_size`"
+    )
     api_max_page_size: int = Field(1000, ge=1, description="largest `page_size` that a client may ask for")
     api_max_body: int = Field(65536, ge=1024, description="bytes of the largest request body that is read")
     api_token_idle_lifetime: int = Field(

@@ -70,21 +70,26 @@ Kind = Literal["filter", "filter_not", "has_key", "key_missing", "has_value", "m
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What a registration must fulfil to be listed. ``key`` is one of KEYS; ``value`` is what it is compared with."""
+    """What a registration must fulfil to be listed.
+
+    ``key`` is one of KEYS; ``value`` is what it is compared with: the texts of which it is, or is not, one for filters,
+    a time in Gregorian seconds for bounds.
+    """
 
     kind: Kind
     key: str
-    value: str | int | None = None
+    value: list[str] | int | None = None
 
 
-# A value is compared as the text that JSON shows. A key is missing where its column is null.
+# A value is compared as the text that JSON shows; a key is missing where its column is null, and compares as "". What
+# counts as empty is Kazoo's rule (public code: crossbar_filter.erl, kz_term:is_empty).
 _CLAUSES: dict[Kind, sql.SQL] = {
-    "filter": sql.SQL("{key}::text = {value}"),
-    "filter_not": sql.SQL("{key}::text is distinct from {value}"),
+    "filter": sql.SQL("coalesce({key}::text, '') = any ({value}::text[])"),
+    "filter_not": sql.SQL("coalesce({key}::text, '') <> all ({value}::text[])"),
     "has_key": sql.SQL("{key} is not null"),
     "key_missing": sql.SQL("{key} is null"),
-    "has_value": sql.SQL("{key}::text <> ''"),
-    "missing_value": sql.SQL("coalesce({key}::text, '') = ''"),
+    "has_value": sql.SQL("coalesce({key}::text, '') not in ('', '0', 'NULL', 'undefined')"),
+    "missing_value": sql.SQL("coalesce({key}::text, '') in ('', '0', 'NULL', 'undefined')"),
     "at_least": sql.SQL("{key} >= {value}"),
     "at_most": sql.SQL("{key} <= {value}"),
 }
@@ -150,7 +155,7 @@ def _pages(
 
 def _query(
     account_id: str, conditions: Sequence[Condition], *, ascending: bool, start: int, limit: int | None
-) -> tuple[sql.Composed, dict[str, str | int | None]]:
+) -> tuple[sql.Composed, dict[str, str | list[str] | int | None]]:
     direction, bound = (sql.SQL("asc"), sql.SQL(">=")) if ascending else (sql.SQL("desc"), sql.SQL("<="))
     values = {f"value_{number}": condition.value for number, condition in enumerate(conditions)}
     clauses = [_clause(condition, name) for condition, name in zip(conditions, values, strict=True)]

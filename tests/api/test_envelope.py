@@ -20,6 +20,7 @@ def test_a_success_has_the_keys_of_crossbar(http: FlaskClient, directory: Direct
     """auth_token, data, node, request_id, revision, status, timestamp, version; a GET may say JSON without a body."""
     response = http.get(f"{PATH}?_=1700000000", headers=_headers(directory))
     envelope = response.get_json()
+    assert envelope.pop("page_size") == 0  # of a list
     assert envelope.keys() == {
         "auth_token", "data", "node", "request_id", "revision", "status", "timestamp", "version",
     }  # fmt: skip

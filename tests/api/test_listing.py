@@ -82,13 +82,27 @@ def test_pages_join_while_registrations_come_refresh_and_go(
 
 
 def test_paginate_false_is_the_whole_list(http: FlaskClient, directory: Directory, add_binding: AddBinding) -> None:
-    """It goes before a page size; paginate=true without one has the default size; neither is the whole list."""
-    for number in range(60):
+    """It goes before a page size; without one, paginate=true and a start key give the default size."""
+    for number in range(120):
         add_binding(f"phone{number}", "child.test")
-    assert len(_names(http, directory)) == 60
-    assert len(_names(http, directory, paginate="false", page_size=5)) == 60
+    assert len(_names(http, directory)) == 120
+    assert len(_names(http, directory, paginate="false", page_size=5)) == 120
     assert len(_names(http, directory, paginate="true")) == 50
     assert len(_names(http, directory, page_size=5)) == 5
+    start = _ask(http, directory, page_size=1).get_json()["next_start_key"]
+    assert _names(http, directory, start_key=start) == [f"phone{number}" for number in range(118, 68, -1)]
+    assert len(_names(http, directory, start_key=start, paginate="false")) == 119
+    assert len(_names(http, directory, start_key="")) == 120
+
+
+def test_every_list_says_how_many_it_has(http: FlaskClient, directory: Directory, add_binding: AddBinding) -> None:
+    """As in the example of Crossbar's documentation, which is of a list without paging."""
+    assert _ask(http, directory).get_json()["page_size"] == 0
+    add_binding("a", "child.test")
+    add_binding("b", "child.test")
+    assert _ask(http, directory).get_json()["page_size"] == 2
+    assert _ask(http, directory, filter_username="a").get_json()["page_size"] == 1
+    assert _ask(http, directory, page_size=5).get_json()["page_size"] == 2
 
 
 @pytest.mark.parametrize(
@@ -96,6 +110,15 @@ def test_paginate_false_is_the_whole_list(http: FlaskClient, directory: Director
     [
         ({"filter_username": "b"}, ["b"]),
         ({"filter_not_username": "b"}, ["c", "a"]),
+        ({"filter_username": "B"}, []),
+        ({"filter_username": '["a", "c", "nobody", 7]'}, ["c", "a"]),
+        ({"filter_not_username": '["a", "c"]'}, ["b"]),
+        ({"filter_username": '["a"'}, []),
+        ({"filter_username": "[" * 5000}, []),
+        ({"filter_expires": "0"}, ["c", "b", "a"]),
+        ({"filter_proxy_path": ""}, ["c", "a"]),
+        ({"filter_not_proxy_path": ""}, ["b"]),
+        ({"filter_not_proxy_path": "sip:elsewhere"}, ["c", "b", "a"]),
         ({"filter_contact_port": "5062", "filter_username": "a"}, ["a"]),
         ({"filter_contact_port": "5063", "filter_username": "c"}, []),
         ({"filter_suppress_unregister_notify": "true"}, ["c", "b", "a"]),
@@ -105,6 +128,13 @@ def test_paginate_false_is_the_whole_list(http: FlaskClient, directory: Director
         ({"has_key": "owner_id"}, ["c", "b", "a"]),
         ({"has_value": "owner_id"}, []),
         ({"missing_value": "proxy_path"}, ["c", "a"]),
+        ({"value_missing": "proxy_path"}, ["c", "a"]),
+        ({"has_key": "network_ip"}, ["c", "b", "a"]),
+        ({"has_value": "network_ip"}, ["b", "a"]),
+        ({"missing_value": "network_ip"}, ["c"]),
+        ({"has_value": "expires"}, []),
+        ({"has_value": "suppress_unregister_notify"}, ["c", "b", "a"]),
+        ({"has_value": "register_overwrite_notify"}, ["c", "b", "a"]),
         ({"created_from": 62167219200 + 2000}, ["c", "b"]),
         ({"created_to": 62167219200 + 2000}, ["b", "a"]),
         ({"created_from": 62167219200 + 1500, "created_to": 62167219200 + 2500}, ["b"]),
@@ -112,6 +142,8 @@ def test_paginate_false_is_the_whole_list(http: FlaskClient, directory: Director
         ({"modified_to": 62167219200 + 1000}, ["a"]),
         ({"filter_nonsense": "x"}, []),
         ({"filter_not_nonsense": "x"}, ["c", "b", "a"]),
+        ({"filter_nonsense": ""}, ["c", "b", "a"]),
+        ({"filter_not_nonsense": ""}, []),
         ({"has_key": "nonsense"}, []),
         ({"key_missing": "nonsense"}, ["c", "b", "a"]),
         ({"has_key": "position"}, []),
@@ -120,6 +152,8 @@ def test_paginate_false_is_the_whole_list(http: FlaskClient, directory: Director
         ({"filter_username": "%s %(limit)s {key}"}, []),
         ({"nonsense": "x", "_": "1700000000"}, ["c", "b", "a"]),
         ({"ascending": "true"}, ["a", "b", "c"]),
+        ({"descending": "false"}, ["a", "b", "c"]),
+        ({"descending": "true"}, ["c", "b", "a"]),
     ],
 )
 def test_conditions_hold(
@@ -129,7 +163,10 @@ def test_conditions_hold(
     parameters: dict[str, Any],
     expected: list[str],
 ) -> None:
-    """All that are given hold together; a key that no registration has is missing from each."""
+    """All that are given hold together; a key that no registration has is missing from each.
+
+    What a filter's value stands for, and what is empty, is as in Kazoo (public code: crossbar_filter.erl).
+    """
     for number, name in enumerate("abc", start=1):
         add_binding(
             name,
@@ -137,6 +174,7 @@ def test_conditions_hold(
             expires=0,
             last_modified=number * 1000,
             path="<sip:edge;lr>" if name == "b" else None,
+            received=None if name == "c" else "sip:198.51.100.7:33333",
         )
     assert _names(http, directory, **parameters) == expected
 
@@ -159,6 +197,9 @@ def test_conditions_hold(
         ("modified_from", "\u0663", "type"),
         ("modified_to", "9" * 16, "type"),
         ("filter_username", "a\0b", "pattern"),
+        ("filter_username", r'["\u0000"]', "pattern"),
+        ("filter_not_username", r'["\ud800"]', "pattern"),
+        ("descending", "no", "type"),
         ("accept", "xml", "enum"),
     ],
 )
