@@ -5,6 +5,7 @@ pytest_plugins = [
     "tests.fixtures.kamdbctl",
     "tests.fixtures.kamailio",
     "tests.fixtures.location",
+    "tests.fixtures.churn",
     "tests.fixtures.directory",
     "tests.fixtures.http",
     "tests.fixtures.server",
