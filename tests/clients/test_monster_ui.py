@@ -189,7 +189,7 @@ def test_it_can_parse_every_failure(monster: ImitatedMonsterUi, server: Server) 
         ("DELETE", "accounts/reseller/registrations/nosuch", 404),
         ("GET", "about", 404),
         ("POST", "accounts/reseller/registrations", 405),
-        ("DELETE", "accounts/reseller/registrations", 503),
+        ("POST", "accounts/reseller/devices/device-alice/sync", 503),
     ):
         with pytest.raises(RequestFailed) as failed:
             monster.request(verb, path)

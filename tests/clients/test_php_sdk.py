@@ -183,4 +183,4 @@ def test_each_failure_is_an_exception_of_its_type(sdk: ImitatedPhpSdk, server: S
         sdk.remove("registrations/nosuch")
     server.registrar.stop()
     with pytest.raises(ServiceNotAvailable, match="registrar_unreachable"):
-        sdk.remove("registrations")
+        sdk._send("POST", "/accounts/reseller/devices/device-alice/sync")

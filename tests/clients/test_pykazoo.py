@@ -93,9 +93,12 @@ def test_it_tells_what_was_refused(client: PyKazooClient, rest: RestRequest) -> 
             call(path)
 
 
-def test_a_flush_without_kamailio_is_no_success(client: PyKazooClient, rest: RestRequest, server: Server) -> None:
-    """A 503 is its connection error."""
+def test_without_kamailio_a_flush_is_a_success_and_a_sync_is_none(
+    client: PyKazooClient, rest: RestRequest, server: Server
+) -> None:
+    """The flush is promised; nobody goes on with the sync, and a 503 is its connection error."""
     server.registrar.stop()
+    assert rest.delete("accounts/child/registrations/bob")["data"] == "ok"
+    assert rest.get("accounts/child/registrations/count")["data"] == {"count": 0}
     with pytest.raises(ConnectionError, match="registrar_unreachable"):
-        rest.delete("accounts/child/registrations/bob")
-    assert rest.get("accounts/child/registrations/count")["data"] == {"count": 1}
+        rest.post("accounts/reseller/devices/device-alice/sync", {})
