@@ -193,7 +193,7 @@ def count_pending(connection: Connection, flush_id: str) -> int:
 def find_due(
     connection: Connection, nodes: NodeSet, node: int, *, limit: int, flush_id: str | None = None
 ) -> list[Binding]:
-    """Bindings that a node is to be asked about now, those that wait longest first; or all of one flush, due or not."""
+    """Bindings that a node is to be asked about now, those that wait longest first; or what is left of one flush, due or not."""
     with connection.cursor(row_factory=class_row(Binding)) as cursor:
         return cursor.execute(
             statement("flush_due"),

@@ -3,7 +3,6 @@
 import getpass
 import logging
 import sys
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -16,7 +15,7 @@ from kamailio.settings import KamailioSettings
 from sql.check import find_problems
 from sql.connections import Database, connect
 from sql.errors import DatabaseUnreachable
-from sql.flushing import account_exists, count_pending, request_flush
+from sql.flushing import account_exists, request_flush
 from sql.migrate import require_current_schema
 from sql.operators import operators_mistakes
 from sql.settings import DatabaseSettings
@@ -24,10 +23,6 @@ from sync.flushing import Flusher
 from sync.jobs import Jobs
 from sync.settings import SyncSettings
 from sync.worker import Worker
-
-# Bindings between two steps of the progress bar, and seconds between two tries while nothing moves.
-FLUSH_STEP = 500
-WAIT_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +95,12 @@ def flush(account_id: str, username: str | None, *, wait: bool, timeout: float) 
     """
     with operators_mistakes():
         settings, nodes = SyncSettings(), Nodes(KamailioSettings())
-        with Database(DatabaseSettings(), application_name="registrations-sync flush", pool_size=1) as database:
+        with Database(
+            DatabaseSettings(),
+            application_name="registrations-sync flush",
+            pool_size=1,
+            statement_timeout=settings.sync_statement_timeout,
+        ) as database:
             with database.connection() as connection:
                 require_current_schema(connection)
                 if not account_exists(connection, account_id):
@@ -111,24 +111,14 @@ def flush(account_id: str, username: str | None, *, wait: bool, timeout: float) 
                     username=username,
                     cause="command",
                     requested_by=getpass.getuser(),
-                    lease=settings.sync_flush_budget,
+                    lease=0.0,  # the worker may well do its part
                     unwritten=username is None and any(nodes.mode(node) == 2 for node in nodes.ids),
                 )
             if promised is None:
                 raise click.ClickException(f"account {account_id} has no device and no registration {username}")
-            flusher, deadline = Flusher(database, nodes, settings), time.monotonic() + timeout
-            pending = promised.shown
+            flusher = Flusher(database, nodes, settings)
             with click.progressbar(length=promised.shown, label="flushed", file=sys.stderr) as bar:
-                while True:
-                    for node in nodes.ids:
-                        flusher.run(node, limit=FLUSH_STEP, flush_id=promised.id)
-                    with database.connection() as connection:
-                        left = count_pending(connection, promised.id)
-                    bar.update(pending - left)
-                    if left == 0 or (left == pending and not (wait and time.monotonic() < deadline)):
-                        break
-                    pending = left
-                    time.sleep(WAIT_SECONDS if left == pending else 0)
+                left = flusher.carry_out(promised, patience=timeout if wait else 0.0, progress=bar.update)
     click.echo(f"flush {promised.id}: {promised.shown - left} of {promised.shown} flushed, {left} pending")
     if left:
         sys.exit(1)

@@ -2,17 +2,31 @@
 
 import logging
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, sleep
 
 from kamailio.errors import KamailioError, KamailioUnreachable
 from kamailio.nodes import Nodes
 from kamailio.removal import Outcome, remove_unchanged
 from sql.connections import Connection, Database
-from sql.flushing import Answers, Binding, NodeSet, delete_left_rows, find_due, note_answers, note_rewritten
+from sql.flushing import (
+    Answers,
+    Binding,
+    Flush,
+    NodeSet,
+    count_pending,
+    delete_left_rows,
+    find_due,
+    note_answers,
+    note_rewritten,
+)
 from sync.settings import SyncSettings
 
 # usrloc's timer comes by now and then; a row that it is to remove need not be looked at all the time.
 LATE_RECHECK_SECONDS = 10.0
+
+# Bindings between two steps that are told, and seconds between two tries while nothing moves.
+STEP = 500
+WAIT_SECONDS = 0.5
 
 Answered = tuple[Binding, Outcome | KamailioError]
 
@@ -67,6 +81,30 @@ class Flusher:
         with self._database.connection() as connection:
             return self._note(connection, node, list(zip(due, outcomes, strict=True)), mode=mode)
 
+    def carry_out(self, flush: Flush, *, patience: float, progress: Callable[[int], None]) -> int:
+        """Go through one flush until every binding's own node has confirmed, or nothing moves any more.
+
+        Args:
+            flush: was just asked for.
+            patience: seconds to wait where nothing moves: the worker, or a node, may come round.
+            progress: is told how many bindings more are confirmed.
+
+        Returns:
+            How many are not.
+        """
+        deadline, pending = monotonic() + patience, flush.shown
+        while True:
+            for node in self._nodes.ids:
+                self.run(node, limit=STEP, flush_id=flush.id)
+            with self._database.connection() as connection:
+                left = count_pending(connection, flush.id)
+            progress(pending - left)
+            if left == 0 or (left == pending and monotonic() >= deadline):
+                return left
+            if left == pending:
+                sleep(WAIT_SECONDS)
+            pending = left
+
     def _note(
         self,
         connection: Connection,
@@ -86,11 +124,19 @@ class Flusher:
                 flushes[binding.flush_id] = str(outcome)
         if mode == 2 and gone:
             note_rewritten(connection, [binding.id for binding in gone])
-        # A row goes once memory is clean of its binding. Where usrloc writes late, or may do so for all we know, it is
-        # given the time to remove it itself.
+        # A row goes once memory is clean of its binding. Where usrloc writes late, or where the row may be that of a
+        # node we do not know of, it is given the time to remove it itself. In db_mode 3 the table is the memory.
         late = mode not in (1, 3)
-        patience = self._settings.sync_flush_grace if late else 0.0
-        left = [binding.id for binding in gone if binding.settled_for is not None and binding.settled_for >= patience]
+        left = [
+            binding.id
+            for binding in gone
+            if binding.settled_for is not None
+            and (
+                mode == 3
+                or (mode == 1 and binding.server_id in self._nodes.ids)
+                or binding.settled_for >= self._settings.sync_flush_grace
+            )
+        ]
         deleted = delete_left_rows(connection, left)
         note_answers(
             connection,

@@ -35,7 +35,8 @@ class SyncSettings(BaseSettings):
         120.0,
         ge=0,
         le=86400,
-        description="seconds that the row of a flushed binding is left to usrloc, where it writes late (db_mode 2)",
+        description="seconds that the row of a flushed binding is left to Kamailio: in db_mode 2, which writes late, "
+        "and if `server_id` is none of those in `REGISTRATIONS_KAMAILIO_RPC`",
     )
     sync_flush_keep: float = Field(
         2592000.0, ge=0, le=315360000, description="seconds that a finished flush can be looked at"

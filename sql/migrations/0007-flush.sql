@@ -129,7 +129,9 @@ revoke update (flushed_at) on location from registrations_api, registrations_syn
 
 alter table location drop column flushed_at;
 
-grant select, insert, update, delete on flush, flush_binding, flush_node to registrations_api, registrations_sync;
+grant select, insert, update on flush, flush_node to registrations_api;
+grant select, insert, update, delete on flush_binding to registrations_api;
+grant select, insert, update, delete on flush, flush_binding, flush_node to registrations_sync;
 grant select on flush, flush_node to registrations_report;
 grant select on kamailio_node to registrations_api, registrations_sync;
 grant select (id, parent_id, name) on account to registrations_sync;
