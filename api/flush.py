@@ -1,7 +1,7 @@
-"""The order of a flush: it is promised in the database, then the nodes of Kamailio are told, all at once.
+"""The order of a flush: promised in the database, hidden from lists, and then all nodes of Kamailio are told at once.
 
-From the promise on no list shows the bindings. What a node has not confirmed when the time for the request is over the
-worker goes on with, so a flush that was promised is a success whatever Kamailio says.
+What a node has not confirmed when the time for the request is over the worker goes on with, so a flush that was
+promised is a success whatever Kamailio says.
 """
 
 import logging
@@ -21,7 +21,17 @@ from kamailio.rpc import JsonRpcClient
 from sql.connections import Database
 from sql.contacts import DeviceContact, find_flush_contacts
 from sql.errors import DatabaseUnreachable
-from sql.flushing import Answers, Binding, Flush, NodeSet, count_pending, note_answers, note_rewritten, request_flush
+from sql.flushing import (
+    Answers,
+    Binding,
+    Flush,
+    NodeSet,
+    count_pending,
+    hide_bindings,
+    hide_rewritten,
+    note_answers,
+    request_flush,
+)
 
 # How long the worker leaves a flush to us, beyond the time for the calls: for two statements that time out.
 MARGIN_SECONDS = 20.0
@@ -53,7 +63,7 @@ def flush(account_id: str, *, username: str | None = None, check_sync: bool) -> 
         None when ``username`` is neither a device's nor a live binding's.
 
     Raises:
-        DatabaseUnreachable: nothing was promised, or it is not known whether it was.
+        DatabaseUnreachable: nothing was promised, or what was is carried out without the client knowing.
     """
     proxy, budget = nodes(), current_app.config["FLUSH_BUDGET"]
     unwritten = username is None and any(proxy.mode(node) == 2 for node in proxy.ids)
@@ -68,6 +78,8 @@ def flush(account_id: str, *, username: str | None = None, check_sync: bool) -> 
             lease=budget + MARGIN_SECONDS,
             unwritten=unwritten,
         )
+        if promised is not None:
+            hide_bindings(connection, [binding.id for binding in promised.bindings if binding.shown])
     if promised is None:
         return None
     contacts: list[DeviceContact] = []
@@ -116,7 +128,7 @@ def _carry_out(promised: Flush, *, proxy: Nodes, database: Database, budget: flo
             error = next(map(str, failed.values()), None)
             late = proxy.mode(node) == 2
             if late and gone:
-                note_rewritten(connection, gone)
+                hide_rewritten(connection, gone)
             note_answers(
                 connection,
                 NodeSet(proxy.ids, proxy.replicated),

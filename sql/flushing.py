@@ -1,7 +1,7 @@
 """Flushes as the database keeps them: asked for, confirmed by one node after the other, finished.
 
-A flush is a promise from the moment that :func:`request_flush` has committed: its bindings show no more, and the worker
-carries it out whatever becomes of the one who asked. No row of location is locked or written for it.
+A flush is a promise from the moment that :func:`request_flush` has committed: the worker carries it out whatever
+becomes of the one who asked. From :func:`hide_bindings` on no list has its bindings.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from sql.statements import statement
 
 Cause = Literal["request", "command", "disabled", "deleted", "moved", "credentials"]
 
-# A row that is deleted waits for no other of its batch for long.
+# Rows of location that are locked together: few enough that no SIP worker waits for one of them for long.
 BATCH_ROWS = 200
 
 
@@ -43,6 +43,7 @@ class Binding:
         shown: whether it was in lists until then.
         confirmed: nodes whose memory is clean of it.
         settled_for: seconds since the last node confirmed; None before. Its row may still be there.
+        attempts: how often a node was asked about it.
     """
 
     id: int
@@ -57,6 +58,7 @@ class Binding:
     shown: bool
     confirmed: list[int] = field(default_factory=list)
     settled_for: float | None = None
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def request_flush(
     lease: float,
     unwritten: bool = False,
 ) -> Flush | None:
-    """Promise a flush; from the commit on no list shows its bindings.
+    """Promise a flush; nothing is hidden yet.
 
     Args:
         connection: in autocommit mode.
@@ -179,9 +181,21 @@ def note_answers(
             connection.execute(statement("flush_finish"), values)
 
 
-def note_rewritten(connection: Connection, gone: Sequence[int]) -> None:
+def hide_bindings(connection: Connection, records: Sequence[int]) -> None:
+    """Let rows show no more unless they register again; in batches, in autocommit mode.
+
+    Args:
+        connection: in autocommit mode, so that the rows' locks end with each batch.
+        records: ids of `Binding`s.
+    """
+    for start in range(0, len(records), BATCH_ROWS):
+        connection.execute(statement("flush_hide"), {"ids": list(records[start : start + BATCH_ROWS])})
+
+
+def hide_rewritten(connection: Connection, gone: Sequence[int]) -> None:
     """Go on hiding rows that usrloc's timer wrote anew while their flush was under way (db_mode 2)."""
-    connection.execute(statement("flush_rewritten"), {"ids": list(gone)})
+    rewritten = connection.execute(statement("flush_rewritten"), {"ids": list(gone)}).fetchall()
+    hide_bindings(connection, [row[0] for row in rewritten])
 
 
 def count_pending(connection: Connection, flush_id: str) -> int:
@@ -193,7 +207,7 @@ def count_pending(connection: Connection, flush_id: str) -> int:
 def find_due(
     connection: Connection, nodes: NodeSet, node: int, *, limit: int, flush_id: str | None = None
 ) -> list[Binding]:
-    """Bindings that a node is to be asked about now, those that wait longest first; or what is left of one flush, due or not."""
+    """What a node is to be asked about now, longest waiting first; or what is left of one flush, due or not."""
     with connection.cursor(row_factory=class_row(Binding)) as cursor:
         return cursor.execute(
             statement("flush_due"),

@@ -16,8 +16,9 @@ from sql.flushing import (
     count_pending,
     delete_left_rows,
     find_due,
+    hide_bindings,
+    hide_rewritten,
     note_answers,
-    note_rewritten,
 )
 from sync.settings import SyncSettings
 
@@ -69,6 +70,8 @@ class Flusher:
             return counts
         with self._database.connection() as connection:
             due = find_due(connection, self._set, node, limit=limit, flush_id=flush_id)
+            # Whoever asked may have died before he came to it.
+            hide_bindings(connection, [binding.id for binding in due if binding.shown and binding.attempts == 0])
         if not due:
             return counts
         mode = self._nodes.mode(node)
@@ -123,7 +126,7 @@ class Flusher:
             if isinstance(outcome, KamailioError) and binding.flush_id in flushes:
                 flushes[binding.flush_id] = str(outcome)
         if mode == 2 and gone:
-            note_rewritten(connection, [binding.id for binding in gone])
+            hide_rewritten(connection, [binding.id for binding in gone])
         # A row goes once memory is clean of its binding. Where usrloc writes late, or where the row may be that of a
         # node we do not know of, it is given the time to remove it itself. In db_mode 3 the table is the memory.
         late = mode not in (1, 3)

@@ -1,6 +1,6 @@
--- Flushes as promises that outlive a request, and what hides their bindings until Kamailio has forgotten them.
--- No row of location is written for it: the bindings of a flush stand in a table of their own, in one transaction with
--- the flush, and the views look there. (Before, a column of location hid them.)
+-- Flushes as promises that outlive a request: what was asked for, and how far each node of Kamailio has come with it.
+-- What hides a binding meanwhile stands in its row of location. The views could look into flush_binding instead, but a
+-- plan that was made while that is empty, as it nearly always is, would take hours when it is not.
 
 create table flush (
     id text primary key default replace(gen_random_uuid()::text, '-', ''),
@@ -52,13 +52,11 @@ create table flush_binding (
 
 create index flush_binding_flush_id_idx on flush_binding (flush_id);
 
-create index flush_binding_ruid_idx on flush_binding (ruid);
-
 create index flush_binding_due_at_idx on flush_binding (due_at);
 
 alter table flush_binding set (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 
-comment on table flush_binding is 'bindings that flushes are to remove, as they were; each hides its row unless that has changed, and goes with it';
+comment on table flush_binding is 'bindings that flushes are to remove, as they were; each goes when no node has it and its row is gone';
 comment on column flush_binding.ruid is 'null: an AoR that may be registered without a row (db_mode 2 writes late)';
 comment on column flush_binding.modified_epoch is 'its last REGISTER, as of location.last_modified';
 comment on column flush_binding.expires_epoch is 'epoch seconds from which no node can have it; null: never';
@@ -84,14 +82,31 @@ create function flush_holders(server_id integer, nodes integer[], replicated boo
     language sql immutable parallel safe
     return case when not replicated and server_id = any (nodes) then array[server_id] else nodes end;
 
--- A row shows when it has not expired (usrloc: VALID_CONTACT in ul_mod, expires > now or 0) ...
-create function registration_lives(expires bigint) returns boolean language sql stable parallel safe
-    return expires = 0 or expires > extract(epoch from now())::float8;
+-- A tombstone is the REGISTER that a flush saw, by its second and, of several in one second, its CSeq (RFC 3261, 10.2).
+alter table location add column flushed_epoch bigint, add column flushed_cseq integer;
 
--- ... and when no flush hides it. A flush hides the REGISTER that it saw; of two in one second CSeq tells (RFC 3261, 10.2).
+comment on column location.flushed_epoch is 'tombstone: last_modified of the REGISTER that a flush saw; the row is hidden until a later one';
+comment on column location.flushed_cseq is 'tombstone: cseq of that REGISTER';
+
+-- Is a REGISTER the one that a flush saw, or one before it?
 create function registration_is(modified_epoch bigint, cseq integer, flushed_epoch bigint, flushed_cseq integer)
     returns boolean language sql immutable parallel safe
     return modified_epoch < flushed_epoch or (modified_epoch = flushed_epoch and cseq = flushed_cseq);
+
+-- Does a binding live? usrloc: VALID_CONTACT in ul_mod, expires > now or 0.
+create function registration_lives(expires bigint) returns boolean language sql stable parallel safe
+    return expires = 0 or expires > extract(epoch from now())::float8;
+
+-- Does it show? Not while a flush hides it.
+create function registration_shows(
+    expires bigint, modified_epoch bigint, cseq integer, flushed_epoch bigint, flushed_cseq integer
+) returns boolean language sql stable parallel safe
+    return (expires = 0 or expires > extract(epoch from now())::float8)
+        and (
+            flushed_epoch is null
+            or modified_epoch > flushed_epoch
+            or (modified_epoch = flushed_epoch and cseq <> flushed_cseq)
+        );
 
 create or replace view live_location as
 select
@@ -101,11 +116,8 @@ select
     l.instance, l.server_id
 from location l
 where l.enriched_at is not null
-    and registration_lives(registration_epoch(l.expires))
-    and not exists (
-        select from flush_binding f
-        where f.ruid = l.ruid
-            and registration_is(registration_epoch(l.last_modified), l.cseq, f.modified_epoch, f.cseq)
+    and registration_shows(
+        registration_epoch(l.expires), registration_epoch(l.last_modified), l.cseq, l.flushed_epoch, l.flushed_cseq
     )
 union all
 select
@@ -116,11 +128,8 @@ select
 from location l
 join location_directory e on e.id = l.id
 where l.enriched_at is null
-    and registration_lives(registration_epoch(l.expires))
-    and not exists (
-        select from flush_binding f
-        where f.ruid = l.ruid
-            and registration_is(registration_epoch(l.last_modified), l.cseq, f.modified_epoch, f.cseq)
+    and registration_shows(
+        registration_epoch(l.expires), registration_epoch(l.last_modified), l.cseq, l.flushed_epoch, l.flushed_cseq
     );
 
 drop function registration_shows(bigint, bigint, timestamptz);
@@ -129,6 +138,7 @@ revoke update (flushed_at) on location from registrations_api, registrations_syn
 
 alter table location drop column flushed_at;
 
+grant update (flushed_epoch, flushed_cseq) on location to registrations_api, registrations_sync;
 grant select, insert, update on flush, flush_node to registrations_api;
 grant select, insert, update, delete on flush_binding to registrations_api;
 grant select, insert, update, delete on flush, flush_binding, flush_node to registrations_sync;

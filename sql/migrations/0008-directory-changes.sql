@@ -38,7 +38,8 @@ where d.ha1 is not null;
 
 comment on view device_credentials is 'a text of each device that changes with its password; whoever replaces directory may replace this, too';
 
-create or replace view location_directory as
+-- What enrichment writes to each row: as location_directory, and the state.
+create view location_enrichment as
 select
     l.id,
     coalesce(d.account_id, a.id::text) as account_id,
@@ -63,5 +64,5 @@ left join device_credentials c on c.username = d.username and c.realm = d.realm
 left join account a on a.realm = lower(coalesce(nullif(l.domain, ''), fallback.realm));
 
 grant select (realm) on account to registrations_api;
-grant select on device_credentials to registrations_sync;
+grant select on device_credentials, location_enrichment to registrations_sync;
 grant update (device_state) on location to registrations_sync;

@@ -12,5 +12,5 @@ update location l set
         l.first_registered_at, to_timestamp(nullif(registration_epoch(l.last_modified), 0)), now()
     )
 from pending
-join location_directory e on e.id = pending.id
+join location_enrichment e on e.id = pending.id
 where l.id = pending.id

@@ -16,10 +16,8 @@ select
             when 0 then 0
             else floor(extract(epoch from now()))::bigint - registration_epoch(l.last_modified)
         end,
-    not exists (
-        select from flush_binding f
-        where f.ruid = l.ruid
-            and registration_is(registration_epoch(l.last_modified), l.cseq, f.modified_epoch, f.cseq)
+    registration_shows(
+        registration_epoch(l.expires), registration_epoch(l.last_modified), l.cseq, l.flushed_epoch, l.flushed_cseq
     ),
     now() + make_interval(secs => %(lease)s)
 from (

@@ -1,7 +1,7 @@
 -- What one node is to be asked about now: bindings that it has not confirmed, and confirmed ones whose row is still
 -- there, which a Kamailio that restarts would take up again. Or what is left of one flush, due or not.
 select
-    f.id, f.flush_id, f.ruid, f.username, f.domain, f.server_id, f.modified_epoch, f.cseq, f.shown, f.confirmed,
+    f.id, f.flush_id, f.ruid, f.username, f.domain, f.server_id, f.modified_epoch, f.cseq, f.shown, f.confirmed, f.attempts,
     floor(extract(epoch from q.requested_at))::bigint as requested_epoch,
     extract(epoch from now() - f.settled_at)::float8 as settled_for
 from flush_binding f

@@ -7,3 +7,4 @@ where f.id = any (%(ids)s)
     and q.id = f.flush_id
     and registration_epoch(l.last_modified) < floor(extract(epoch from q.requested_at))
     and not registration_is(registration_epoch(l.last_modified), l.cseq, f.modified_epoch, f.cseq)
+returning f.id

@@ -34,7 +34,7 @@ judged as materialized (
                 then 'credentials'
         end as cause
     from stale s
-    join location_directory e on e.id = s.id
+    join location_enrichment e on e.id = s.id
 ),
 asked as (
     insert into flush (account_id, username, cause, requested_by, bindings)
@@ -59,6 +59,8 @@ written as (
         device_id = j.device_id,
         owner_id = j.owner_id,
         device_state = j.device_state,
+        flushed_epoch = case when j.cause is null then l.flushed_epoch else j.modified_epoch end,
+        flushed_cseq = case when j.cause is null then l.flushed_cseq else j.cseq end,
         enriched_at = now()
     from judged j
     where l.id = j.id

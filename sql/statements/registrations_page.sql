@@ -8,11 +8,9 @@ from (
         where l.account_id = %(account_id)s
             and l.enriched_at is not null
             and l.id {bound} %(start)s::bigint
-            and registration_lives(registration_epoch(l.expires))
-            and not exists (
-                select from flush_binding f
-                where f.ruid = l.ruid
-                    and registration_is(registration_epoch(l.last_modified), l.cseq, f.modified_epoch, f.cseq)
+            and registration_shows(
+                registration_epoch(l.expires), registration_epoch(l.last_modified), l.cseq, l.flushed_epoch,
+                l.flushed_cseq
             )
         order by l.id {direction}
         limit %(limit)s::bigint
@@ -25,11 +23,9 @@ from (
         where e.account_id = %(account_id)s
             and l.enriched_at is null
             and l.id {bound} %(start)s::bigint
-            and registration_lives(registration_epoch(l.expires))
-            and not exists (
-                select from flush_binding f
-                where f.ruid = l.ruid
-                    and registration_is(registration_epoch(l.last_modified), l.cseq, f.modified_epoch, f.cseq)
+            and registration_shows(
+                registration_epoch(l.expires), registration_epoch(l.last_modified), l.cseq, l.flushed_epoch,
+                l.flushed_cseq
             )
         order by l.id {direction}
         limit %(limit)s::bigint

@@ -28,6 +28,8 @@ LOCATION_COLUMNS_OF_OURS = {
     "enriched_at",
     "first_registered_at",
     "device_state",
+    "flushed_epoch",
+    "flushed_cseq",
 }
 
 
