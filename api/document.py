@@ -35,6 +35,12 @@ def read_document() -> dict[str, Any]:
     text = (files("api") / "openapi.yaml").read_text(encoding="utf-8")
     document: dict[str, Any] = yaml.safe_load(text)
     del document[SHARED]
+    for item in document["paths"].values():
+        common = item.pop("parameters", [])  # of every verb; Swagger UI follows references in an operation only
+        for operation in item.values():
+            operation["parameters"] = common + operation.get("parameters", [])
+            # Merged from shared ones; the page shows them in this order.
+            operation["responses"] = dict(sorted(operation["responses"].items()))
     return document
 
 

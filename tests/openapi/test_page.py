@@ -68,14 +68,14 @@ def browser() -> str:
 def test_a_browser_shows_every_operation_and_asks_no_other_site(
     browser: str, start_server: StartServer, tmp_path: Path
 ) -> None:
-    """By its own log of the network; the page complains of nothing."""
+    """By its own log of the network; the page complains of nothing, and follows every reference."""
     site = f"http://{HOST}:{start_server()}"
     log = tmp_path / "net.json"
     shown = subprocess.run(
         [
             browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
             f"--log-net-log={log}", "--enable-logging=stderr", "--virtual-time-budget=20000", "--dump-dom",
-            f"{site}/v2/docs",
+            f"{site}/v2/docs#/registrations/listRegistrations",
         ],
         capture_output=True,
         text=True,
@@ -83,6 +83,10 @@ def test_a_browser_shows_every_operation_and_asks_no_other_site(
         timeout=60,
     )  # fmt: skip
     document = read_document()
+    # The operation that the address names is open, with a field for each parameter.
+    for parameter in document["paths"]["/v2/accounts/{account_id}/registrations"]["get"]["parameters"]:
+        name = document["components"]["parameters"][parameter["$ref"].rpartition("/")[2]]["name"]
+        assert f'data-param-name="{name}"' in shown.stdout
     for item in document["paths"].values():
         for verb in item.keys() & VERBS:
             operation = item[verb]
