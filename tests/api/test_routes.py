@@ -12,7 +12,7 @@ from sql.settings import DatabaseSettings
 from sql.tokens import create_token
 from tests.fixtures.directory import Directory
 
-NAMES = {"{device_id}": "device-bob", "{username}": "bob", "{name}": "index.html"}
+NAMES = {"{device_id}": "device-bob", "{username}": "bob", "{flush_id}": "any", "{name}": "index.html"}
 
 
 @pytest.fixture

@@ -36,6 +36,8 @@ REQUEST_ID = "7c9d1f0c5b1e4b7f8c9a3d2e1f0a9b8c"
 TOKEN = "4d3f8f6f2c0e4b8e9a7d5c3b1a0f9e8d7c6b5a4938271605f4e3d2c1b0a99887"
 ADMIN_TOKEN = "0a1b2c3d4e5f60718293a4b5c6d7e8f9a0b1c2d3e4f5061728394a5b6c7d8e9f"
 API_KEY = "5f0d9a3c7b2e48619d4c8f7a6b5e3d2c1f0e9d8c7b6a594837261504f3e2d1c0"
+FLUSH = {"id", "revision", "requested", "finished", "attempted", "confirmed"}
+LAST_FLUSH = "last"
 TIMES = {"event_timestamp", "initial_registration", "last_registration"}
 
 
@@ -72,7 +74,9 @@ EXAMPLES: dict[str, Asked] = {
     ),
     "registrations_csv": Asked(path=f"{REGISTRATIONS}?accept=csv"),
     "count": Asked(path=f"{REGISTRATIONS}/count"),
-    "flushed": Asked(method="DELETE", path=REGISTRATIONS, world="kamailio"),
+    "flushed": Asked(method="DELETE", path=REGISTRATIONS, world="kamailio", unlike={"flush_id"}),
+    "flushes": Asked(path=f"{REGISTRATIONS}/flushes", world="flushed", unlike=FLUSH),
+    "flush": Asked(path=f"{REGISTRATIONS}/flushes/{LAST_FLUSH}", world="flushed", unlike=FLUSH),
     "devices_status": Asked(path=f"/v2/accounts/{ACCOUNT}/devices/status"),
     "sync_sent": Asked(method="POST", path=f"/v2/accounts/{ACCOUNT}/devices/{FRONT_DESK}/sync", world="kamailio"),
     "token_created": Asked(
@@ -92,6 +96,7 @@ EXAMPLES: dict[str, Asked] = {
     "forbidden": Asked(path=f"/v2/accounts/{SAMPLE.other_child.id}/registrations"),
     "unknown_account": Asked(path="/v2/accounts/00000000000000000000000000000000/registrations", token=ADMIN_TOKEN),
     "unknown_username": Asked(method="DELETE", path=f"{REGISTRATIONS}/nobody"),
+    "unknown_flush": Asked(path=f"{REGISTRATIONS}/flushes/00000000000000000000000000000000"),
     "unknown_device": Asked(method="POST", path=f"/v2/accounts/{ACCOUNT}/devices/nothing/sync"),
     "unknown_path": Asked(path="/v2/nothing"),
     "invalid_method": Asked(method="PUT", path=REGISTRATIONS),
@@ -100,7 +105,7 @@ EXAMPLES: dict[str, Asked] = {
     "too_many_requests": Asked(path=f"{REGISTRATIONS}/count", world="limited"),
     "unspecified_fault": Asked(path=REGISTRATIONS, world="broken"),
     "datastore_unreachable": Asked(path=REGISTRATIONS, world="no database"),
-    "registrar_unreachable": Asked(method="DELETE", path=REGISTRATIONS),
+    "registrar_unreachable": Asked(method="POST", path=f"/v2/accounts/{ACCOUNT}/devices/{FRONT_DESK}/sync"),
 }
 
 
@@ -111,7 +116,11 @@ def ask(http: FlaskClient, asked: Asked) -> TestResponse:
         headers["X-Auth-Token"] = asked.token
     body = example(asked.body) if asked.body == "api_auth_request" else asked.body
     data = body if isinstance(body, str | None) else json.dumps(body)
-    return http.open(asked.path, method=asked.method, headers=headers, data=data)
+    path = asked.path
+    if path.endswith(LAST_FLUSH):
+        flushes = http.get(path.removesuffix(f"/{LAST_FLUSH}"), headers=headers).get_json()
+        path = path.replace(LAST_FLUSH, flushes["data"][0]["id"])
+    return http.open(path, method=asked.method, headers=headers, data=data)
 
 
 def repeatable(value: Any, unlike: set[str]) -> Any:

@@ -55,13 +55,16 @@ def world(
                 user_agent="PolyEdge-E350-UA/8.1.2",
             )
             yield start_api(api_node=NODE)
-        case "kamailio":
+        case "kamailio" | "flushed":
             registrar = start_kamailio()
             host, port = registrar.sip
             database.execute(
                 "update location set socket = %s, received = 'sip:127.0.0.1:9', path = null", (f"udp:{host}:{port}",)
             )
-            yield start_api(registrar.rpc_url, api_node=NODE)
+            http = start_api(f"1={registrar.rpc_url}", api_node=NODE)
+            if request.param == "flushed":
+                assert ask(http, EXAMPLES["flushed"]).status_code == 200
+            yield http
         case "limited":
             http = start_api(api_node=NODE, api_rate_burst=1, api_rate_refill=0.01)
             assert ask(http, EXAMPLES["count"]).status_code == 200
