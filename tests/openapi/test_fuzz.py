@@ -56,11 +56,12 @@ def fuzz(
     for username in ("reception", "marta", "marta", "devon"):
         add_binding(username, SAMPLE.reseller.realm)
     registrar = start_kamailio()
-    port = start_server(registrar.rpc_url, api_rate_burst="0")
+    port = start_server(registrar.rpc_url, api_rate_burst="0").port
 
     def run(token: str, account: str, *arguments: str) -> None:
         environment = {
             **os.environ,
+            "no_proxy": "*",
             "PYTHONPATH": str(ROOT),
             "ACCOUNT": account,
             "FLUSH": _flush(port, token, account),

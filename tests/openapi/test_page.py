@@ -69,7 +69,7 @@ def test_a_browser_shows_every_operation_and_asks_no_other_site(
     browser: str, start_server: StartServer, tmp_path: Path
 ) -> None:
     """By its own log of the network; the page complains of nothing, and follows every reference."""
-    site = f"http://{HOST}:{start_server()}"
+    site = f"http://{HOST}:{start_server().port}"
     log = tmp_path / "net.json"
     shown = subprocess.run(
         [
