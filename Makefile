@@ -1,6 +1,6 @@
 # `make` alone lists the targets. Each that needs it sets up what is missing first; see tests/stand/packages.sh.
 
-.PHONY: help demo test lint bench schema setup packages clean
+.PHONY: help demo test fuzz lint bench schema setup packages browser clean
 .DEFAULT_GOAL := help
 
 # A user's PATH on Debian lacks the place where kamailio lies.
@@ -15,8 +15,12 @@ help: ## this list
 demo: setup ## everything on this machine with simulated phones, until Ctrl-C
 	@.venv/bin/python -m tests.demo
 
-test: setup ## all tests
+test: setup browser ## all tests
 	@.venv/bin/python -m pytest
+
+fuzz: EXAMPLES ?= 500
+fuzz: setup ## ask a server at random, more than the tests do: EXAMPLES=500 of each operation
+	@EXAMPLES=$(EXAMPLES) .venv/bin/python -m pytest tests/openapi/test_fuzz.py
 
 lint: setup ## style, types, imports between the rooms, Kamailio's configuration
 	.venv/bin/ruff check
@@ -37,6 +41,9 @@ setup: packages $(INSTALLED) ## Debian packages and .venv; does nothing when the
 
 packages:
 	@sh tests/stand/packages.sh
+
+browser:
+	@sh tests/stand/packages.sh browser
 
 # Programs in a virtual environment name it by its path: one that came here with a copied checkout is of no use.
 ifneq ($(shell cat $(INSTALLED) 2>/dev/null || pwd),$(CURDIR))

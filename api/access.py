@@ -5,9 +5,11 @@ view is marked for any token. A restricted token does nothing but what its restr
 """
 
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Any, TypeVar
 
 from flask import Flask, Response, current_app, g, request
+from werkzeug.routing import Rule
 
 from api.body import read_body
 from api.errors import Forbidden, InvalidCredentials, UnknownAccount
@@ -28,6 +30,28 @@ def for_any_token(view: View) -> View:
     """Open a view without an account in its path to whoever has a token."""
     view.is_for_any_token = True  # type: ignore[attr-defined]  # a mark, read below
     return view
+
+
+class Callers(StrEnum):
+    """Who may call a view."""
+
+    PUBLIC = "public"
+    ANY_TOKEN = "any token"  # noqa: S105  # no password
+    ACCOUNT = "own account or descendant"
+    SUPERDUPER_ADMIN = "superduper admin"
+
+
+def callers(app: Flask, rule: Rule) -> Callers:
+    """Who may call the view of a rule; this is what the guard goes by."""
+    view = app.view_functions[rule.endpoint]
+    if getattr(view, "is_public", False):
+        return Callers.PUBLIC
+    is_own = "account_id" in (rule.defaults or {})  # the alias /v2/account
+    if "account_id" in rule.arguments and not is_own:
+        return Callers.ACCOUNT
+    if is_own or getattr(view, "is_for_any_token", False):
+        return Callers.ANY_TOKEN
+    return Callers.SUPERDUPER_ADMIN
 
 
 def current_access() -> Access:
@@ -60,8 +84,8 @@ def _guard() -> Response | None:
         return response
     if request.url_rule is None:
         return None  # Flask answers 404 or 405 itself
-    view = current_app.view_functions[request.endpoint or ""]
-    if getattr(view, "is_public", False):
+    who = callers(current_app, request.url_rule)
+    if who is Callers.PUBLIC:
         return None
     g.auth_token = _find_token()
     if not g.auth_token:
@@ -83,7 +107,7 @@ def _guard() -> Response | None:
     elif access.superduper_admin or access.wanted_in_tree:
         if wanted and not access.wanted_exists:
             raise UnknownAccount(wanted)
-    elif not getattr(view, "is_for_any_token", False):
+    elif who is not Callers.ANY_TOKEN:
         raise Forbidden
     return None
 

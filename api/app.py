@@ -9,6 +9,7 @@ from api import (
     body,
     cors,
     devices,
+    document,
     envelope,
     errors,
     extensions,
@@ -71,6 +72,6 @@ def create_app(
         # Crossbar's alias; whose account it is the guard knows.
         alias = {"name": f"own_{blueprint.name}", "url_defaults": {"account_id": ""}}
         app.register_blueprint(blueprint, url_prefix=f"/v2/account{path}", **alias)
-    for blueprint in (auth.blueprint, system.blueprint, status.blueprint):
+    for blueprint in (auth.blueprint, system.blueprint, status.blueprint, document.blueprint):
         app.register_blueprint(blueprint)
     return app

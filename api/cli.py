@@ -1,12 +1,14 @@
 """registrations-api: the command that serves the API, by gunicorn."""
 
 import logging
+import re
 from typing import Any
 
 import click
 from gunicorn.app.base import BaseApplication
 from logfmter import Logfmter
 
+from api.access import callers
 from api.app import create_app
 from api.settings import ApiSettings
 from api.worker import EnvelopeWorker
@@ -96,3 +98,18 @@ def serve() -> None:
         KamailioSettings()
         _require_schema(DatabaseSettings())
     _Server(_gunicorn_options(settings)).run()
+
+
+@main.command()
+def routes() -> None:
+    """Print every endpoint with its method and who may call it; connects to nothing."""
+    with operators_mistakes():
+        app = create_app(ApiSettings(), DatabaseSettings(), KamailioSettings())
+    rows = sorted(
+        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method, callers(app, rule))
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    )
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    for path, method, who in rows:
+        click.echo(f"{path:{widths[0]}}  {method:{widths[1]}}  {who}")

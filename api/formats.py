@@ -19,6 +19,12 @@ def offers_csv(view: View) -> View:
     return view
 
 
+def has_own_type(view: View) -> View:
+    """Mark a view that answers what it has, whatever the client wants, as a server of files does."""
+    view.has_own_type = True  # type: ignore[attr-defined]  # a mark, read below
+    return view
+
+
 def wanted_format() -> Format:
     """The format of the answer to this request."""
     chosen: Format = g.format
@@ -29,7 +35,7 @@ def _negotiate() -> None:
     """``?accept=`` is Crossbar's way to say it in a link; it goes before the header. No wish is JSON."""
     g.format = "json"
     view = current_app.view_functions.get(request.endpoint or "")
-    if view is None:
+    if view is None or getattr(view, "has_own_type", False):
         return
     has_csv = getattr(view, "offers_csv", False)
     offered = [media for media, name in MEDIA_TYPES.items() if name == "json" or has_csv]

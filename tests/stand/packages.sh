@@ -2,6 +2,7 @@
 # Debian packages that demo and tests need: installs what is missing, by apt-get as root or by sudo, and nothing else.
 #
 #   packages.sh           look, install
+#   packages.sh browser   the same for the browser, which only the tests need
 #   packages.sh python    print a Python that can make the virtual environment
 #   packages.sh install PACKAGE...    the part that root does
 #
@@ -62,6 +63,11 @@ list_missing() {
 	fi
 }
 
+list_missing_browser() {
+	command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null ||
+		command -v google-chrome >/dev/null || echo chromium-headless-shell
+}
+
 install_packages() { # as root
 	if [ ! -e "$POLICY" ]; then
 		trap 'rm -f "$POLICY"' EXIT
@@ -87,8 +93,8 @@ install_packages() { # as root
 	fi
 }
 
-look_and_install() {
-	missing=$(list_missing | tr '\n' ' ')
+look_and_install() { # what the given function finds missing
+	missing=$("$1" | tr '\n' ' ')
 	missing=${missing% }
 	if [ -n "$missing" ]; then
 		command -v apt-get >/dev/null ||
@@ -104,12 +110,19 @@ look_and_install() {
 			complain "you are not root and there is no sudo; as root: $by_hand"
 		fi
 	fi
+}
+
+require_python() {
 	find_python >/dev/null || complain "Python 3.11, 3.12 or 3.13 with venv is needed; python3 is" \
 		"$(python3 --version 2>&1 || true)"
 }
 
 case ${1-} in
-'') look_and_install ;;
+'')
+	look_and_install list_missing
+	require_python
+	;;
+browser) look_and_install list_missing_browser ;;
 python) find_python || complain "there is no Python 3.11, 3.12 or 3.13 with venv" ;;
 install)
 	shift

@@ -1,0 +1,113 @@
+"""Every reply of a test's client is held against the OpenAPI document, so that each test of the API tests that, too."""
+
+from __future__ import annotations
+
+import re
+from contextvars import ContextVar
+from functools import cache
+from typing import Any
+
+import requests
+import schemathesis
+from flask import Flask, Response, request, request_finished
+from flask.testing import FlaskClient
+from schemathesis.checks import load_all_checks
+from schemathesis.schemas import APIOperation
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from schemathesis.specs.openapi.schemas import OpenApiSchema
+from werkzeug.routing import Rule
+from werkzeug.test import TestResponse
+
+import tests.openapi.hooks  # noqa: F401  # so that CSV is looked at
+from api.document import read_document
+
+ALIAS, NAMED = "/v2/account/", "/v2/accounts/{account_id}/"
+# The page that shows the document is for people and not in it.
+PAGE = "/v2/docs"
+# Where there is no operation: the document says in words what is answered then, and its components have it.
+NOWHERE = "/no-operation"
+NOWHERE_RESPONSES = {"404": "UnknownPath", "405": "InvalidMethod", "413": "RequestTooLarge"}
+
+CHECKS = [
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+
+# The rule and the method of the request that this thread or task has just made, as its view saw them.
+_seen: ContextVar[tuple[Rule | None, str] | None] = ContextVar("_seen", default=None)
+
+
+def documented_path(rule: str) -> str:
+    """The path that the document has for a rule of Flask's; the alias is the path that it stands for."""
+    path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule)
+    return NAMED + path.removeprefix(ALIAS) if path.startswith(ALIAS) else path
+
+
+@cache
+def contract() -> OpenApiSchema:
+    """The document, with one operation more for replies to requests that no operation is for."""
+    load_all_checks()
+    document = read_document()
+    references = {status: {"$ref": f"#/components/responses/{name}"} for status, name in NOWHERE_RESPONSES.items()}
+    document["paths"][NOWHERE] = {"get": {"responses": references}}
+    return schemathesis.openapi.from_dict(document)
+
+
+@cache
+def _operation(path: str, method: str) -> APIOperation[Any, Any, Any, Any]:
+    operation: APIOperation[Any, Any, Any, Any] = contract()[path][method]
+    return operation
+
+
+def check_reply(rule: Rule | None, method: str, response: TestResponse) -> None:
+    """Fail unless the document has this status, its headers, content type and body for the operation."""
+    if method == "OPTIONS" or (rule is not None and rule.rule.startswith(PAGE)):
+        return
+    if rule is None:
+        operation = _operation(NOWHERE, "GET")
+    else:
+        operation = _operation(documented_path(rule.rule), "GET" if method == "HEAD" else method)
+    checks = [check for check in CHECKS if method != "HEAD" or check is not response_schema_conformance]
+    # What the parameters were plays no part here.
+    names = re.findall(r"{(\w+)}", operation.path)
+    case = operation.Case(path_parameters=dict.fromkeys(names, "any"))
+    case.validate_response(_as_schemathesis(response), checks=checks)
+
+
+def _as_schemathesis(response: TestResponse) -> schemathesis.Response:
+    """The reply alone; schemathesis would make up a request as well, which cannot have each header that tests send."""
+    return schemathesis.Response(
+        status_code=response.status_code,
+        headers={name: response.headers.getlist(name) for name in response.headers.keys()},  # noqa: SIM118  # no dict
+        content=response.get_data(),
+        request=requests.Request("GET", "http://localhost/").prepare(),
+        elapsed=0.0,
+        verify=False,
+        message=response.status,
+        encoding="utf-8",
+        http_version="1.1",
+    )
+
+
+def _note(sender: Flask, response: Response) -> None:
+    _seen.set((request.url_rule, request.method))
+
+
+class ContractClient(FlaskClient):
+    """Flask's test client; a reply that is not in the document fails the test that asked for it."""
+
+    def open(self, *args: Any, **kwargs: Any) -> TestResponse:
+        """Ask, and check the answer."""
+        with request_finished.connected_to(_note, sender=self.application):
+            response = super().open(*args, **kwargs)
+        seen = _seen.get()
+        assert seen is not None
+        check_reply(*seen, response)
+        return response

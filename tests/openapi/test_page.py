@@ -1,0 +1,105 @@
+"""The document as it is served, and the page that shows it, in a real browser that asks nobody else."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from urllib.parse import urljoin
+
+import pytest
+from flask.testing import FlaskClient
+
+from api.document import read_document
+from tests.fixtures.server import HOST, StartServer
+from tests.openapi.test_document import VERBS
+
+PATH = "/v2/openapi.json"
+PAGE = "/v2/docs/"
+BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")
+
+
+def test_everybody_may_read_the_document(http: FlaskClient) -> None:
+    """Without a token and without an envelope, as what the file says; no name of ours for writers is in it."""
+    response = http.get(PATH)
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.get_json() == read_document()
+    assert "x-shared" not in response.text
+
+
+def test_the_document_is_asked_for_again_only_when_it_has_changed(http: FlaskClient) -> None:
+    """By its entity tag; shared caches may keep it."""
+    first = http.get(PATH)
+    assert first.headers["Cache-Control"] == "public, no-cache"
+    again = http.get(PATH, headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+
+
+def test_the_page_may_load_nothing_from_elsewhere(http: FlaskClient) -> None:
+    """The browser itself refuses: no directive names another place, and none allows a script in the page."""
+    for path in (PAGE, f"{PAGE}show.js", f"{PAGE}swagger-ui-bundle.js"):
+        with http.get(path) as response:
+            policy = dict(each.split(" ", 1) for each in response.headers["Content-Security-Policy"].split("; "))
+        assert policy["default-src"] == "'none'"
+        assert policy["script-src"] == policy["connect-src"] == "'self'"
+        assert set(" ".join(policy.values()).split()) <= {"'none'", "'self'", "'unsafe-inline'", "data:"}
+
+
+def test_the_page_is_found_with_and_without_a_slash(http: FlaskClient) -> None:
+    """Whatever a browser says it accepts; what the page does not have is a 404 as elsewhere."""
+    without = http.get("/v2/docs", headers={"Accept": "text/html"})
+    assert (without.status_code, urljoin("/v2/docs", without.headers["Location"])) == (308, PAGE)
+    with http.get(PAGE, headers={"Accept": "text/html"}) as page:
+        assert (page.status_code, page.mimetype) == (200, "text/html")
+    for name in ("nothing.js", "..%2Fdocument.py", ".."):
+        assert http.get(f"{PAGE}{name}").get_json()["message"] == "faulty_request"
+
+
+@pytest.fixture
+def browser() -> str:
+    """A browser without a screen."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    assert found, "there is no browser; `make browser` installs one"
+    return found
+
+
+def test_a_browser_shows_every_operation_and_asks_no_other_site(
+    browser: str, start_server: StartServer, tmp_path: Path
+) -> None:
+    """By its own log of the network; the page complains of nothing, and follows every reference."""
+    site = f"http://{HOST}:{start_server().port}"
+    log = tmp_path / "net.json"
+    shown = subprocess.run(
+        [
+            browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
+            f"--log-net-log={log}", "--enable-logging=stderr", "--virtual-time-budget=20000", "--dump-dom",
+            f"{site}/v2/docs#/registrations/listRegistrations",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )  # fmt: skip
+    document = read_document()
+    # The operation that the address names is open, with a field for each parameter.
+    for parameter in document["paths"]["/v2/accounts/{account_id}/registrations"]["get"]["parameters"]:
+        name = document["components"]["parameters"][parameter["$ref"].rpartition("/")[2]]["name"]
+        assert f'data-param-name="{name}"' in shown.stdout
+    for item in document["paths"].values():
+        for verb in item.keys() & VERBS:
+            operation = item[verb]
+            assert f'id="operations-{operation["tags"][0]}-{operation["operationId"]}"' in shown.stdout
+    assert document["info"]["title"] in shown.stdout
+    assert "CONSOLE" not in shown.stderr
+    asked = _asked(log)
+    assert f"{site}{PATH}" in asked
+    assert [url for url in asked if not url.startswith(f"{site}/") and not url.startswith("data:")] == []
+
+
+def _asked(log: Path) -> set[str]:
+    events = json.loads(log.read_text(encoding="utf-8"))["events"]
+    urls = {event.get("params", {}).get("url") for event in events}
+    assert any(re.match("http", url) for url in urls if url)
+    return {url for url in urls if url}
