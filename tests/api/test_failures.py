@@ -115,7 +115,7 @@ FAILURES: list[tuple[str, str, str | None, str | None, int, str, Any]] = [
             ("?start_key=zz", "start_key", "pattern", "Value is not a start key of this list"),
             ("?created_from=now", "created_from", "type", "Value is not a non-negative integer"),
             ("?modified_to=1.5", "modified_to", "type", "Value is not a non-negative integer"),
-            ("?filter_username=a%00b", "filter_username", "pattern", "Value holds a NUL"),
+            ("?filter_username=a%00b", "filter_username", "pattern", "Value holds what is no text"),
             ("?accept=xml", "accept", "enum", "Value is not json or csv"),
         ]
     ),
