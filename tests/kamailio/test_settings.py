@@ -15,7 +15,19 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.kamailio_timeout == 1.5
 
 
-@pytest.mark.parametrize("values", [{"kamailio_rpc": "tcp:127.0.0.1"}, {"kamailio_timeout": 0}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"kamailio_rpc": "tcp:127.0.0.1"},
+        {"kamailio_rpc": ""},
+        {"kamailio_rpc": "1=http://127.0.0.1:1/RPC,http://127.0.0.1:2/RPC"},
+        {"kamailio_rpc": "1=http://127.0.0.1:1/RPC,1=http://127.0.0.1:2/RPC"},
+        {"kamailio_rpc": "one=http://127.0.0.1:1/RPC"},
+        {"kamailio_timeout": 0},
+        {"kamailio_db_mode": "0"},
+        {"kamailio_db_mode": "write-back"},
+    ],
+)
 def test_nonsense_is_refused(values: dict[str, str]) -> None:
     """A URL that nothing can use and a timeout of nothing are refused when read, not at the first call."""
     with pytest.raises(ValidationError):

@@ -1,0 +1,193 @@
+"""Making a node forget: at once, or only what has not registered again, by every way and in every db_mode."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+
+from kamailio import usrloc
+from kamailio.errors import KamailioUnreachable, RpcError
+from kamailio.nodes import Nodes, ask_mode
+from kamailio.removal import Outcome, remove, remove_unchanged
+from kamailio.rpc import JsonRpcClient
+from kamailio.settings import KamailioSettings
+from kamailio.transports import transport_for
+from tests.fixtures.http import NOWHERE
+from tests.fixtures.kamailio import AddDevice, StartKamailio
+from tests.stand.kamailio import Proxy
+from tests.stand.phone import Phone
+
+ALICE = "alice@example.com"
+
+
+@dataclass(frozen=True)
+class Doomed:
+    """A binding as a flush remembers it."""
+
+    username: str
+    domain: str | None
+    ruid: str | None
+    modified_epoch: int
+    cseq: int
+    requested_epoch: int
+
+
+@pytest.fixture
+def client(rpc_url: str) -> Iterator[JsonRpcClient]:
+    """A client by each way."""
+    with JsonRpcClient(transport_for(rpc_url), timeout=5) as client:
+        yield client
+
+
+@pytest.fixture
+def phone(reached: Proxy, add_device: AddDevice) -> Iterator[Phone]:
+    """alice, registered."""
+    add_device("alice")
+    with Phone("alice", "example.com", "secret", proxy=reached.sip) as phone:
+        assert phone.register().ok
+        yield phone
+
+
+def _as_it_is(client: JsonRpcClient, name: str = ALICE) -> Doomed:
+    (contact,) = usrloc.lookup(client, name)
+    username, _, domain = name.partition("@")
+    return Doomed(username, domain, contact.ruid, contact.last_modified, contact.cseq, int(time.time()))
+
+
+def _remove_unchanged(client: JsonRpcClient, doomed: Doomed, *, by_clock: bool = False) -> object:
+    (outcome,) = remove_unchanged(client, [doomed], budget=10, by_clock=by_clock)
+    return outcome
+
+
+def test_an_old_binding_is_removed_and_a_newer_one_is_not(client: JsonRpcClient, phone: Phone) -> None:
+    """By the second and CSeq of its last REGISTER; what is not there is gone, its AoR or only its ruid."""
+    seen = _as_it_is(client)
+    assert _remove_unchanged(client, replace(seen, modified_epoch=seen.modified_epoch - 1)) is Outcome.NEWER
+    assert _remove_unchanged(client, replace(seen, cseq=seen.cseq - 1)) is Outcome.NEWER
+    assert _remove_unchanged(client, replace(seen, ruid="uloc-another")) is Outcome.GONE
+    assert _remove_unchanged(client, replace(seen, username="nobody")) is Outcome.GONE
+    assert len(usrloc.lookup(client, ALICE)) == 1
+    assert _remove_unchanged(client, seen) is Outcome.GONE
+    assert usrloc.lookup(client, ALICE) == ()
+    assert phone.register().ok
+    assert _remove_unchanged(client, seen) is Outcome.GONE
+    assert len(usrloc.lookup(client, ALICE)) == 1, "the new one has another ruid"
+
+
+def test_by_the_clock_all_is_old_that_is_before_the_request(client: JsonRpcClient, phone: Phone) -> None:
+    """As in db_mode 2, where the row may lag behind memory; and for an AoR of which no row is known."""
+    seen = replace(_as_it_is(client), modified_epoch=1, cseq=1)
+    assert _remove_unchanged(client, seen) is Outcome.NEWER
+    of_the_same_second = replace(seen, requested_epoch=_as_it_is(client).modified_epoch)
+    assert _remove_unchanged(client, of_the_same_second, by_clock=True) is Outcome.NEWER
+    assert _remove_unchanged(client, replace(of_the_same_second, ruid=None)) is Outcome.GONE
+    assert len(usrloc.lookup(client, ALICE)) == 1, "it registered in the second of the request, so it may be newer"
+    later = replace(seen, requested_epoch=of_the_same_second.requested_epoch + 1)
+    assert _remove_unchanged(client, later, by_clock=True) is Outcome.GONE
+    assert usrloc.lookup(client, ALICE) == ()
+    assert phone.register().ok
+    without_row = replace(later, ruid=None, requested_epoch=int(time.time()) + 2)
+    assert _remove_unchanged(client, without_row) is Outcome.GONE
+    assert usrloc.lookup(client, ALICE) == ()
+
+
+def test_the_other_phones_of_an_aor_stay(client: JsonRpcClient, phone: Phone, reached: Proxy) -> None:
+    """A retry is about one binding."""
+    seen = _as_it_is(client)
+    with Phone("alice", "example.com", "secret", proxy=reached.sip) as other:
+        assert other.register().ok
+        assert _remove_unchanged(client, seen) is Outcome.GONE
+        assert [contact.call_id for contact in usrloc.lookup(client, ALICE)] == [other.call_id]
+
+
+def test_at_once_the_whole_aor_goes(client: JsonRpcClient, phone: Phone, reached: Proxy) -> None:
+    """All its phones, newer ones too; an AoR that is named twice or not known is gone as well."""
+    seen = _as_it_is(client)
+    with Phone("alice", "example.com", "secret", proxy=reached.sip) as other:
+        assert other.register().ok
+        done: list[int] = []
+        doomed = [seen, replace(seen, username="nobody"), seen]
+        assert remove(client, doomed, budget=10, progress=done.append) == [Outcome.GONE] * 3
+        assert usrloc.lookup(client, ALICE) == ()
+        assert done[-1] == 2
+
+
+@pytest.mark.parametrize("mode", [2, 3])
+def test_it_is_the_same_in_the_other_modes(start_kamailio: StartKamailio, add_device: AddDevice, mode: int) -> None:
+    """Where the row is written late, and where there is nothing but rows."""
+    proxy = start_kamailio(db_mode=mode, timer_interval=30)
+    add_device("alice")
+    with Phone("alice", "example.com", "secret", proxy=proxy.sip) as phone, proxy.rpc() as client:
+        assert phone.register().ok
+        seen = _as_it_is(client)
+        assert _remove_unchanged(client, replace(seen, cseq=seen.cseq - 1)) is Outcome.NEWER
+        assert _remove_unchanged(client, seen) is Outcome.GONE
+        assert usrloc.lookup(client, ALICE) == ()
+
+
+def test_without_a_domain_the_user_part_is_the_aor(start_kamailio: StartKamailio, add_device: AddDevice) -> None:
+    """usrloc with use_domain=0."""
+    proxy = start_kamailio(environment={"KAMAILIO_USE_DOMAIN": "0"})
+    add_device("alice")
+    with Phone("alice", "example.com", "secret", proxy=proxy.sip) as phone, proxy.rpc() as client:
+        assert phone.register().ok
+        seen = replace(_as_it_is(client, "alice"), domain=None)
+        assert _remove_unchanged(client, replace(seen, cseq=0)) is Outcome.NEWER
+        assert _remove_unchanged(client, seen) is Outcome.GONE
+        assert usrloc.lookup(client, "alice") == ()
+
+
+@pytest.mark.parametrize("username", ["a b", "a%b", "a|b", "quo'te", "+49!30;x=1", "'$(rb)", "a?b&c"])
+def test_odd_usernames_are_compared_byte_for_byte(proxy: Proxy, add_device: AddDevice, username: str) -> None:
+    """Nothing in a name becomes part of the command."""
+    add_device(username)
+    with Phone(username, "example.com", "secret", proxy=proxy.sip) as phone, proxy.rpc() as client:
+        assert phone.register().ok
+        (contact,) = usrloc.lookup(client, f"{username}@example.com")
+        seen = Doomed(username, "example.com", contact.ruid, contact.last_modified, contact.cseq, 0)
+        assert _remove_unchanged(client, replace(seen, cseq=0)) is Outcome.NEWER
+        assert _remove_unchanged(client, seen) is Outcome.GONE
+        assert usrloc.lookup(client, f"{username}@example.com") == ()
+
+
+def test_what_cannot_be_asked_is_told_for_each(reached: Proxy, client: JsonRpcClient, phone: Phone) -> None:
+    """Kamailio is stopped: neither gone nor newer."""
+    seen = _as_it_is(client)
+    reached.stop()
+    for outcomes in (
+        remove(client, [seen, replace(seen, username="bob")], budget=2),
+        remove_unchanged(client, [seen, replace(seen, username="bob")], budget=2, by_clock=False),
+    ):
+        assert [type(outcome) for outcome in outcomes] == [KamailioUnreachable, KamailioUnreachable]
+
+
+def test_a_node_says_its_mode_where_it_loads_our_configuration(start_kamailio: StartKamailio) -> None:
+    """Asked once in a while; a setting wins; who is not there says nothing."""
+    proxy = start_kamailio(db_mode=3)
+    with proxy.rpc() as client:
+        assert ask_mode(client) == 3
+    assert Nodes(KamailioSettings(kamailio_rpc=proxy.rpc_url)).mode(0) == 3
+    assert Nodes(KamailioSettings(kamailio_rpc=proxy.rpc_url, kamailio_db_mode=2)).mode(0) == 2
+    assert Nodes(KamailioSettings(kamailio_rpc=proxy.rpc_url.replace("/RPC", "/x"))).mode(0) is None
+    assert Nodes(KamailioSettings(kamailio_rpc=NOWHERE)).mode(0) is None
+
+
+def test_who_may_hold_a_binding() -> None:
+    """Its own node; all where that is none of ours or unknown, or where they replicate."""
+    urls = f"1={NOWHERE},2={NOWHERE}"
+    nodes = Nodes(KamailioSettings(kamailio_rpc=urls))
+    assert (nodes.holders(2), nodes.holders(9), nodes.holders(None)) == ((2,), (1, 2), (1, 2))
+    replicated = Nodes(KamailioSettings(kamailio_rpc=urls, kamailio_replicated=True))
+    assert replicated.holders(2) == (1, 2)
+    single = Nodes(KamailioSettings(kamailio_rpc=NOWHERE))
+    assert (single.holders(7), single.holders(None)) == ((0,), (0,))
+
+
+@pytest.mark.parametrize("params", [("||61|1|1|",), ("|61|61|1|1|", "x"), ("|6 1|61|1|1|",), ("|61|61|x|1|",), ()])
+def test_a_guarded_removal_of_another_form_is_no_command(proxy: Proxy, params: tuple[str, ...]) -> None:
+    """The configuration takes the one form that we send, and names no other command of its own."""
+    with proxy.rpc() as client, pytest.raises(RpcError, match="Method Not Allowed"):
+        client.call("registrations.rm", *params)
