@@ -16,7 +16,7 @@ demo: setup ## everything on this machine with simulated phones, until Ctrl-C
 	@.venv/bin/python -m tests.demo
 
 test: setup browser ## all tests
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 fuzz: EXAMPLES ?= 500
 fuzz: setup ## ask a server at random, more than the tests do: EXAMPLES=500 of each operation
