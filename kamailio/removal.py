@@ -13,6 +13,7 @@ from typing import Protocol
 from urllib.parse import quote
 
 from kamailio.errors import KamailioError, KamailioUnreachable, RpcError
+from kamailio.nodes import require_loaded
 from kamailio.rpc import Call, JsonRpcClient
 from kamailio.usrloc import TABLE, Contact, aor, lookup_many, rm_contact, rm_many
 
@@ -73,8 +74,12 @@ def remove(
 
     Returns:
         In the order of ``doomed``: GONE, or why that is not certain.
+
+    Raises:
+        KamailioUnreachable: nothing was asked; usrloc is still loading its table, say.
     """
     deadline = monotonic() + budget
+    require_loaded(client)
     names = [aor(each.username, each.domain) for each in doomed]
     outcomes: dict[str, Outcome | KamailioError] = {}
     waiting = iter(dict.fromkeys(names))
@@ -104,8 +109,12 @@ def remove_unchanged(
 
     Returns:
         In the order of ``doomed``: GONE, NEWER when it registered again, or why neither is certain.
+
+    Raises:
+        KamailioUnreachable: nothing was asked; usrloc is still loading its table, say.
     """
     deadline = monotonic() + budget
+    require_loaded(client)
     outcomes: list[Outcome | KamailioError] = []
     waiting = iter(doomed)
     while chunk := list(islice(waiting, CHUNK * client.window)):
