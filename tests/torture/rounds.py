@@ -169,7 +169,9 @@ class Round:
 
     def _cut_lease(self) -> None:
         self._stack.database.execute(
-            "update flush_binding set due_at = now() where due_at > now() + %s * interval '1 second'", (LEASE_SECONDS,)
+            "update flush_binding set due_at = now() where id in (select id from flush_binding "
+            "where due_at > now() + %s * interval '1 second' for update skip locked)",
+            (LEASE_SECONDS,),
         )
 
     def _wait_for_quiet(self) -> None:
