@@ -1,6 +1,6 @@
 """What each client was told, and whether it holds: who must be registered at the end, who must not be.
 
-Times are seconds of one monotonic clock. Knows neither SIP nor HTTP.
+Times are seconds of `time.monotonic`. Knows neither SIP nor HTTP.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
+from time import monotonic, time
 
 
 class Verdict(enum.Enum):
@@ -90,10 +91,11 @@ class Ledger:
         return judge(self._registers.get(binding, ()), self._flushes.get(binding, ()), places)
 
     def story(self, binding: str) -> str:
-        """All requests of a binding in order, for whoever looks for the cause."""
+        """All requests of a binding in order, for whoever looks for the cause; in epoch seconds, as usrloc counts."""
+        epoch = time() - monotonic()
         told = [(each, "REGISTER") for each in self._registers.get(binding, ())]
         told += [(each, "DELETE") for each in self._flushes.get(binding, ())]
         return "\n".join(
-            f"    {each.begin:.4f} to {each.end:.4f} {what} {'200' if each.ok else 'failed'}"
+            f"    {epoch + each.begin:.4f} to {epoch + each.end:.4f} {what} {'200' if each.ok else 'failed'}"
             for each, what in sorted(told, key=lambda pair: pair[0].begin)
         )

@@ -78,6 +78,7 @@ class Stack:
         port: of the API.
         token: for the account.
         victims: whom to kill.
+        db_mode: of usrloc.
         database: a superuser's connection, in autocommit mode, for one thread.
     """
 
@@ -85,6 +86,7 @@ class Stack:
     port: int
     token: str
     victims: tuple[Victim, ...]
+    db_mode: int
     database: psycopg.Connection
 
 
@@ -139,7 +141,7 @@ def running(directory: Path, *, db_mode: int) -> Iterator[Stack]:
             Victim("worker", worker.kill, worker.start),
             Victim("Kamailio", proxy.stop if db_mode == 2 else proxy.kill, proxy.start),
         )
-        yield Stack(proxy, port, token, victims, database)
+        yield Stack(proxy, port, token, victims, db_mode, database)
 
 
 def _fill(database: psycopg.Connection, url: str) -> str:
