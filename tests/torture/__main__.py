@@ -22,8 +22,8 @@ from tests.torture.stack import PASSWORD, REALM, USERNAMES, running
 def main(rounds: int, db_mode: int, seed: int | None) -> None:
     """Kill API, worker and Kamailio while phones register and clients flush, and count the promises that were broken.
 
-    Exits with 1 if there are any. In db_mode 2 Kamailio is restarted instead of killed, and a REGISTER in the second of a
-    DELETE may have come after it.
+    Exits with 1 if there are any. In db_mode 2 Kamailio is restarted instead of killed, and a REGISTER in the second of
+    a DELETE may have come after it.
     """
     seed = secrets.randbelow(1000000) if seed is None else seed
     click.echo(f"seed {seed}, db_mode {db_mode}")
