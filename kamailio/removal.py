@@ -74,17 +74,14 @@ def remove(
 
     Returns:
         In the order of ``doomed``: GONE, or why that is not certain.
-
-    Raises:
-        KamailioUnreachable: nothing was asked; usrloc is still loading its table, say.
     """
     deadline = monotonic() + budget
-    require_loaded(client)
     names = [aor(each.username, each.domain) for each in doomed]
     outcomes: dict[str, Outcome | KamailioError] = {}
     waiting = iter(dict.fromkeys(names))
     while chunk := list(islice(waiting, CHUNK * client.window)):
         try:
+            require_loaded(client)
             outcomes |= _remove_chunk(client, chunk, deadline=deadline)
         except KamailioError as error:
             outcomes |= dict.fromkeys([*chunk, *waiting], error)
@@ -109,16 +106,13 @@ def remove_unchanged(
 
     Returns:
         In the order of ``doomed``: GONE, NEWER when it registered again, or why neither is certain.
-
-    Raises:
-        KamailioUnreachable: nothing was asked; usrloc is still loading its table, say.
     """
     deadline = monotonic() + budget
-    require_loaded(client)
     outcomes: list[Outcome | KamailioError] = []
     waiting = iter(doomed)
     while chunk := list(islice(waiting, CHUNK * client.window)):
         try:
+            require_loaded(client)
             outcomes += _remove_unchanged(client, chunk, deadline=deadline, by_clock=by_clock)
         except KamailioError as error:
             outcomes += [error] * (len(doomed) - len(outcomes))
