@@ -1,6 +1,6 @@
 # `make` alone lists the targets. Each that needs it sets up what is missing first; see tests/stand/packages.sh.
 
-.PHONY: help demo test fuzz lint bench schema setup packages browser clean
+.PHONY: help demo test fuzz torture lint bench schema setup packages browser clean
 .DEFAULT_GOAL := help
 
 # A user's PATH on Debian lacks the place where kamailio lies.
@@ -21,6 +21,10 @@ test: setup browser ## all tests
 fuzz: EXAMPLES ?= 500
 fuzz: setup ## ask a server at random, more than the tests do: EXAMPLES=500 of each operation
 	@EXAMPLES=$(EXAMPLES) .venv/bin/python -m pytest tests/openapi/test_fuzz.py
+
+torture: ROUNDS ?= 200
+torture: setup ## kill API, worker and Kamailio while phones register and clients flush: ROUNDS=200
+	@.venv/bin/python -m tests.torture --rounds $(ROUNDS)
 
 lint: setup ## style, types, imports between the rooms, Kamailio's configuration
 	.venv/bin/ruff check

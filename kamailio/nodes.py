@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from kamailio.errors import KamailioError, RpcError
+from kamailio.errors import KamailioError, KamailioUnreachable, RpcError
 from kamailio.rpc import JsonRpcClient
 from kamailio.settings import KamailioSettings, parse_rpc
 from kamailio.transports import transport_for
@@ -129,3 +129,17 @@ def ask_mode(client: JsonRpcClient) -> int | None:
     except RpcError:
         return None
     return MODES.get(str(result.get("value"))) if isinstance(result, dict) else None
+
+
+def require_loaded(client: JsonRpcClient) -> None:
+    """Refuse a node that has just started: while usrloc loads its table, what is not there yet is not gone.
+
+    Raises:
+        KamailioUnreachable: it is loading, or does not answer. Without registrations.cfg it counts as ready.
+    """
+    try:
+        result = client.call("pv.shvGet", "registrations_loaded")
+    except RpcError:
+        return
+    if isinstance(result, dict) and str(result.get("value")) == "0":
+        raise KamailioUnreachable(client.url, "usrloc is loading its table")

@@ -13,6 +13,7 @@ from typing import Protocol
 from urllib.parse import quote
 
 from kamailio.errors import KamailioError, KamailioUnreachable, RpcError
+from kamailio.nodes import require_loaded
 from kamailio.rpc import Call, JsonRpcClient
 from kamailio.usrloc import TABLE, Contact, aor, lookup_many, rm_contact, rm_many
 
@@ -80,6 +81,7 @@ def remove(
     waiting = iter(dict.fromkeys(names))
     while chunk := list(islice(waiting, CHUNK * client.window)):
         try:
+            require_loaded(client)
             outcomes |= _remove_chunk(client, chunk, deadline=deadline)
         except KamailioError as error:
             outcomes |= dict.fromkeys([*chunk, *waiting], error)
@@ -110,6 +112,7 @@ def remove_unchanged(
     waiting = iter(doomed)
     while chunk := list(islice(waiting, CHUNK * client.window)):
         try:
+            require_loaded(client)
             outcomes += _remove_unchanged(client, chunk, deadline=deadline, by_clock=by_clock)
         except KamailioError as error:
             outcomes += [error] * (len(doomed) - len(outcomes))

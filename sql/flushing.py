@@ -232,6 +232,19 @@ def delete_left_rows(connection: Connection, records: Sequence[int]) -> int:
     )
 
 
+def remove_rows(connection: Connection, records: Sequence[int]) -> set[int]:
+    """Remove bindings that live in their rows alone (db_mode 3), unless they registered since; returns those that did.
+
+    PostgreSQL compares and deletes in one step. Kamailio does it in several, and a REGISTER comes in between.
+    """
+    newer: set[int] = set()
+    for start in range(0, len(records), BATCH_ROWS):
+        values = {"ids": list(records[start : start + BATCH_ROWS])}
+        connection.execute(statement("flush_rows_remove"), values)
+        newer.update(row[0] for row in connection.execute(statement("flush_rows_newer"), values))
+    return newer
+
+
 def expire_flushes(connection: Connection, *, keep: float, limit: int) -> int:
     """Forget bindings that would have expired by themselves, and flushes finished more than ``keep`` seconds ago.
 

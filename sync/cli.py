@@ -10,7 +10,8 @@ import click
 from logfmter import Logfmter
 
 from kamailio.errors import KamailioError
-from kamailio.nodes import Nodes, ask_mode
+from kamailio.nodes import Nodes, ask_mode, require_loaded
+from kamailio.rpc import JsonRpcClient
 from kamailio.settings import KamailioSettings
 from sql.check import find_problems
 from sql.connections import Database, connect
@@ -73,7 +74,12 @@ def once() -> None:
 
 def _problems_of(nodes: Nodes) -> Iterator[str]:
     """What a flush would stumble over at the nodes of Kamailio."""
-    for node, mode in nodes.on_each(nodes.ids, lambda _, client: ask_mode(client)).items():
+
+    def ask(_: int, client: JsonRpcClient) -> int | None:
+        require_loaded(client)
+        return ask_mode(client)
+
+    for node, mode in nodes.on_each(nodes.ids, ask).items():
         where = f"Kamailio at {nodes.url(node)}"
         if isinstance(mode, KamailioError):
             yield str(mode)

@@ -19,6 +19,7 @@ from sql.flushing import (
     hide_bindings,
     hide_rewritten,
     note_answers,
+    remove_rows,
 )
 from sync.settings import SyncSettings
 
@@ -75,14 +76,21 @@ class Flusher:
         if not due:
             return counts
         mode = self._nodes.mode(node)
+        outcomes = self._outcomes(node, due, mode=mode)
+        self._pause(node, outcomes)
+        with self._database.connection() as connection:
+            return self._note(connection, node, list(zip(due, outcomes, strict=True)), mode=mode)
+
+    def _outcomes(self, node: int, due: list[Binding], *, mode: int | None) -> list[Outcome | KamailioError]:
+        if mode == 3:  # the table is the memory
+            with self._database.connection() as connection:
+                newer = remove_rows(connection, [binding.id for binding in due])
+            return [Outcome.NEWER if binding.id in newer else Outcome.GONE for binding in due]
         budget = self._settings.sync_flush_budget
         answer = self._nodes.on_each(
             [node], lambda _, client: remove_unchanged(client, due, budget=budget, by_clock=mode == 2)
         )[node]
-        outcomes: list[Outcome | KamailioError] = [answer] * len(due) if isinstance(answer, KamailioError) else answer
-        self._pause(node, outcomes)
-        with self._database.connection() as connection:
-            return self._note(connection, node, list(zip(due, outcomes, strict=True)), mode=mode)
+        return [answer] * len(due) if isinstance(answer, KamailioError) else answer
 
     def carry_out(self, flush: Flush, *, patience: float, progress: Callable[[int], None]) -> int:
         """Go through one flush until every binding's own node has confirmed, or nothing moves any more.

@@ -1,0 +1,12 @@
+-- db_mode 3, where the table is the memory: removes bindings that have not registered since their flush was asked for. A
+-- REGISTER that holds a row at the moment is waited for, and looked at again.
+with doomed as materialized (
+    select l.id
+    from unnest(%(ids)s::bigint[]) as wanted (id)
+    join flush_binding f on f.id = wanted.id
+    join location l on l.ruid = f.ruid
+    where registration_is(registration_epoch(l.last_modified), l.cseq, f.modified_epoch, f.cseq)
+    order by l.id
+    for update of l
+)
+delete from location l using doomed where l.id = doomed.id
