@@ -21,17 +21,8 @@ from kamailio.rpc import JsonRpcClient
 from sql.connections import Database
 from sql.contacts import DeviceContact, find_flush_contacts
 from sql.errors import DatabaseUnreachable
-from sql.flushing import (
-    Answers,
-    Binding,
-    Flush,
-    NodeSet,
-    count_pending,
-    hide_bindings,
-    hide_rewritten,
-    note_answers,
-    request_flush,
-)
+from sql.flush_progress import Answers, Pending, count_pending, note_answers
+from sql.flushing import Binding, Flush, NodeSet, hide_bindings, request_flush
 
 # How long the worker leaves a flush to us, beyond the time for the calls: for two statements that time out.
 MARGIN_SECONDS = 20.0
@@ -66,7 +57,7 @@ def flush(account_id: str, *, username: str | None = None, check_sync: bool) -> 
         DatabaseUnreachable: nothing was promised, or what was is carried out without the client knowing.
     """
     proxy, budget = nodes(), current_app.config["FLUSH_BUDGET"]
-    unwritten = username is None and any(proxy.mode(node) == 2 for node in proxy.ids)
+    late = proxy.write_late()
     with database().connection() as connection:
         promised = request_flush(
             connection,
@@ -76,7 +67,7 @@ def flush(account_id: str, *, username: str | None = None, check_sync: bool) -> 
             requested_by=current_access().account_id,
             request_id=g.request_id,
             lease=budget + MARGIN_SECONDS,
-            unwritten=unwritten,
+            late=late,
         )
         if promised is not None:
             hide_bindings(connection, [binding.id for binding in promised.bindings if binding.shown])
@@ -90,11 +81,12 @@ def flush(account_id: str, *, username: str | None = None, check_sync: bool) -> 
         pending = _carry_out(promised, proxy=proxy, database=database(), budget=budget)
     except DatabaseUnreachable as error:
         log.warning("flush left to the worker", extra={"action": "flush", "flush_id": promised.id, "cause": str(error)})
-        pending = promised.shown
+        with_row = sum(binding.ruid is not None for binding in promised.bindings)
+        pending = Pending(shown=promised.shown, bindings=with_row, unsettled=len(promised.bindings))
     if contacts:
         reboot = current_app.config["SYNC_REBOOT"]
         Thread(target=_call_back, args=(proxy, contacts), kwargs={"reboot": reboot, "budget": budget}).start()
-    return Flushed(flushed=promised.shown - pending, pending=pending, flush_id=promised.id)
+    return Flushed(flushed=promised.shown - pending.shown, pending=pending.bindings, flush_id=promised.id)
 
 
 def _call_back(proxy: Nodes, contacts: Sequence[DeviceContact], *, reboot: bool, budget: float) -> None:
@@ -105,14 +97,14 @@ def _call_back(proxy: Nodes, contacts: Sequence[DeviceContact], *, reboot: bool,
         log.warning("check-sync not sent", extra={"action": "sync", "cause": str(error)})
 
 
-def _carry_out(promised: Flush, *, proxy: Nodes, database: Database, budget: float) -> int:
-    """Tell each node that may hold a binding; returns how many bindings are not confirmed by their own."""
+def _carry_out(promised: Flush, *, proxy: Nodes, database: Database, budget: float) -> Pending:
+    """Tell each node that may hold a binding; returns what is not confirmed."""
     at_node: dict[int, list[Binding]] = {}
     for binding in promised.bindings:
         for node in proxy.holders(binding.server_id):
             at_node.setdefault(node, []).append(binding)
     if not at_node:
-        return 0
+        return Pending(0, 0, 0)
 
     def at(node: int, client: JsonRpcClient) -> list[Outcome | KamailioError]:
         return remove(client, at_node[node], budget=budget)
@@ -126,9 +118,7 @@ def _carry_out(promised: Flush, *, proxy: Nodes, database: Database, budget: flo
             gone = [binding.id for binding, outcome in pairs if outcome is Outcome.GONE]
             failed = {binding.id: outcome for binding, outcome in pairs if isinstance(outcome, KamailioError)}
             error = next(map(str, failed.values()), None)
-            late = proxy.mode(node) == 2
-            if late and gone:
-                hide_rewritten(connection, gone)
+            late = proxy.mode(node) not in (1, 3)
             note_answers(
                 connection,
                 NodeSet(proxy.ids, proxy.replicated),

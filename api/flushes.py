@@ -46,7 +46,7 @@ def _as_object(flush: FlushRecord) -> dict[str, Any]:
         "requested": _gregorian(flush.requested_at),
         "finished": _gregorian(flush.finished_at),
         "bindings": flush.bindings,
-        "flushed": flush.bindings - flush.pending - flush.superseded,
+        "flushed": flush.bindings - flush.pending_shown - flush.superseded,
         "pending": flush.pending,
         "superseded": flush.superseded,
         "nodes": [_node(node) for node in flush.nodes],

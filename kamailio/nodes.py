@@ -21,6 +21,8 @@ Result = TypeVar("Result")
 MODES = {"1": 1, "2": 2, "3": 3}
 # A node may come back in another mode, so what it said is believed for so long.
 MODE_SECONDS = 60.0
+# A node that did not answer is not asked again by the next request.
+SILENCE_SECONDS = 5.0
 # A flush is not promised before it is known, so a node that is silent is not waited for.
 MODE_TIMEOUT = 1.0
 
@@ -102,17 +104,24 @@ class Nodes:
         if self._db_mode is not None:
             return self._db_mode
         with self._lock:
-            asked_at, known = self._modes.get(node, (-MODE_SECONDS, None))
-        if known is not None and time.monotonic() - asked_at < MODE_SECONDS:
+            believed_until, known = self._modes.get(node, (0.0, None))
+        if time.monotonic() < believed_until:
             return known
         try:
             with self.connect(node, timeout=min(self._timeout, MODE_TIMEOUT)) as client:
-                mode = ask_mode(client)
+                known = ask_mode(client)
+            believed_for = MODE_SECONDS
         except KamailioError:
-            return known
+            believed_for = SILENCE_SECONDS  # what it said last holds good
         with self._lock:
-            self._modes[node] = (time.monotonic(), mode)
-        return mode
+            self._modes[node] = (time.monotonic() + believed_for, known)
+        return known
+
+    def write_late(self) -> bool:
+        """Whether rows may lag behind memory: a node runs in db_mode 2, or none of them says how it runs."""
+        with ThreadPoolExecutor(len(self.ids), thread_name_prefix="node") as threads:
+            modes = set(threads.map(self.mode, self.ids)) - {None}
+        return not modes or 2 in modes
 
 
 def ask_mode(client: JsonRpcClient) -> int | None:

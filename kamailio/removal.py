@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Protocol
 from urllib.parse import quote
 
-from kamailio.errors import KamailioError, KamailioUnreachable, RpcError
+from kamailio.errors import KamailioError, KamailioUnreachable, RpcError, RpcProtocolError
 from kamailio.nodes import require_loaded
 from kamailio.rpc import Call, JsonRpcClient
 from kamailio.usrloc import TABLE, Contact, aor, lookup_many, rm_contact, rm_many
@@ -39,9 +39,8 @@ class Doomed(Protocol):
         username: of the AoR, unescaped.
         domain: of the AoR; None under `use_domain=0`.
         ruid: of the binding; None for whatever the AoR had.
-        modified_epoch: its last REGISTER, epoch seconds on Kamailio's clock.
-        cseq: of that REGISTER.
-        requested_epoch: when the flush was asked for, epoch seconds on PostgreSQL's clock.
+        modified_epoch: second of the newest REGISTER that is to go, epoch seconds on Kamailio's clock.
+        cseq: of that REGISTER; -1: none in that second is to go.
     """
 
     @property
@@ -54,8 +53,6 @@ class Doomed(Protocol):
     def modified_epoch(self) -> int: ...  # noqa: D102
     @property
     def cseq(self) -> int: ...  # noqa: D102
-    @property
-    def requested_epoch(self) -> int: ...  # noqa: D102
 
 
 Progress = Callable[[int], None]
@@ -90,19 +87,18 @@ def remove(
 
 
 def remove_unchanged(
-    client: JsonRpcClient, doomed: Sequence[Doomed], *, budget: float, by_clock: bool
+    client: JsonRpcClient, doomed: Sequence[Doomed], *, budget: float
 ) -> list[Outcome | KamailioError]:
     """Remove bindings that have not registered since their flush was asked for, and no other: for retries.
 
-    A binding is the old one if its last REGISTER is the one that the flush saw. Where registrations.cfg is loaded and
-    JSON-RPC goes over HTTP, Kamailio itself compares and removes in one step; elsewhere milliseconds lie between.
+    A binding is the old one if its last REGISTER is none later than that which is to go. Where registrations.cfg is
+    loaded and JSON-RPC goes over HTTP, Kamailio itself compares and removes in one step; elsewhere milliseconds lie
+    between.
 
     Args:
         client: of a node.
         doomed: what is to go.
         budget: seconds for all of them.
-        by_clock: count also what registered before the second of the request as old, whatever the row said
-            (db_mode 2, where rows are written late). Bindings without a ruid are always judged so.
 
     Returns:
         In the order of ``doomed``: GONE, NEWER when it registered again, or why neither is certain.
@@ -113,11 +109,25 @@ def remove_unchanged(
     while chunk := list(islice(waiting, CHUNK * client.window)):
         try:
             require_loaded(client)
-            outcomes += _remove_unchanged(client, chunk, deadline=deadline, by_clock=by_clock)
+            outcomes += _remove_readable(client, chunk, deadline=deadline)
         except KamailioError as error:
             outcomes += [error] * (len(doomed) - len(outcomes))
             break
     return outcomes
+
+
+def _remove_readable(client: JsonRpcClient, doomed: list[Doomed], *, deadline: float) -> list[Outcome | KamailioError]:
+    """Halve what has an answer that nobody can read: one AoR with very many phones is to hold up no other."""
+    try:
+        return _remove_unchanged(client, doomed, deadline=deadline)
+    except RpcProtocolError as error:
+        if len(doomed) == 1:
+            return [error]
+    half = len(doomed) // 2
+    return [
+        *_remove_readable(client, doomed[:half], deadline=deadline),
+        *_remove_readable(client, doomed[half:], deadline=deadline),
+    ]
 
 
 def _left(client: JsonRpcClient, deadline: float) -> float:
@@ -143,31 +153,20 @@ def _remove_chunk(client: JsonRpcClient, names: list[str], *, deadline: float) -
     return outcomes
 
 
-def _bound(doomed: Doomed, *, by_clock: bool) -> tuple[int, int]:
-    """Epoch second and CSeq of the newest REGISTER that still is the old binding; -1: none in that second is."""
-    if by_clock and doomed.requested_epoch > doomed.modified_epoch:
-        return doomed.requested_epoch, -1
-    return doomed.modified_epoch, doomed.cseq
-
-
 def is_old(modified_epoch: int, cseq: int, *, bound: tuple[int, int]) -> bool:
     """Whether a binding with this last REGISTER is the one that the bound was taken of."""
     return modified_epoch < bound[0] or (modified_epoch, cseq) == bound
 
 
-def _remove_unchanged(
-    client: JsonRpcClient, doomed: list[Doomed], *, deadline: float, by_clock: bool
-) -> list[Outcome | KamailioError]:
-    known = [each for each in doomed if each.ruid is not None]
-    bounds = [_bound(each, by_clock=by_clock) for each in known]
-    of_known = iter(_guarded(client, [(e, e.ruid or "", b) for e, b in zip(known, bounds, strict=True)], deadline))
-    unknown = [each for each in doomed if each.ruid is None]
-    of_unknown = iter(_remove_older(client, unknown, deadline=deadline))
+def _remove_unchanged(client: JsonRpcClient, doomed: list[Doomed], *, deadline: float) -> list[Outcome | KamailioError]:
+    known = [(each, each.ruid, (each.modified_epoch, each.cseq)) for each in doomed if each.ruid is not None]
+    of_known = iter(_guarded(client, known, deadline))
+    of_unknown = iter(_remove_older(client, [each for each in doomed if each.ruid is None], deadline=deadline))
     return [next(of_unknown) if each.ruid is None else next(of_known) for each in doomed]
 
 
 def _remove_older(client: JsonRpcClient, doomed: list[Doomed], *, deadline: float) -> Iterator[Outcome | KamailioError]:
-    """Remove whatever of these AoRs registered before the second of the request."""
+    """Remove every binding of these AoRs that is old enough."""
     if not doomed:
         return
     found = lookup_many(client, [aor(each.username, each.domain) for each in doomed], budget=_left(client, deadline))
@@ -175,7 +174,7 @@ def _remove_older(client: JsonRpcClient, doomed: list[Doomed], *, deadline: floa
         if isinstance(contacts, RpcError):
             yield contacts
             continue
-        bound = (each.requested_epoch, -1)
+        bound = (each.modified_epoch, each.cseq)
         old = [(each, one.ruid, bound) for one in contacts if is_old(one.last_modified, one.cseq, bound=bound)]
         yield next((one for one in _guarded(client, old, deadline) if isinstance(one, KamailioError)), Outcome.GONE)
 

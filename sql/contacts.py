@@ -41,21 +41,21 @@ def find_flush_contacts(connection: Connection, flush_id: str) -> list[DeviceCon
 def _contact(row: tuple[Any, ...]) -> DeviceContact:
     username, domain, contact, received, path, socket, server_id = row
     return DeviceContact(
-        username=_bytes_of(username),
-        domain=_bytes_of(domain),
-        contact=_bytes_of(contact),
-        received=_bytes_of(received),
-        path=_bytes_of(path),
-        socket=_bytes_of(socket),
+        username=bytes_of(username),
+        domain=bytes_of(domain),
+        contact=bytes_of(contact),
+        received=bytes_of(received),
+        path=bytes_of(path),
+        socket=bytes_of(socket),
         server_id=server_id,
     )
 
 
 @overload
-def _bytes_of(stored: str) -> str: ...
+def bytes_of(stored: str) -> str: ...
 @overload
-def _bytes_of(stored: None) -> None: ...
-def _bytes_of(stored: str | None) -> str | None:
+def bytes_of(stored: None) -> None: ...
+def bytes_of(stored: str | None) -> str | None:
     """The text that a phone sent: Kamailio's connection declares LATIN1, so each character of a column is a byte.
 
     A character beyond LATIN1 is from before that declaration, when it was UTF-8.

@@ -17,7 +17,8 @@ class FlushRecord:
 
     ``nodes`` has for each node that was asked ``node`` (its server_id), ``name``, ``attempts``, ``attempted`` and
     ``confirmed`` (epoch seconds or None) and the last ``error``. ``pending`` counts bindings that their own node has
-    not confirmed; ``superseded`` those that registered again before a retry came to them.
+    not confirmed, ``pending_shown`` those of them that showed until this flush; ``superseded`` those that registered
+    again before a retry came to them.
     """
 
     position: int
@@ -31,6 +32,7 @@ class FlushRecord:
     finished_at: datetime | None
     bindings: int
     superseded: int
+    pending_shown: int
     pending: int
     nodes: list[dict[str, Any]]
 

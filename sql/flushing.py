@@ -1,17 +1,18 @@
-"""Flushes as the database keeps them: asked for, confirmed by one node after the other, finished.
+"""Flushes as they are asked for, and how their bindings are hidden; how far they come is `sql.flush_progress`'s.
 
 A flush is a promise from the moment that :func:`request_flush` has committed: the worker carries it out whatever
 becomes of the one who asked. From :func:`hide_bindings` on no list has its bindings.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
-from psycopg import Rollback
-from psycopg.rows import class_row
+from psycopg import Cursor, Rollback, sql
+from psycopg.rows import TupleRow, class_row
 
 from sql.connections import Connection
+from sql.contacts import bytes_of
 from sql.statements import statement
 
 Cause = Literal["request", "command", "disabled", "deleted", "moved", "credentials"]
@@ -37,9 +38,8 @@ class Binding:
         ruid: None stands for whatever the AoR had.
         domain: None with usrloc's use_domain=0.
         server_id: of the node that took its REGISTER; None when no row is known.
-        modified_epoch: of that REGISTER, epoch seconds on Kamailio's clock.
-        cseq: of that REGISTER.
-        requested_epoch: when the flush was asked for, on PostgreSQL's clock.
+        modified_epoch: epoch second of the last REGISTER that is to go; what is later is a newer one.
+        cseq: of that REGISTER; -1 when none of that second is to go.
         shown: whether it was in lists until then.
         confirmed: nodes whose memory is clean of it.
         settled_for: seconds since the last node confirmed; None before. Its row may still be there.
@@ -54,7 +54,6 @@ class Binding:
     server_id: int | None
     modified_epoch: int
     cseq: int
-    requested_epoch: int
     shown: bool
     confirmed: list[int] = field(default_factory=list)
     settled_for: float | None = None
@@ -89,7 +88,7 @@ def request_flush(
     requested_by: str,
     request_id: str | None = None,
     lease: float,
-    unwritten: bool = False,
+    late: bool,
 ) -> Flush | None:
     """Promise a flush; nothing is hidden yet.
 
@@ -101,154 +100,58 @@ def request_flush(
         requested_by: account of the token, or user of the shell.
         request_id: of the HTTP request.
         lease: seconds that the caller needs for a first try of his own, before the worker looks at it.
-        unwritten: count on bindings without a row for a whole account, too (db_mode 2); for one username always.
+        late: count on rows that lag behind memory, and on bindings without a row (db_mode 2). Then all is old that
+            registered before the second of the request, by the clocks of Kamailio and PostgreSQL.
 
     Returns:
         None when ``username`` is neither a device's nor a live binding's; nothing is written then.
     """
-    values = {"account_id": account_id, "username": username, "lease": lease}
-    with connection.transaction() as transaction, connection.cursor(row_factory=class_row(Binding)) as cursor:
-        row = connection.execute(
-            statement("flush_insert"),
-            {**values, "cause": cause, "requested_by": requested_by, "request_id": request_id},
-        ).fetchone()
+    values = {"account_id": account_id, "username": username, "lease": lease, "late": late}
+    with connection.transaction() as transaction:
+        asked = {"cause": cause, "requested_by": requested_by, "request_id": request_id}
+        row = execute_once(connection, "flush_insert", {**values, **asked}).fetchone()
         assert row is not None  # noqa: S101  # INSERT ... RETURNING has a row
         values["flush_id"] = flush_id = row[0]
-        bindings = cursor.execute(statement("flush_bindings"), values).fetchall()
-        if username is not None or unwritten:
-            bindings += cursor.execute(statement("flush_devices"), values).fetchall()
+        bindings = read_bindings(connection, "flush_bindings", values)
+        if username is not None or late:
+            bindings += read_bindings(connection, "flush_devices", values)
         flush = Flush(flush_id, bindings)
         if bindings:
-            connection.execute(statement("flush_count"), {"flush_id": flush_id, "bindings": flush.shown})
+            execute_once(connection, "flush_count", {"flush_id": flush_id, "bindings": flush.shown})
         else:
-            connection.execute(statement("flush_finish"), {"flush_ids": [flush_id]})
+            execute_once(connection, "flush_finish", {"flush_ids": [flush_id]})
             if username is not None:
                 raise Rollback(transaction)
         return flush
     return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
-    """What one node said of bindings, by the ids of their records.
-
-    Attributes:
-        node: its server_id.
-        flushes: each flush that it was asked about, with what went wrong or None.
-        gone: bindings that it has no more.
-        newer: those that registered again since their flush was asked for.
-        failed: those of which neither is certain; they are due again after a pause.
-    """
-
-    node: int
-    flushes: Mapping[str, str | None]
-    gone: Sequence[int] = ()
-    newer: Sequence[int] = ()
-    failed: Sequence[int] = ()
+def execute_once(connection: Connection, name: str, values: dict[str, Any]) -> Cursor[TupleRow]:
+    """Execute a statement with a plan of its own: one that was made for a small table, and kept, is quadratic later."""
+    return connection.execute(statement(name), values, prepare=False)
 
 
-def note_answers(
-    connection: Connection, nodes: NodeSet, answers: Answers, *, recheck: float, longest_pause: float
-) -> None:
-    """Write down what a node said, and what has come true by it.
-
-    Args:
-        connection: in autocommit mode.
-        nodes: all there are.
-        answers: of one of them.
-        recheck: seconds until the worker looks at a row that is still there.
-        longest_pause: seconds between two tries at the most.
-    """
-    values = {
-        "node": answers.node,
-        "nodes": list(nodes.ids),
-        "replicated": nodes.replicated,
-        "recheck": recheck,
-        "longest_pause": longest_pause,
-        "flush_ids": list(answers.flushes),
-        "errors": list(answers.flushes.values()),
-    }
-    with connection.transaction():
-        if answers.gone:
-            connection.execute(statement("flush_forget"), {**values, "ids": list(answers.gone)})
-            connection.execute(statement("flush_confirm"), {**values, "ids": list(answers.gone)})
-        if answers.newer:
-            connection.execute(statement("flush_supersede"), {"ids": list(answers.newer)})
-        if answers.failed:
-            connection.execute(statement("flush_postpone"), {**values, "ids": list(answers.failed)})
-        if answers.flushes:
-            connection.execute(statement("flush_node_write"), values)
-            connection.execute(statement("flush_finish"), values)
+def read_bindings(connection: Connection, name: str, values: dict[str, Any]) -> list[Binding]:
+    """Execute a statement that returns bindings; usernames are the bytes that phones sent, as in `sql.contacts`."""
+    with connection.cursor(row_factory=class_row(Binding)) as cursor:
+        found = cursor.execute(statement(name), values, prepare=False).fetchall()
+    return [each if each.username.isascii() else replace(each, username=bytes_of(each.username)) for each in found]
 
 
 def hide_bindings(connection: Connection, records: Sequence[int]) -> None:
-    """Let rows show no more unless they register again; in batches, in autocommit mode.
+    """Let rows show no more unless they register again. Whatever a SIP worker holds is waited for alone.
 
     Args:
         connection: in autocommit mode, so that the rows' locks end with each batch.
         records: ids of `Binding`s.
+
+    Raises:
+        DatabaseUnreachable: somebody holds a row for longer than a statement may take.
     """
-    for start in range(0, len(records), BATCH_ROWS):
-        connection.execute(statement("flush_hide"), {"ids": list(records[start : start + BATCH_ROWS])})
-
-
-def hide_rewritten(connection: Connection, gone: Sequence[int]) -> None:
-    """Go on hiding rows that usrloc's timer wrote anew while their flush was under way (db_mode 2)."""
-    rewritten = connection.execute(statement("flush_rewritten"), {"ids": list(gone)}).fetchall()
-    hide_bindings(connection, [row[0] for row in rewritten])
-
-
-def count_pending(connection: Connection, flush_id: str) -> int:
-    """How many bindings of a flush their own node has not confirmed yet."""
-    row = connection.execute(statement("flush_pending"), {"flush_id": flush_id}).fetchone()
-    return row[0] if row else 0
-
-
-def find_due(
-    connection: Connection, nodes: NodeSet, node: int, *, limit: int, flush_id: str | None = None
-) -> list[Binding]:
-    """What a node is to be asked about now, longest waiting first; or what is left of one flush, due or not."""
-    with connection.cursor(row_factory=class_row(Binding)) as cursor:
-        return cursor.execute(
-            statement("flush_due"),
-            {
-                "node": node,
-                "nodes": list(nodes.ids),
-                "replicated": nodes.replicated,
-                "limit": limit,
-                "flush_id": flush_id,
-            },
-        ).fetchall()
-
-
-def delete_left_rows(connection: Connection, records: Sequence[int]) -> int:
-    """Delete rows that stayed although no node has their binding any more; returns how many.
-
-    In batches, and what a Kamailio statement holds at this moment is left: no SIP worker waits.
-    """
-    return sum(
-        connection.execute(statement("flush_rows_delete"), {"ids": list(records[start : start + BATCH_ROWS])}).rowcount
-        for start in range(0, len(records), BATCH_ROWS)
-    )
-
-
-def remove_rows(connection: Connection, records: Sequence[int]) -> set[int]:
-    """Remove bindings that live in their rows alone (db_mode 3), unless they registered since; returns those that did.
-
-    PostgreSQL compares and deletes in one step. Kamailio does it in several, and a REGISTER comes in between.
-    """
-    newer: set[int] = set()
+    hide = sql.SQL(statement("flush_hide"))
     for start in range(0, len(records), BATCH_ROWS):
         values = {"ids": list(records[start : start + BATCH_ROWS])}
-        connection.execute(statement("flush_rows_remove"), values)
-        newer.update(row[0] for row in connection.execute(statement("flush_rows_newer"), values))
-    return newer
-
-
-def expire_flushes(connection: Connection, *, keep: float, limit: int) -> int:
-    """Forget bindings that would have expired by themselves, and flushes finished more than ``keep`` seconds ago.
-
-    Returns:
-        How many flushes were deleted.
-    """
-    return connection.execute(statement("flush_expire"), {"keep": keep, "limit": limit}).rowcount
+        connection.execute(hide.format(locking=sql.SQL("skip locked")), values, prepare=False)
+    if records:
+        for (held,) in execute_once(connection, "flush_unhidden", {"ids": list(records)}).fetchall():
+            connection.execute(hide.format(locking=sql.SQL("")), {"ids": [held]}, prepare=False)

@@ -82,6 +82,14 @@ CREATE FUNCTION public.kamailio_timezone() RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN 'UTC'::text;
 
+CREATE FUNCTION public.note_disabled() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+    new.disabled_at = now();
+    return new;
+end $$;
+
 CREATE FUNCTION public.registration_epoch(at bigint) RETURNS bigint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN at;
@@ -134,6 +142,7 @@ CREATE TABLE public.account (
     enabled boolean DEFAULT true NOT NULL,
     superduper_admin boolean DEFAULT false NOT NULL,
     api_key_hash bytea,
+    disabled_at timestamp with time zone,
     CONSTRAINT account_api_key_hash_check CHECK ((length(api_key_hash) = 32))
 );
 
@@ -229,6 +238,7 @@ CREATE TABLE public.device (
     suppress_unregister_notify boolean DEFAULT true NOT NULL,
     register_overwrite_notify boolean DEFAULT false NOT NULL,
     credentials_changed_at timestamp with time zone,
+    disabled_at timestamp with time zone,
     CONSTRAINT device_ha1_check CHECK ((ha1 ~ '^[0-9a-f]{32}$'::text)),
     CONSTRAINT device_sip_username_check CHECK ((sip_username ~ '^[\u0020-\u007e]{1,64}$'::text))
 );
@@ -243,10 +253,11 @@ CREATE VIEW public.device_credentials AS
  SELECT lower(d.sip_username) AS username,
     d.realm,
     "left"(md5((k.key || d.ha1)), 16) AS fingerprint,
-    d.credentials_changed_at AS changed_at
-   FROM (public.device d
-     CROSS JOIN public.fingerprint_key k)
-  WHERE (d.ha1 IS NOT NULL);
+    d.credentials_changed_at AS changed_at,
+    GREATEST(d.disabled_at, a.disabled_at) AS disabled_at
+   FROM ((public.device d
+     JOIN public.account a ON (((a.id)::text = (d.account_id)::text)))
+     CROSS JOIN public.fingerprint_key k);
 
 CREATE TABLE public.owner (
     id public.identifier NOT NULL,
@@ -464,7 +475,8 @@ CREATE VIEW public.location_enrichment AS
             WHEN COALESCE(d.enabled, a.enabled) THEN 'enabled'::text
             ELSE 'disabled'::text
         END || COALESCE((' '::text || c.fingerprint), ''::text)) AS device_state,
-    c.changed_at AS credentials_changed_at
+    c.changed_at AS credentials_changed_at,
+    COALESCE(c.disabled_at, a.disabled_at) AS disabled_at
    FROM ((((public.location l
      CROSS JOIN ( SELECT COALESCE(public.kamailio_default_realm(), ( SELECT
                         CASE
@@ -687,9 +699,13 @@ CREATE INDEX location_tcpcon_idx ON public.location USING btree (connection_id);
 
 CREATE INDEX owner_account_id_idx ON public.owner USING btree (account_id);
 
+CREATE TRIGGER account_note_disabled BEFORE UPDATE OF enabled ON public.account FOR EACH ROW WHEN ((old.enabled AND (NOT new.enabled))) EXECUTE FUNCTION public.note_disabled();
+
 CREATE CONSTRAINT TRIGGER account_refuse_nonsense AFTER INSERT OR UPDATE OF realm, parent_id ON public.account DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.account_refuse_nonsense();
 
-CREATE TRIGGER device_note_credentials BEFORE UPDATE OF ha1 ON public.device FOR EACH ROW WHEN ((old.ha1 IS DISTINCT FROM new.ha1)) EXECUTE FUNCTION public.device_note_credentials();
+CREATE TRIGGER device_note_credentials BEFORE UPDATE OF ha1 ON public.device FOR EACH ROW WHEN (((old.ha1 <> new.ha1) OR ((old.ha1 IS NOT NULL) AND (new.ha1 IS NULL)))) EXECUTE FUNCTION public.device_note_credentials();
+
+CREATE TRIGGER device_note_disabled BEFORE UPDATE OF enabled ON public.device FOR EACH ROW WHEN ((old.enabled AND (NOT new.enabled))) EXECUTE FUNCTION public.note_disabled();
 
 CREATE CONSTRAINT TRIGGER device_refuse_realm_of_another AFTER INSERT OR UPDATE OF sip_realm, account_id ON public.device DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.sip_realm IS NOT NULL)) EXECUTE FUNCTION public.device_refuse_realm_of_another();
 

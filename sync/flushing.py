@@ -8,19 +8,16 @@ from kamailio.errors import KamailioError, KamailioUnreachable
 from kamailio.nodes import Nodes
 from kamailio.removal import Outcome, remove_unchanged
 from sql.connections import Connection, Database
-from sql.flushing import (
+from sql.flush_progress import (
     Answers,
-    Binding,
-    Flush,
-    NodeSet,
+    Pending,
     count_pending,
     delete_left_rows,
     find_due,
-    hide_bindings,
-    hide_rewritten,
     note_answers,
     remove_rows,
 )
+from sql.flushing import Binding, Flush, NodeSet, hide_bindings
 from sync.settings import SyncSettings
 
 # usrloc's timer comes by now and then; a row that it is to remove need not be looked at all the time.
@@ -87,13 +84,11 @@ class Flusher:
                 newer = remove_rows(connection, [binding.id for binding in due])
             return [Outcome.NEWER if binding.id in newer else Outcome.GONE for binding in due]
         budget = self._settings.sync_flush_budget
-        answer = self._nodes.on_each(
-            [node], lambda _, client: remove_unchanged(client, due, budget=budget, by_clock=mode == 2)
-        )[node]
+        answer = self._nodes.on_each([node], lambda _, client: remove_unchanged(client, due, budget=budget))[node]
         return [answer] * len(due) if isinstance(answer, KamailioError) else answer
 
-    def carry_out(self, flush: Flush, *, patience: float, progress: Callable[[int], None]) -> int:
-        """Go through one flush until every binding's own node has confirmed, or nothing moves any more.
+    def carry_out(self, flush: Flush, *, patience: float, progress: Callable[[int], None]) -> Pending:
+        """Go through one flush until every node has confirmed, or nothing moves any more.
 
         Args:
             flush: was just asked for.
@@ -101,20 +96,20 @@ class Flusher:
             progress: is told how many bindings more are confirmed.
 
         Returns:
-            How many are not.
+            What is not.
         """
-        deadline, pending = monotonic() + patience, flush.shown
+        deadline, before = monotonic() + patience, Pending(flush.shown, len(flush.bindings), len(flush.bindings))
         while True:
             for node in self._nodes.ids:
                 self.run(node, limit=STEP, flush_id=flush.id)
             with self._database.connection() as connection:
                 left = count_pending(connection, flush.id)
-            progress(pending - left)
-            if left == 0 or (left == pending and monotonic() >= deadline):
+            progress(before.shown - left.shown)
+            if not left.unsettled or (left == before and monotonic() >= deadline):
                 return left
-            if left == pending:
+            if left == before:
                 sleep(WAIT_SECONDS)
-            pending = left
+            before = left
 
     def _note(
         self,
@@ -133,8 +128,6 @@ class Flusher:
         for binding, outcome in pairs:
             if isinstance(outcome, KamailioError) and binding.flush_id in flushes:
                 flushes[binding.flush_id] = str(outcome)
-        if mode == 2 and gone:
-            hide_rewritten(connection, [binding.id for binding in gone])
         # A row goes once memory is clean of its binding. Where usrloc writes late, or where the row may be that of a
         # node we do not know of, it is given the time to remove it itself. In db_mode 3 the table is the memory.
         late = mode not in (1, 3)
@@ -153,7 +146,12 @@ class Flusher:
             connection,
             self._set,
             Answers(
-                node=node, flushes=flushes, gone=[binding.id for binding in gone], newer=newer, failed=list(failed)
+                node=node,
+                flushes=flushes,
+                gone=[binding.id for binding in gone],
+                newer=newer,
+                # A node that does not answer gets a pause as a whole: others may be asked about the same bindings.
+                failed=[record for record, error in failed.items() if not isinstance(error, KamailioUnreachable)],
             ),
             recheck=LATE_RECHECK_SECONDS if late else 1.0,
             longest_pause=self._settings.sync_flush_longest_pause,

@@ -5,7 +5,7 @@ from threading import Event
 from kamailio.nodes import Nodes
 from sql.connections import Database
 from sql.enrichment import enrich_pending, expire_from_facts, expire_rows, reconcile
-from sql.flushing import expire_flushes
+from sql.flush_progress import expire_flushes
 from sql.tokens import expire_tokens
 from sync.flushing import Flusher
 from sync.settings import SyncSettings

@@ -88,6 +88,10 @@ alter table location add column flushed_epoch bigint, add column flushed_cseq in
 comment on column location.flushed_epoch is 'tombstone: last_modified of the REGISTER that a flush saw; the row is hidden until a later one';
 comment on column location.flushed_cseq is 'tombstone: cseq of that REGISTER';
 
+update location
+set flushed_epoch = registration_epoch(last_modified), flushed_cseq = cseq
+where flushed_at is not null and registration_epoch(last_modified) <= extract(epoch from flushed_at);
+
 -- Is a REGISTER the one that a flush saw, or one before it?
 create function registration_is(modified_epoch bigint, cseq integer, flushed_epoch bigint, flushed_cseq integer)
     returns boolean language sql immutable parallel safe

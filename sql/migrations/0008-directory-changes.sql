@@ -5,9 +5,15 @@ alter table location add column device_state text;
 
 comment on column location.device_state is 'set by the sync worker: whether the device was enabled, and a fingerprint of its credentials';
 
-alter table device add column credentials_changed_at timestamptz;
+-- When what a phone may do last ended, where the tables can tell: who registered before that, and was not enriched by then,
+-- is caught by it.
+alter table device add column credentials_changed_at timestamptz, add column disabled_at timestamptz;
 
-comment on column device.credentials_changed_at is 'when ha1 last changed; null: never since it was imported';
+alter table account add column disabled_at timestamptz;
+
+comment on column device.credentials_changed_at is 'when ha1 last changed from one to another; null: never since it was imported';
+comment on column device.disabled_at is 'when it was last disabled; null: never since it was imported';
+comment on column account.disabled_at is 'when it was last disabled; null: never since it was imported';
 
 create function device_note_credentials() returns trigger language plpgsql as $$
 begin
@@ -16,7 +22,20 @@ begin
 end $$;
 
 create trigger device_note_credentials before update of ha1 on device
-    for each row when (old.ha1 is distinct from new.ha1) execute function device_note_credentials();
+    for each row when (old.ha1 <> new.ha1 or (old.ha1 is not null and new.ha1 is null))
+    execute function device_note_credentials();
+
+create function note_disabled() returns trigger language plpgsql as $$
+begin
+    new.disabled_at = now();
+    return new;
+end $$;
+
+create trigger device_note_disabled before update of enabled on device
+    for each row when (old.enabled and not new.enabled) execute function note_disabled();
+
+create trigger account_note_disabled before update of enabled on account
+    for each row when (old.enabled and not new.enabled) execute function note_disabled();
 
 -- A fingerprint that tells nothing of the credentials without this key, which no role reads.
 create table fingerprint_key (
@@ -31,12 +50,13 @@ select
     lower(d.sip_username) as username,
     d.realm,
     left(md5(k.key || d.ha1), 16) as fingerprint,
-    d.credentials_changed_at as changed_at
+    d.credentials_changed_at as changed_at,
+    greatest(d.disabled_at, a.disabled_at) as disabled_at
 from device d
-cross join fingerprint_key k
-where d.ha1 is not null;
+join account a on a.id = d.account_id
+cross join fingerprint_key k;
 
-comment on view device_credentials is 'a text of each device that changes with its password; whoever replaces directory may replace this, too';
+comment on view device_credentials is 'a text of each device that changes with its password, and when it changed; whoever replaces directory may replace this, too';
 
 -- What enrichment writes to each row: as location_directory, and the state.
 create view location_enrichment as
@@ -50,7 +70,8 @@ select
         when coalesce(d.enabled, a.enabled) then 'enabled'
         else 'disabled'
     end || coalesce(' ' || c.fingerprint, '') as device_state,
-    c.changed_at as credentials_changed_at
+    c.changed_at as credentials_changed_at,
+    coalesce(c.disabled_at, a.disabled_at) as disabled_at
 from location l
 cross join (
     select coalesce(

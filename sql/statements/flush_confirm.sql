@@ -1,11 +1,17 @@
--- One node is clean of these bindings. When all are that may hold one, only its row can be left.
+-- One node is clean of these bindings. When all are that may hold one, only its row can be left, to be looked at later;
+-- until then the others are asked as before.
 update flush_binding f set
     confirmed = case when %(node)s = any (f.confirmed) then f.confirmed else f.confirmed || %(node)s::integer end,
-    settled_at = case
-        when flush_holders(f.server_id, %(nodes)s, %(replicated)s) <@ (f.confirmed || %(node)s::integer)
-            then coalesce(f.settled_at, now())
-        else f.settled_at
-    end,
+    settled_at = case when t.settled then coalesce(f.settled_at, now()) end,
     attempts = f.attempts + 1,
-    due_at = now() + greatest(%(recheck)s, least(power(2, least(f.attempts, 10)), %(longest_pause)s)) * interval '1 second'
-where f.id = any (%(ids)s)
+    due_at = case
+        when t.settled
+            then now()
+                + greatest(%(recheck)s, least(power(2, least(f.attempts, 10)), %(longest_pause)s)) * interval '1 second'
+        else f.due_at
+    end
+from flush_binding b
+cross join lateral (
+    select flush_holders(b.server_id, %(nodes)s, %(replicated)s) <@ (b.confirmed || %(node)s::integer) as settled
+) t
+where b.id = any (%(ids)s) and f.id = b.id

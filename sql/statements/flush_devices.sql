@@ -1,22 +1,27 @@
 -- AoRs of the devices of an account, or of those with one username, that no row shows to be registered: whatever a node
--- holds of them is to go. For a day: no registration is older by then.
+-- holds of them from before this second is to go. Where usrloc writes late (db_mode 2) also those that have a row: they may
+-- have another binding, or be at another node. For a day: no registration is older by then. With AoRs without a domain
+-- (use_domain=0) only devices of the realm that these are of: Kamailio would take any other's for one of them.
 insert into flush_binding
     (flush_id, ruid, username, domain, server_id, modified_epoch, cseq, expires_epoch, shown, due_at)
 select
-    %(flush_id)s, null, unseen.username, unseen.realm, null::integer, 0, 0,
+    %(flush_id)s, null, unseen.username, unseen.realm, null::integer,
+    floor(extract(epoch from now()))::bigint, -1,
     floor(extract(epoch from now()))::bigint + 86400,
     false,
     now() + make_interval(secs => %(lease)s)
 from (
     select d.username, d.realm
     from directory d
-    where d.account_id = %(account_id)s and (%(username)s::text is null or d.username = lower(%(username)s))
+    where d.account_id = %(account_id)s
+        and (%(username)s::text is null or d.username = lower(%(username)s))
+        and d.realm = coalesce(kamailio_default_realm(), d.realm)
+    union
+    select f.username, f.domain from flush_binding f where %(late)s and f.flush_id = %(flush_id)s
     except
     select lower(f.username), coalesce(lower(f.domain), d.realm)
     from flush_binding f
     left join directory d on f.domain is null and d.account_id = %(account_id)s and d.username = lower(f.username)
-    where f.flush_id = %(flush_id)s
+    where not %(late)s and f.flush_id = %(flush_id)s
 ) unseen
-returning
-    id, ruid, username, domain, server_id, modified_epoch, cseq, shown, confirmed,
-    floor(extract(epoch from now()))::bigint as requested_epoch
+returning id, ruid, username, domain, server_id, modified_epoch, cseq, shown, confirmed

@@ -22,7 +22,7 @@ finished as (
             where f.flush_id = q.id and f.settled_at is null
                 and (f.expires_epoch is null or f.expires_epoch >= extract(epoch from now()) - 60)
         )
-        and q.id in (select flush_id from over)
+        and q.requested_at < now() - interval '1 minute'
 )
 delete from flush q
 where q.id in (

@@ -1,12 +1,8 @@
 select
     q.position, q.id, q.account_id, q.username, q.cause, q.requested_by, q.request_id, q.requested_at, q.finished_at,
     q.bindings, q.superseded,
-    (
-        select count(*)
-        from flush_binding f
-        where f.flush_id = q.id and f.shown and f.settled_at is null
-            and (f.server_id is null or not f.server_id = any (f.confirmed))
-    ) as pending,
+    pending.of_shown as pending_shown,
+    pending.of_all as pending,
     (
         select coalesce(
             jsonb_agg(
@@ -25,6 +21,13 @@ select
         where n.flush_id = q.id
     ) as nodes
 from flush q
+cross join lateral (
+    select
+        count(*) filter (where f.shown) as of_shown,
+        count(*) filter (where f.ruid is not null) as of_all
+    from flush_binding f
+    where f.flush_id = q.id and f.settled_at is null and not coalesce(f.server_id = any (f.confirmed), false)
+) pending
 where q.account_id = %(account_id)s
     and (%(flush_id)s::text is null or q.id = %(flush_id)s)
     and q.position <= coalesce(%(start)s, 9223372036854775807)

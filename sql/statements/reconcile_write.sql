@@ -1,11 +1,15 @@
 -- Sets rows to what the directory says, and asks for the flush of those whose device may not be registered any more, in
--- one statement: either both happen or neither. Rows that were enriched without a device, or before devices had a
--- state, are no change of a device: a first import flushes nobody. A new owner, a new device ID, a device that is
--- enabled again, or a first password flush nobody either. Who registered after the password changed has the new one.
+-- one statement: either both happen or neither.
+--
+-- No reason: a new owner or device ID, a device that is enabled again, a first password, a first import (rows that had no
+-- device, or were enriched before devices had a state). Rows without a domain (use_domain=0) belong to a realm by the
+-- site's settings, which are no change of a device. Who registered after the password changed has the new one.
 with stale as materialized (
     select
-        l.id, l.ruid, l.username, l.domain, l.server_id, l.last_modified, l.expires, l.cseq, l.account_id, l.device_state,
-        l.device_id
+        l.id, l.ruid, l.username, nullif(l.domain, '') as domain, l.server_id, l.cseq, l.account_id, l.device_id,
+        registration_epoch(l.last_modified) as modified_epoch,
+        registration_epoch(l.expires) as expires_epoch,
+        l.device_state
     from location l
     where l.id = any (%(ids)s)
     order by l.id
@@ -13,45 +17,68 @@ with stale as materialized (
 ),
 judged as materialized (
     select
-        s.id, s.ruid, s.server_id, s.cseq,
+        s.id, s.ruid, s.server_id, s.username, s.domain, s.modified_epoch, s.cseq, s.expires_epoch,
         s.account_id as old_account_id,
-        registration_text(s.username) as username,
-        nullif(s.domain, '') as domain,
-        registration_epoch(s.last_modified) as modified_epoch,
-        registration_epoch(s.expires) as expires_epoch,
-        e.account_id, e.device_id, e.owner_id, e.device_state,
+        lower(registration_text(s.username)) as name,
+        e.account_id, e.device_id, e.owner_id, e.device_state, e.credentials_changed_at,
         case
-            when s.device_state is null then null
-            when s.device_id is not null and e.device_id is null then 'deleted'
-            when e.account_id is null then 'deleted'
-            when s.account_id is distinct from e.account_id then 'moved'
-            when s.device_state like 'enabled%%' and e.device_state like 'disabled%%' then 'disabled'
-            when split_part(s.device_state, ' ', 2) not in ('', split_part(e.device_state, ' ', 2))
+            when s.account_id is null then null
+            when s.device_state is null
+                and not s.modified_epoch <= extract(epoch from greatest(e.credentials_changed_at, e.disabled_at))
+                then null
+            when s.device_state is null and e.credentials_changed_at is null and e.disabled_at is null then null
+            when s.device_id is not null and e.device_id is null
+                and (s.domain is not null or not o.is_there)
+                then 'deleted'
+            when s.device_id <> e.device_id and o.is_there then 'moved'
+            when s.domain is not null and e.account_id is null then 'deleted'
+            when s.domain is not null and s.account_id <> e.account_id then 'moved'
+            when coalesce(s.device_state, 'enabled') like 'enabled%%' and e.device_state like 'disabled%%' then 'disabled'
+            when e.device_id is not null
+                and split_part(coalesce(s.device_state, 'enabled before'), ' ', 2)
+                    not in ('', split_part(e.device_state, ' ', 2))
                 and (
                     e.credentials_changed_at is null
-                    or registration_epoch(s.last_modified) <= extract(epoch from e.credentials_changed_at)
+                    or s.modified_epoch <= extract(epoch from e.credentials_changed_at)
                 )
                 then 'credentials'
         end as cause
     from stale s
     join location_enrichment e on e.id = s.id
+    cross join lateral (
+        select exists (select from directory d where d.device_id = s.device_id) as is_there
+    ) o
 ),
 asked as (
     insert into flush (account_id, username, cause, requested_by, bindings)
-    select j.old_account_id, lower(j.username), j.cause, 'worker', count(*)
+    select j.old_account_id, j.name, j.cause, 'worker', count(*)
     from judged j
     where j.cause is not null
-    group by j.old_account_id, lower(j.username), j.cause
+    group by j.old_account_id, j.name, j.cause
     returning id, account_id, username, cause
 ),
+-- Memory may be ahead of the row (db_mode 2): all is old that registered before now, or before the password changed.
 bindings as (
     insert into flush_binding
         (flush_id, ruid, username, domain, server_id, modified_epoch, cseq, expires_epoch, shown, due_at)
     select
-        q.id, j.ruid, j.username, j.domain, j.server_id, j.modified_epoch, j.cseq, nullif(j.expires_epoch, 0), true, now()
+        q.id, j.ruid, j.username, j.domain, j.server_id,
+        greatest(j.modified_epoch, t.bound),
+        case when t.bound > j.modified_epoch then -1 else j.cseq end,
+        nullif(j.expires_epoch, 0),
+        true,
+        now()
     from judged j
-    join asked q on q.account_id = j.old_account_id and q.username = lower(j.username) and q.cause = j.cause
-    returning ruid
+    join asked q on q.account_id = j.old_account_id and q.username = j.name and q.cause = j.cause
+    cross join lateral (
+        select floor(extract(epoch from
+            case j.cause
+                when 'credentials' then coalesce(j.credentials_changed_at + interval '1 second', now())
+                else now()
+            end
+        ))::bigint as bound
+    ) t
+    returning ruid, modified_epoch, cseq
 ),
 written as (
     update location l set
@@ -59,10 +86,11 @@ written as (
         device_id = j.device_id,
         owner_id = j.owner_id,
         device_state = j.device_state,
-        flushed_epoch = case when j.cause is null then l.flushed_epoch else j.modified_epoch end,
-        flushed_cseq = case when j.cause is null then l.flushed_cseq else j.cseq end,
+        flushed_epoch = coalesce(b.modified_epoch, l.flushed_epoch),
+        flushed_cseq = coalesce(b.cseq, l.flushed_cseq),
         enriched_at = now()
     from judged j
+    left join bindings b on b.ruid = j.ruid
     where l.id = j.id
     returning l.id
 )

@@ -266,6 +266,19 @@ def test_a_from_that_cannot_be_stored_harms_no_phone(
     wait_until(lambda: _from_facts(database), 10, "the From")
 
 
+def test_a_nonce_that_is_not_this_kamailios_is_challenged(proxy: Proxy, add_device: AddDevice) -> None:
+    """As of one that ran until this second, when only the hash in it is wrong: it gets another, and registers."""
+    add_device("alice")
+    with Phone("alice", "example.com", "secret", proxy=proxy.sip) as phone:
+        assert phone.register().ok
+        assert phone._challenge is not None
+        name, challenge = phone._challenge
+        nonce = challenge["nonce"]
+        last = "A" if nonce[-2] != "A" else "B"
+        phone._challenge = name, {**challenge, "nonce": f"{nonce[:-2]}{last}{nonce[-1]}"}
+        assert phone.register().ok
+
+
 def test_without_postgresql_a_phone_is_told_so_and_not_challenged(
     proxy: Proxy, add_device: AddDevice, postgres: Cluster
 ) -> None:

@@ -6,10 +6,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import psycopg
 import pytest
 
 from kamailio import usrloc
-from kamailio.errors import KamailioUnreachable, RpcError
+from kamailio.errors import KamailioUnreachable, RpcError, RpcProtocolError
 from kamailio.nodes import Nodes, ask_mode
 from kamailio.removal import Outcome, remove, remove_unchanged
 from kamailio.rpc import JsonRpcClient
@@ -32,7 +33,6 @@ class Doomed:
     ruid: str | None
     modified_epoch: int
     cseq: int
-    requested_epoch: int
 
 
 @pytest.fixture
@@ -54,11 +54,11 @@ def phone(reached: Proxy, add_device: AddDevice) -> Iterator[Phone]:
 def _as_it_is(client: JsonRpcClient, name: str = ALICE) -> Doomed:
     (contact,) = usrloc.lookup(client, name)
     username, _, domain = name.partition("@")
-    return Doomed(username, domain, contact.ruid, contact.last_modified, contact.cseq, int(time.time()))
+    return Doomed(username, domain, contact.ruid, contact.last_modified, contact.cseq)
 
 
-def _remove_unchanged(client: JsonRpcClient, doomed: Doomed, *, by_clock: bool = False) -> object:
-    (outcome,) = remove_unchanged(client, [doomed], budget=10, by_clock=by_clock)
+def _remove_unchanged(client: JsonRpcClient, doomed: Doomed) -> object:
+    (outcome,) = remove_unchanged(client, [doomed], budget=10)
     return outcome
 
 
@@ -77,21 +77,39 @@ def test_an_old_binding_is_removed_and_a_newer_one_is_not(client: JsonRpcClient,
     assert len(usrloc.lookup(client, ALICE)) == 1, "the new one has another ruid"
 
 
-def test_by_the_clock_all_is_old_that_is_before_the_request(client: JsonRpcClient, phone: Phone) -> None:
-    """As in db_mode 2, where the row may lag behind memory; and for an AoR of which no row is known."""
-    seen = replace(_as_it_is(client), modified_epoch=1, cseq=1)
-    assert _remove_unchanged(client, seen) is Outcome.NEWER
-    of_the_same_second = replace(seen, requested_epoch=_as_it_is(client).modified_epoch)
-    assert _remove_unchanged(client, of_the_same_second, by_clock=True) is Outcome.NEWER
-    assert _remove_unchanged(client, replace(of_the_same_second, ruid=None)) is Outcome.GONE
-    assert len(usrloc.lookup(client, ALICE)) == 1, "it registered in the second of the request, so it may be newer"
-    later = replace(seen, requested_epoch=of_the_same_second.requested_epoch + 1)
-    assert _remove_unchanged(client, later, by_clock=True) is Outcome.GONE
+def test_all_before_a_second_is_old_where_the_row_may_lag(client: JsonRpcClient, phone: Phone) -> None:
+    """As in db_mode 2, and for an AoR of which no row is known: what registered in that very second may be newer."""
+    seen = _as_it_is(client)
+    of_that_second = replace(seen, cseq=-1)
+    assert _remove_unchanged(client, of_that_second) is Outcome.NEWER
+    assert _remove_unchanged(client, replace(of_that_second, ruid=None)) is Outcome.GONE
+    assert len(usrloc.lookup(client, ALICE)) == 1
+    later = replace(of_that_second, modified_epoch=seen.modified_epoch + 1)
+    assert _remove_unchanged(client, later) is Outcome.GONE
     assert usrloc.lookup(client, ALICE) == ()
     assert phone.register().ok
-    without_row = replace(later, ruid=None, requested_epoch=int(time.time()) + 2)
-    assert _remove_unchanged(client, without_row) is Outcome.GONE
+    assert _remove_unchanged(client, replace(later, ruid=None, modified_epoch=int(time.time()) + 2)) is Outcome.GONE
     assert usrloc.lookup(client, ALICE) == ()
+
+
+def test_an_aor_with_very_many_phones_holds_up_no_other(
+    start_kamailio: StartKamailio, database: psycopg.Connection
+) -> None:
+    """Its answer does not fit into a datagram: it alone is left, with the reason."""
+    database.execute(
+        "insert into location (ruid, username, domain, contact, expires, last_modified, cseq, server_id, user_agent) "
+        "select 'uloc-' || n, case when n <= 150 then 'bob' else 'u' || n end, 'example.com', "
+        "'sip:' || n || '@192.0.2.1', extract(epoch from now()) + 600, 1000, 1, 1, repeat('x', 200) "
+        "from generate_series(1, 170) n"
+    )
+    proxy = start_kamailio()
+    doomed = [Doomed("bob", "example.com", "uloc-1", 1000, 1)]
+    doomed += [Doomed(f"u{n}", "example.com", f"uloc-{n}", 1000, 1) for n in range(151, 171)]
+    with proxy.rpc(socket=True) as client:
+        unreadable, *others = remove_unchanged(client, doomed, budget=10)
+        assert isinstance(unreadable, RpcProtocolError)
+        assert others == [Outcome.GONE] * 20
+        assert usrloc.lookup(client, "u151@example.com") == ()
 
 
 def test_the_other_phones_of_an_aor_stay(client: JsonRpcClient, phone: Phone, reached: Proxy) -> None:
@@ -147,7 +165,7 @@ def test_odd_usernames_are_compared_byte_for_byte(proxy: Proxy, add_device: AddD
     with Phone(username, "example.com", "secret", proxy=proxy.sip) as phone, proxy.rpc() as client:
         assert phone.register().ok
         (contact,) = usrloc.lookup(client, f"{username}@example.com")
-        seen = Doomed(username, "example.com", contact.ruid, contact.last_modified, contact.cseq, 0)
+        seen = Doomed(username, "example.com", contact.ruid, contact.last_modified, contact.cseq)
         assert _remove_unchanged(client, replace(seen, cseq=0)) is Outcome.NEWER
         assert _remove_unchanged(client, seen) is Outcome.GONE
         assert usrloc.lookup(client, f"{username}@example.com") == ()
@@ -159,7 +177,7 @@ def test_what_cannot_be_asked_is_told_for_each(reached: Proxy, client: JsonRpcCl
     reached.stop()
     for outcomes in (
         remove(client, [seen, replace(seen, username="bob")], budget=2),
-        remove_unchanged(client, [seen, replace(seen, username="bob")], budget=2, by_clock=False),
+        remove_unchanged(client, [seen, replace(seen, username="bob")], budget=2),
     ):
         assert [type(outcome) for outcome in outcomes] == [KamailioUnreachable, KamailioUnreachable]
 

@@ -203,10 +203,70 @@ def test_who_is_enabled_again_is_not_flushed(
 ) -> None:
     """Only the way down is."""
     database.execute("update device set enabled = false where id = 'device-bob'")
-    add_binding("bob", "child.test")
+    add_binding("bob", "child.test", last_modified=int(time.time()) + 2)
     jobs.enrich()
     database.execute("update device set enabled = true where id = 'device-bob'")
     assert jobs.reconcile() == {"reconciled": 1, "flushes_asked": 0}
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ("update device set enabled = false where id = 'device-bob'", "disabled"),
+        ("update account set enabled = false where id = 'child'", "disabled"),
+        ("update device set ha1 = repeat('0', 32) where id = 'device-bob'", "credentials"),
+    ],
+    ids=["disabled", "account-disabled", "password"],
+)
+@pytest.mark.parametrize("enriched_before", [False, True], ids=["not-enriched", "enriched-by-an-older-release"])
+def test_a_change_before_the_first_enrichment_flushes_as_well(
+    jobs: Jobs,
+    directory: Directory,
+    add_binding: AddBinding,
+    database: psycopg.Connection,
+    change: str,
+    cause: str,
+    enriched_before: bool,
+) -> None:
+    """The row came late (db_mode 2), or the worker was away: the REGISTER is from before the change all the same."""
+    ruid = add_binding("bob", "child.test", last_modified=int(time.time()) - 5)
+    if enriched_before:
+        jobs.enrich()
+        database.execute("update location set device_state = null")
+    database.execute(change)
+    jobs.enrich()
+    assert jobs.reconcile()["flushes_asked"] == 1
+    assert _asked(database) == {("child", "bob", cause, ruid)}
+
+
+def test_a_realm_by_the_sites_settings_is_no_change_of_a_device(
+    jobs: Jobs, directory: Directory, add_binding: AddBinding, database: psycopg.Connection
+) -> None:
+    """use_domain=0: another default realm takes nobody's registration away."""
+    default = (
+        "create or replace function kamailio_default_realm() returns text language sql immutable return '{}'::text"
+    )
+    database.execute(default.format("child.test"))
+    add_binding("bob", None)
+    add_binding("stranger", None)
+    jobs.enrich()
+    database.execute(default.format("sibling.test"))
+    assert jobs.reconcile() == {"reconciled": 2, "flushes_asked": 0}
+    database.execute("delete from device where id = 'device-bob'")
+    database.execute(default.format("child.test"))
+    assert jobs.reconcile()["flushes_asked"] == 0, "rows that lost their device by the setting had none to lose"
+
+
+def test_a_name_that_goes_to_another_device_is_no_longer_the_first_ones(
+    jobs: Jobs, directory: Directory, add_binding: AddBinding, database: psycopg.Connection
+) -> None:
+    """The first device is called otherwise now; the phone that is registered is still that one."""
+    ruid = add_binding("bob", "child.test")
+    jobs.enrich()
+    database.execute("update device set sip_username = 'robert', ha1 = null where id = 'device-bob'")
+    database.execute("insert into device (id, account_id, sip_username) values ('device-2', 'child', 'bob')")
+    assert jobs.reconcile()["flushes_asked"] == 1
+    assert {(row[1], row[3]) for row in _asked(database)} == {("bob", ruid)}
 
 
 def test_a_phone_that_registered_with_the_new_password_stays(
