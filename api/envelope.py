@@ -4,19 +4,21 @@ import hashlib
 import logging
 import re
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
+from json import JSONDecoder
 from typing import Any
 
 from flask import Flask, Response, current_app, g, json, request
 
 from api.paths import shown
-from api.spool import Spool
+from api.spool import respond
 
 log = logging.getLogger(__name__)
 
 REVISION_LENGTH = 32
+DECODER = JSONDecoder()
 VERSION = version("kamailio-registrations")
 # A client's own request ID is taken over when it can stand in a header and in a log line as it is.
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
@@ -63,12 +65,12 @@ def wants_pretty() -> bool:
     return asked.lower() == "true"
 
 
-def _dumps(value: Any) -> str:
-    return json.dumps(value, indent=2) if wants_pretty() else json.dumps(value, separators=(",", ":"))
+def _dumps(value: Any, *, pretty: bool) -> str:
+    return json.dumps(value, indent=2) if pretty else json.dumps(value, separators=(",", ":"))
 
 
 def _respond(envelope: dict[str, Any], status: int) -> Response:
-    return Response(_dumps(envelope) + "\n", status=status, content_type="application/json")
+    return Response(_dumps(envelope, pretty=wants_pretty()) + "\n", status=status, content_type="application/json")
 
 
 def _tagged(response: Response, revision: str) -> Response:
@@ -93,30 +95,55 @@ def success_envelope(data: Any, **extra: Any) -> Response:
     return _tagged(_respond(envelope, 200), revision)
 
 
-def list_envelope(rows: Iterable[dict[str, Any]], *, extra: Callable[[], dict[str, Any]] = dict) -> Response:
-    """Wrap a list of any length, in constant memory: the rows go through a file on their way.
+def _one_by_one(objects: str) -> Iterator[Any]:
+    at = 0
+    while at < len(objects):
+        each, end = DECODER.raw_decode(objects, at)
+        yield each
+        at = end + len(",")
 
-    Nothing is sent before all rows are there, so that a fault in their midst is an error and not half a list, and the
-    revision is known with the headers.
+
+def list_envelope(objects: Iterable[str], *, extra: Callable[[], dict[str, Any]] = dict) -> Response:
+    """Wrap a list of any length, in constant memory.
+
+    The revision of a list that is sent while it is read stands in the envelope alone, which has it at its end. It is an
+    entity tag all the same: a client that sends it with If-None-Match gets its 304, since the list is read first then.
 
     Args:
-        rows: objects, used up before this returns.
-        extra: called after that, gives further keys of the envelope.
+        objects: compact JSON of some at a time, with commas between them; used up when the response is, or closed if
+            they come from a generator.
+        extra: called when they are used up, gives further keys of the envelope.
     """
-    digest = hashlib.sha256()
-    with Spool() as body:
-        body.write('{"data":[')
-        for number, row in enumerate(rows):
-            compact = json.dumps(row, separators=(",", ":"))
-            digest.update(compact.encode())
-            body.write(("," if number else "") + (_dumps(row) if wants_pretty() else compact))
-        revision = digest.hexdigest()[:REVISION_LENGTH]
+    common, pretty = _common(), wants_pretty()
+    ends: dict[str, str] = {}
+
+    def pieces() -> Generator[bytes, None, None]:
+        left, digest = iter(objects), hashlib.sha256()
+        try:
+            yield b'{"data":['
+            separator = b""
+            for some in left:
+                compact = some.encode()
+                digest.update(compact + b",")
+                if pretty:
+                    for each in _one_by_one(some):
+                        yield separator + _dumps(each, pretty=True).encode()
+                        separator = b","
+                else:
+                    yield separator + compact
+                separator = b","
+        finally:
+            if isinstance(left, Generator):
+                left.close()
+        ends["revision"] = digest.hexdigest()[:REVISION_LENGTH]
         more = extra()
-        rest = {"revision": revision, "status": "success", **_common(), **more}
-        body.write("]," + _dumps(rest).removeprefix("{").lstrip() + "\n")
-    # The same rows are another answer when another page follows them. How many they are, they tell themselves.
-    position = "".join(f"-{name}.{value}" for name, value in sorted(more.items()) if name != "page_size")
-    return _tagged(body.respond(content_type="application/json"), revision + position)
+        # The same rows are another answer when another page follows them. How many they are, they tell themselves.
+        ends["position"] = "".join(f"-{name}.{value}" for name, value in sorted(more.items()) if name != "page_size")
+        rest = {"revision": ends["revision"], "status": "success", **common, **more}
+        yield ("]," + _dumps(rest, pretty=pretty).removeprefix("{").lstrip() + "\n").encode()
+
+    response, whole = respond(pieces(), content_type="application/json")
+    return _tagged(response, ends["revision"] + ends["position"]) if whole else response
 
 
 def error_envelope(*, status: int, message: str, data: Any) -> Response:

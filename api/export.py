@@ -2,25 +2,23 @@
 
 import csv
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from io import StringIO
 
 from flask import Response, request
 
-from api.spool import Spool
-from sql.registrations import KEYS
+from api.spool import respond
+from sql.registrations import CELLS, ORDERED_KEYS, Listed
 
-COLUMNS = sorted(KEYS)
 # A cell that begins so is a formula to a spreadsheet; an apostrophe makes it text (OWASP, CSV injection).
-FORMULA = re.compile("[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+FORMULA = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 UNSAFE_IN_FILE_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    text = "" if value is None else str(value)
-    return f"'{text}" if FORMULA.match(text) else text
+def _lines(some: Listed) -> Iterator[list[str]]:
+    cells = [f"'{cell}" if cell[:1] in FORMULA else cell for cell in some.cells]
+    return (cells[at + 1 : at + CELLS] for at in range(0, len(cells), CELLS))
 
 
 def _file_name() -> str:
@@ -28,17 +26,25 @@ def _file_name() -> str:
     return UNSAFE_IN_FILE_NAME.sub("_", asked).strip("._")[:100] or "registrations.csv"
 
 
-def csv_response(rows: Iterable[dict[str, Any]]) -> Response:
+def csv_response(rows: Generator[Listed, None, None]) -> Response:
     """One line a registration under a header line, in constant memory; what is not known is an empty cell.
 
     Args:
-        rows: registration objects.
+        rows: some at a time; used up or closed when the response is.
     """
-    with Spool() as body:
-        writer = csv.writer(body)
-        writer.writerow(COLUMNS)
-        for row in rows:
-            writer.writerow([_cell(row.get(column)) for column in COLUMNS])
-    response = body.respond(content_type="text/csv; charset=utf-8")
+
+    def pieces() -> Generator[bytes, None, None]:
+        text = StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow(ORDERED_KEYS)
+        with closing(rows):
+            for some in rows:
+                writer.writerows(_lines(some))
+                yield text.getvalue().encode()
+                text.seek(0)
+                text.truncate()
+        yield text.getvalue().encode()
+
+    response, _ = respond(pieces(), content_type="text/csv; charset=utf-8")
     response.headers.set("Content-Disposition", "attachment", filename=_file_name())
     return response

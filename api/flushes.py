@@ -1,18 +1,24 @@
 """/v2/accounts/{ACCOUNT_ID}/registrations/flushes: what became of flushes; ours, Crossbar has no such thing."""
 
+import json
+from collections.abc import Generator
 from contextlib import closing
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from itertools import islice
+from typing import Any, Self
 
 from flask import Blueprint, Response, current_app
 
 from api.envelope import list_envelope, success_envelope
 from api.errors import UnknownFlush
 from api.extensions import database
-from api.listing import Page, read_query
+from api.listing import ListQuery, Page, read_query
+from sql.connections import Database
 from sql.flushes import FlushRecord, list_flushes
 
 UNIX_TO_GREGORIAN = 62167219200
+FLUSHES_AT_A_TIME = 100
 
 blueprint = Blueprint("flushes", __name__)
 
@@ -35,7 +41,7 @@ def _node(node: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in facts.items() if value is not None}
 
 
-def _as_object(flush: FlushRecord) -> dict[str, Any]:
+def _as_data(flush: FlushRecord) -> dict[str, Any]:
     """What is not known, or not so, is left out, as in a registration."""
     facts = {
         "id": flush.id,
@@ -54,18 +60,39 @@ def _as_object(flush: FlushRecord) -> dict[str, Any]:
     return {key: value for key, value in facts.items() if value is not None}
 
 
+@dataclass(frozen=True)
+class _Some:
+    flushes: list[FlushRecord]
+
+    @property
+    def positions(self) -> list[int]:
+        return [flush.position for flush in self.flushes]
+
+    def first(self, count: int) -> Self:
+        return replace(self, flushes=self.flushes[:count])
+
+
+def _as_objects(some: _Some) -> str:
+    return ",".join(json.dumps(_as_data(flush), separators=(",", ":")) for flush in some.flushes)
+
+
+def _rows(source: Database, account_id: str, query: ListQuery) -> Generator[_Some, None, None]:
+    limit = None if query.page_size is None else query.page_size + 1
+    with (
+        source.connection() as connection,
+        closing(list_flushes(connection, account_id, start=query.start, limit=limit)) as flushes,
+    ):
+        while few := list(islice(flushes, FLUSHES_AT_A_TIME)):
+            yield _Some(few)
+
+
 @blueprint.get("")
 def list_all(account_id: str) -> Response:
     """The flushes of the account, newest first; a page of them where one is asked for."""
     settings = current_app.config
     query = read_query(default_page_size=settings["PAGE_SIZE"], max_page_size=settings["MAX_PAGE_SIZE"])
-    limit = None if query.page_size is None else query.page_size + 1
-    with (
-        database().connection() as connection,
-        closing(list_flushes(connection, account_id, start=query.start, limit=limit)) as flushes,
-    ):
-        page = Page(flushes, query.page_size, as_object=_as_object)
-        return list_envelope(page, extra=lambda: page.keys_for(query))
+    page = Page(_rows(database(), account_id, query), query.page_size, as_objects=_as_objects)
+    return list_envelope(page, extra=lambda: page.keys_for(query))
 
 
 @blueprint.get("/<flush_id>")
@@ -80,4 +107,4 @@ def show(account_id: str, flush_id: str) -> Response:
         found = next(flushes, None)
     if found is None:
         raise UnknownFlush(flush_id)
-    return success_envelope(_as_object(found))
+    return success_envelope(_as_data(found))

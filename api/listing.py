@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, Generic, NoReturn, Protocol, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, Self, TypeVar
 
 from flask import request
 
@@ -132,33 +133,51 @@ def _add(query: ListQuery, kind: Kind, key: str, value: list[str] | None) -> Non
         query.nothing = True
 
 
-class Positioned(Protocol):
-    """What has a place in the order of a list."""
+class Rows(Protocol):
+    """Some rows of a list, in its order."""
 
     @property
-    def position(self) -> int: ...  # noqa: D102
+    def positions(self) -> Sequence[int]:
+        """Where each stands in the order of the list."""
+
+    def first(self, count: int) -> Self:
+        """The first so many of them."""
 
 
-Row = TypeVar("Row", bound=Positioned)
+Some = TypeVar("Some", bound=Rows)
 
 
-class Page(Generic[Row]):
-    """Passes the first ``size`` rows on, as objects, and keeps the key of what comes after them."""
+class Page(Generic[Some]):
+    """Passes the first ``size`` rows on, as JSON, and keeps the key of what comes after them."""
 
-    def __init__(self, rows: Iterable[Row], size: int | None, *, as_object: Callable[[Row], dict[str, Any]]) -> None:
+    def __init__(
+        self, rows: Generator[Some, None, None], size: int | None, *, as_objects: Callable[[Some], str]
+    ) -> None:
+        """Read nothing yet.
+
+        Args:
+            rows: one more than ``size`` where a page follows; closed when this is used up or closed.
+            size: None for all of them.
+            as_objects: compact JSON of some rows, with commas between the objects.
+        """
         self._rows = rows
         self._size = size
-        self._as_object = as_object
+        self._as_objects = as_objects
         self.count = 0
         self.next_start_key: str | None = None
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        for row in self._rows:
-            if self.count == self._size:
-                self.next_start_key = write_start_key(row.position)
-                return
-            self.count += 1
-            yield self._as_object(row)
+    def __iter__(self) -> Generator[str, None, None]:
+        with closing(self._rows):
+            for some in self._rows:
+                here = len(some.positions)
+                if self._size is not None and self.count + here > self._size:
+                    here = self._size - self.count
+                    self.next_start_key = write_start_key(some.positions[here])
+                self.count += here
+                if here:
+                    yield self._as_objects(some.first(here))
+                if self.next_start_key is not None:
+                    return
 
     def keys_for(self, query: ListQuery) -> dict[str, Any]:
         """What the envelope says of the list, once it is used up: how many this answer has, paged or not, and keys."""

@@ -1,8 +1,10 @@
 """/v2/accounts/{ACCOUNT_ID}/registrations: list, count and flush (Crossbar: cb_registrations.erl)."""
 
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import asdict
-from typing import Any
+from functools import cache
+from json import JSONEncoder
 
 from flask import Blueprint, Response, current_app
 
@@ -12,18 +14,53 @@ from api.export import csv_response
 from api.extensions import database
 from api.flush import flush
 from api.formats import offers_csv, wanted_format
-from api.listing import Page, read_flag, read_query
-from sql.registrations import KEYS, Registration, count_registrations, list_registrations
+from api.listing import ListQuery, Page, read_flag, read_query
+from sql.connections import Database
+from sql.registration_list import list_registrations
+from sql.registrations import CELLS, NULLABLE_KEYS, ORDERED_KEYS, TYPES, Listed, count_registrations
 
-ORDERED_KEYS = sorted(KEYS)
+_quoted = JSONEncoder(ensure_ascii=False).encode
 
 blueprint = Blueprint("registrations", __name__)
 
 
-def _as_object(registration: Registration) -> dict[str, Any]:
-    """What is None is left out, never null: only Kazoo's undocumented extras can be."""
-    values = ((key, getattr(registration, key)) for key in ORDERED_KEYS)
-    return {key: value for key, value in values if value is not None}
+@cache
+def _template(nulls: str) -> str:
+    """What the values are put into. What is null is left out, never null: only Kazoo's undocumented extras can be."""
+    left_out = {key for key, null in zip(NULLABLE_KEYS, nulls, strict=True) if null == "t"}
+    parts = []
+    for key in ORDERED_KEYS:
+        value = '"%s"' if TYPES[key] is str else "%s"
+        parts.append("%.0s" if key in left_out else f'"{key}":{value},')
+    return "%.0s{" + "".join(parts).rstrip(",") + "}"
+
+
+def _as_objects(some: Listed) -> str:
+    """Their JSON. Most texts have no character that JSON must escape (RFC 8259, 7): all are looked at as one first."""
+    cells = some.cells
+    together = "".join(cells)
+    if len(_quoted(together)) != len(together) + len('""'):
+        cells = [_quoted(cell)[1:-1] for cell in cells]
+    return ",".join(map(_template, cells[::CELLS])) % tuple(cells)
+
+
+def _rows(source: Database, account_id: str, query: ListQuery, *, whole: bool) -> Generator[Listed, None, None]:
+    """The rows of the list, and one more where a page ends; a connection is lent until they are used up or closed."""
+    size = None if whole or query.page_size is None else query.page_size + 1
+    with (
+        source.connection() as connection,
+        closing(
+            list_registrations(
+                connection,
+                account_id,
+                conditions=query.conditions,
+                ascending=query.ascending,
+                start=None if whole else query.start,
+                limit=0 if query.nothing else size,
+            )
+        ) as registrations,
+    ):
+        yield from registrations
 
 
 @blueprint.get("")
@@ -33,22 +70,11 @@ def list_all(account_id: str) -> Response:
     settings = current_app.config
     query = read_query(default_page_size=settings["PAGE_SIZE"], max_page_size=settings["MAX_PAGE_SIZE"])
     as_csv = wanted_format() == "csv"
-    size = None if as_csv else query.page_size
-    with (
-        database().connection() as connection,
-        closing(
-            list_registrations(
-                connection,
-                account_id,
-                conditions=query.conditions,
-                ascending=query.ascending,
-                start=None if as_csv else query.start,
-                limit=0 if query.nothing else None if size is None else size + 1,
-            )
-        ) as registrations,
-    ):
-        page = Page(registrations, size, as_object=_as_object)
-        return csv_response(page) if as_csv else list_envelope(page, extra=lambda: page.keys_for(query))
+    rows = _rows(database(), account_id, query, whole=as_csv)
+    if as_csv:
+        return csv_response(rows)
+    page = Page(rows, query.page_size, as_objects=_as_objects)
+    return list_envelope(page, extra=lambda: page.keys_for(query))
 
 
 @blueprint.get("/count")

@@ -1,52 +1,121 @@
-"""A body that is written before it is sent: in memory while it is small, then in a file that nobody else sees."""
+"""Bodies of any size in constant memory: written before they are sent while they are small, then as they come.
 
-from collections.abc import Iterator
+What is small is in memory, or in a file that nobody else sees, until all of it is there. So a fault in its midst is an
+error and not half an answer, and what is only known at its end can stand in the headers. Of what is large only the
+beginning is: the client has its first byte soon, and a fault is a connection that breaks within the chunked body,
+which no client takes for its end (RFC 9112, 8).
+"""
+
+import logging
+from collections.abc import Generator
+from contextlib import ExitStack, closing
+from itertools import chain
+from socket import socket
 from tempfile import SpooledTemporaryFile
-from types import TracebackType
-from typing import Self
+from time import monotonic
 
-from flask import Response
+from flask import Response, g, request
 
+# Some 3,000 registrations, which is more than most lists have.
+SMALL_BYTES = 3 << 20
 MEMORY_BYTES = 1 << 20
 CHUNK_BYTES = 1 << 16
+# PostgreSQL cannot clean the table up while somebody reads it. A client that has kept us waiting for so long gets the
+# rest from a file as well; one that takes nothing at all for so long before that is given up.
+PATIENCE_SECONDS = 1.0
+STALLED_SECONDS = 10.0
+
+log = logging.getLogger(__name__)
+
+Pieces = Generator[bytes, None, None]
 
 
-class Spool:
-    """Collects text and becomes a response of known length. As a context manager it is dropped when the writing fails.
+def respond(pieces: Pieces, *, content_type: str) -> tuple[Response, bool]:
+    """Make a 200 of a body that comes in pieces.
 
-    A large response closes the file when it is sent or given up.
+    It is always written before it is sent where that is needed: for HEAD, for If-None-Match, and for HTTP/1.0, which
+    cannot tell a broken answer from a whole one.
+
+    Returns:
+        The response, and whether the pieces are used up. If not, they will be when it is sent, or closed.
     """
+    must_be_whole = (
+        request.method != "GET"
+        or "If-None-Match" in request.headers
+        or request.environ.get("SERVER_PROTOCOL") == "HTTP/1.0"
+    )
+    with ExitStack() as on_failure:
+        on_failure.enter_context(closing(pieces))
+        spool = on_failure.enter_context(_Spool())
+        whole = spool.fill(pieces, None if must_be_whole else SMALL_BYTES)
+        on_failure.pop_all()
+    if whole and spool.length <= MEMORY_BYTES:
+        with spool:
+            return Response(b"".join(spool.read_out()), content_type=content_type), True
+    if whole:
+        body = spool.read_out()
+    else:
+        client = request.environ.get("gunicorn.socket")
+        body = _as_they_come(spool, pieces, client=client, request_id=g.request_id)
+    response = Response(body, content_type=content_type)
+    response.call_on_close(pieces.close)
+    response.call_on_close(spool.close)
+    if whole:
+        response.content_length = spool.length
+    return response, whole
+
+
+class _Spool(SpooledTemporaryFile[bytes]):
+    """A part of a body on its way."""
 
     def __init__(self) -> None:
-        self._file = SpooledTemporaryFile(max_size=MEMORY_BYTES)  # noqa: SIM115  # outlives the block
-        self._length = 0
+        super().__init__(max_size=MEMORY_BYTES)
+        self.length = 0
 
-    def __enter__(self) -> Self:
-        return self
+    def fill(self, pieces: Pieces, limit: int | None) -> bool:
+        """Write until there are no more, or so many bytes are there; returns whether there are no more."""
+        for piece in pieces:
+            self.length += self.write(piece)
+            if limit is not None and self.length >= limit:
+                return False
+        return True
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None:
-            self._file.close()
-
-    def write(self, text: str) -> int:
-        """Add text, which goes out as UTF-8; returns its bytes, as a file does."""
-        written = self._file.write(text.encode())
-        self._length += written
-        return written
-
-    def respond(self, *, content_type: str) -> Response:
-        """A 200 with all that was written."""
-        self._file.seek(0)
-        if self._length <= MEMORY_BYTES:
-            with self._file:
-                return Response(self._file.read(), content_type=content_type)
-        response = Response(self._chunks(), content_type=content_type)
-        response.content_length = self._length
-        response.call_on_close(self._file.close)
-        return response
-
-    def _chunks(self) -> Iterator[bytes]:
-        while chunk := self._file.read(CHUNK_BYTES):
+    def read_out(self) -> Generator[bytes, None, None]:
+        """All that was written, once; it is empty then."""
+        self.seek(0)
+        while chunk := self.read(CHUNK_BYTES):
             yield chunk
+        self.seek(0)
+        self.truncate()
+        self.length = 0
+
+
+def _as_they_come(
+    spool: _Spool, pieces: Pieces, *, client: socket | None, request_id: str
+) -> Generator[bytes, None, None]:
+    if client is not None:
+        client.settimeout(STALLED_SECONDS)
+    try:
+        ready = chain(spool.read_out(), _in_chunks(pieces))
+        patience = PATIENCE_SECONDS
+        for chunk in ready:
+            began = monotonic()
+            yield chunk
+            patience -= monotonic() - began
+            if patience < 0:
+                break
+        with _Spool() as later:
+            later.fill(pieces, None)
+            if client is not None:
+                client.settimeout(None)
+            yield from ready
+            yield from later.read_out()
+    except Exception as error:
+        log.error("answer broken off", extra={"action": "error", "request_id": request_id, "cause": str(error)})
+        raise
+
+
+def _in_chunks(pieces: Pieces) -> Generator[bytes, None, None]:
+    for piece in pieces:
+        for at in range(0, len(piece), CHUNK_BYTES):
+            yield piece[at : at + CHUNK_BYTES]

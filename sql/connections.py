@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from select import POLLIN, poll
 from types import TracebackType
 from typing import Any, Self
 
@@ -75,6 +76,17 @@ def open_connection(settings: DatabaseSettings, *, application_name: str) -> Bou
         return connection
 
 
+def _check(connection: BoundedConnection) -> None:
+    """Ask a server that has said something since: an idle one has only its end to tell, and asking costs a round trip.
+
+    A host that vanished without a word does not answer this question any sooner than the statement that is to come.
+    """
+    idle = poll()
+    idle.register(connection.fileno(), POLLIN)
+    if idle.poll(0):
+        psycopg_pool.ConnectionPool.check_connection(connection)
+
+
 @contextmanager
 def connect(settings: DatabaseSettings, *, application_name: str) -> Iterator[Connection]:
     """Lend one connection in autocommit mode for a command's life, to be waited for as long as its statements may take.
@@ -121,7 +133,7 @@ class Database:
             # growing pauses would be away long after PostgreSQL is back.
             reconnect_timeout=settings.database_connect_timeout,
             configure=lambda connection: _limit(connection, limit),
-            check=psycopg_pool.ConnectionPool.check_connection,
+            check=_check,
             open=False,
         )
 

@@ -1,31 +1,21 @@
-"""The read model: the registrations of an account, from the view `registrations`."""
+"""The read model: what a registration is, how many there are, and what a list of them can be asked for."""
 
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass, fields
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, NotRequired, TypedDict, get_type_hints
 
 from psycopg import sql
-from psycopg.rows import class_row
 
 from sql.connections import Connection
 from sql.statements import statement
 
-# Rows that are in memory at a time.
-PAGE_ROWS = 1000
-# No row of location has a higher id.
-LAST_POSITION = 2**31 - 1
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Registration:
+class Registration(TypedDict):
     """One binding, with Crossbar's keys (public code: cb_registrations.erl, ecallmgr_registrar.erl).
 
     Times are Gregorian seconds, ``expires`` is seconds from ``event_timestamp``. Text that is not known is ``""``,
-    for ``network_ip`` and ``network_port`` ``"undefined"``; the fields that may be None are Kazoo's extras.
-    ``position`` is none of Crossbar's keys: where the binding stands in the order of lists.
+    for ``network_ip`` and ``network_port`` ``"undefined"``; what is not required are Kazoo's extras, null in the view.
     """
 
-    position: int
     account_name: str
     account_realm: str
     authorizing_id: str
@@ -45,17 +35,17 @@ class Registration:
     network_port: str
     original_contact: str
     owner_id: str
-    presence_id: str | None
+    presence_id: NotRequired[str]
     proxy_ip: str
-    proxy_path: str | None
+    proxy_path: NotRequired[str]
     proxy_port: str
-    proxy_protocol: str | None
+    proxy_protocol: NotRequired[str]
     realm: str
     register_overwrite_notify: bool
-    registrar_hostname: str | None
-    registrar_node: str | None
-    source_ip: str | None
-    source_port: str | None
+    registrar_hostname: NotRequired[str]
+    registrar_node: NotRequired[str]
+    source_ip: NotRequired[str]
+    source_port: NotRequired[str]
     suppress_unregister_notify: bool
     to_host: str
     to_user: str
@@ -63,7 +53,30 @@ class Registration:
     username: str
 
 
-KEYS = frozenset(field.name for field in fields(Registration)) - {"position"}
+TYPES = get_type_hints(Registration)
+KEYS = frozenset(TYPES)
+ORDERED_KEYS = tuple(sorted(KEYS))
+NULLABLE_KEYS = tuple(sorted(Registration.__optional_keys__))
+CELLS = 1 + len(ORDERED_KEYS)
+
+
+class Listed(NamedTuple):
+    """Some registrations as text; whoever lists thousands has no time for an object each.
+
+    Attributes:
+        positions: where each stands in the order of lists.
+        cells: CELLS of each, one registration after the other. First for each of NULLABLE_KEYS ``t`` where it is null
+            and ``f`` otherwise, then for each of ORDERED_KEYS its text: of booleans ``true`` or ``false``, of nulls
+            nothing.
+    """
+
+    positions: list[int]
+    cells: list[str]
+
+    def first(self, count: int) -> "Listed":
+        """The first so many of them."""
+        return Listed(self.positions[:count], self.cells[: count * CELLS])
+
 
 Kind = Literal["filter", "filter_not", "has_key", "key_missing", "has_value", "missing_value", "at_least", "at_most"]
 
@@ -95,83 +108,19 @@ _CLAUSES: dict[Kind, sql.SQL] = {
 }
 
 
-def _clause(condition: Condition, parameter: str) -> sql.Composed:
+def clause(condition: Condition, parameter: str) -> sql.Composed:
+    """SQL for a condition on the view's columns; its value is the parameter of that name.
+
+    Raises:
+        ValueError: the condition's key is none of KEYS.
+    """
     if condition.key not in KEYS:
         raise ValueError(f"registrations have no {condition.key!r}")
     return _CLAUSES[condition.kind].format(key=sql.Identifier(condition.key), value=sql.Placeholder(parameter))
 
 
-def list_registrations(
-    connection: Connection,
-    account_id: str,
-    *,
-    conditions: Sequence[Condition] = (),
-    ascending: bool = False,
-    start: int | None = None,
-    limit: int | None = None,
-) -> Generator[Registration, None, None]:
-    """The bindings of one account that are registered now, as of one moment; memory does not grow with them.
-
-    Args:
-        connection: lent until the generator is used up or closed.
-        account_id: whose.
-        conditions: all of them must hold.
-        ascending: oldest binding first; newest first otherwise.
-        start: the ``position`` to begin at, that one included.
-        limit: how many at the most.
-
-    Raises:
-        ValueError: a condition's key is none of KEYS.
-    """
-    if start is None:
-        start = 0 if ascending else LAST_POSITION
-    with connection.transaction():
-        connection.execute(statement("list_snapshot"))
-        if conditions:
-            query, values = _query(account_id, conditions, ascending=ascending, start=start, limit=limit)
-            with connection.cursor(name="registrations", row_factory=class_row(Registration)) as cursor:
-                cursor.itersize = PAGE_ROWS
-                yield from cursor.execute(query, values)
-        else:
-            yield from _pages(connection, account_id, ascending=ascending, start=start, limit=limit)
-
-
-def _pages(
-    connection: Connection, account_id: str, *, ascending: bool, start: int, limit: int | None
-) -> Generator[Registration, None, None]:
-    """A list without conditions, page by page in the order of an index: no statement of it takes long."""
-    left = LAST_POSITION if limit is None else limit
-    with connection.cursor(row_factory=class_row(Registration)) as cursor:
-        while left > 0:
-            size = min(left, PAGE_ROWS)
-            query, values = _query(account_id, (), ascending=ascending, start=start, limit=size)
-            page = cursor.execute(query, values).fetchall()
-            yield from page
-            if len(page) < size:
-                return
-            left -= size
-            start = page[-1].position + (1 if ascending else -1)
-
-
-def _query(
-    account_id: str, conditions: Sequence[Condition], *, ascending: bool, start: int, limit: int | None
-) -> tuple[sql.Composed, dict[str, str | list[str] | int | None]]:
-    direction, bound = (sql.SQL("asc"), sql.SQL(">=")) if ascending else (sql.SQL("desc"), sql.SQL("<="))
-    values = {f"value_{number}": condition.value for number, condition in enumerate(conditions)}
-    clauses = [_clause(condition, name) for condition, name in zip(conditions, values, strict=True)]
-    if conditions:
-        clauses.append(sql.SQL("id {bound} %(start)s").format(bound=bound))
-    else:
-        page = sql.SQL(statement("registrations_page")).format(direction=direction, bound=bound)
-        clauses.append(sql.SQL("id = any (array({page}))").format(page=page))
-    query = sql.SQL(statement("registrations_list")).format(
-        conditions=sql.SQL(" and ").join(clauses), direction=direction
-    )
-    return query, {**values, "account_id": account_id, "start": start, "limit": limit}
-
-
 def count_registrations(connection: Connection, account_id: str | None) -> int:
-    """How many bindings :func:`list_registrations` gives; None: how many there are of all accounts and of none."""
+    """How many bindings ``list_registrations`` gives; None: how many there are of all accounts and of none."""
     if account_id is None:
         row = connection.execute(statement("registrations_count_all")).fetchone()
     else:

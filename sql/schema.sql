@@ -108,11 +108,11 @@ CREATE FUNCTION public.registration_is(modified_epoch bigint, cseq integer, flus
 
 CREATE FUNCTION public.registration_lives(expires bigint) RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN ((expires = 0) OR ((expires)::double precision > (EXTRACT(epoch FROM now()))::double precision));
+    RETURN ((expires = 0) OR ((expires)::double precision > date_part('epoch'::text, now())));
 
 CREATE FUNCTION public.sip_uri_transport(uri text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN (uri ~~* '%;transport=%'::text) THEN lower("substring"(substr(uri, (strpos(uri, '@'::text) + 1)), '(?i)^[^?]*;transport=([a-z-]+)'::text)) ELSE NULL::text END;
+    RETURN CASE WHEN ((uri ~~ 'sip:%'::text) AND (strpos(uri, '?'::text) = 0) AND (split_part(uri, ';transport='::text, '-1'::integer) = ANY (ARRAY['udp'::text, 'tcp'::text, 'tls'::text, 'ws'::text]))) THEN split_part(uri, ';transport='::text, '-1'::integer) WHEN (uri ~~* '%;transport=%'::text) THEN lower("substring"(substr(uri, (strpos(uri, '@'::text) + 1)), '(?i)^[^?]*;transport=([a-z-]+)'::text)) ELSE NULL::text END;
 
 CREATE FUNCTION public.registration_protocol(socket_protocol text, received text, contact text, path text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -120,19 +120,65 @@ CREATE FUNCTION public.registration_protocol(socket_protocol text, received text
 
 CREATE FUNCTION public.registration_shows(expires bigint, modified_epoch bigint, cseq integer, flushed_epoch bigint, flushed_cseq integer) RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN (((expires = 0) OR ((expires)::double precision > (EXTRACT(epoch FROM now()))::double precision)) AND ((flushed_epoch IS NULL) OR (modified_epoch > flushed_epoch) OR ((modified_epoch = flushed_epoch) AND (cseq <> flushed_cseq))));
+    RETURN (((expires = 0) OR ((expires)::double precision > date_part('epoch'::text, now()))) AND ((flushed_epoch IS NULL) OR (modified_epoch > flushed_epoch) OR ((modified_epoch = flushed_epoch) AND (cseq <> flushed_cseq))));
+
+CREATE FUNCTION public.registration_text_decoded(stored text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (stored ~ '^([\u0001-\u007f]|[\u00c2-\u00df][\u0080-\u00bf]|\u00e0[\u00a0-\u00bf][\u0080-\u00bf]|[\u00e1-\u00ec\u00ee\u00ef][\u0080-\u00bf]{2}|\u00ed[\u0080-\u009f][\u0080-\u00bf]|\u00f0[\u0090-\u00bf][\u0080-\u00bf]{2}|[\u00f1-\u00f3][\u0080-\u00bf]{3}|\u00f4[\u0080-\u008f][\u0080-\u00bf]{2})*$'::text) THEN convert_from(convert_to(stored, 'LATIN1'::name), 'UTF8'::name) ELSE stored END;
 
 CREATE FUNCTION public.registration_text(stored text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN (octet_length(stored) = length(stored)) THEN stored WHEN (stored ~ '^([\u0001-\u007f]|[\u00c2-\u00df][\u0080-\u00bf]|\u00e0[\u00a0-\u00bf][\u0080-\u00bf]|[\u00e1-\u00ec\u00ee\u00ef][\u0080-\u00bf]{2}|\u00ed[\u0080-\u009f][\u0080-\u00bf]|\u00f0[\u0090-\u00bf][\u0080-\u00bf]{2}|[\u00f1-\u00f3][\u0080-\u00bf]{3}|\u00f4[\u0080-\u008f][\u0080-\u00bf]{2})*$'::text) THEN convert_from(convert_to(stored, 'LATIN1'::name), 'UTF8'::name) ELSE stored END;
+    RETURN CASE WHEN (octet_length(stored) <> length(stored)) THEN public.registration_text_decoded(stored) ELSE stored END;
+
+CREATE FUNCTION public.registrations_count(wanted_account text) RETURNS bigint
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+begin
+    return (select count(*) from live_location l where l.account_id between wanted_account and wanted_account);
+end $$;
 
 CREATE FUNCTION public.sip_uri_hostport(uri text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN ((uri ~~* 'sip:%'::text) OR (uri ~~* 'sips:%'::text)) THEN "substring"(substr(uri, (1 + COALESCE(NULLIF(strpos(uri, '@'::text), 0), strpos(uri, ':'::text)))), '^((?:\[[^]]+\]|[^]\[:;?>@]+)(?::[0-9]+)?)(?:[;?>]|$)'::text) ELSE NULL::text END;
 
+CREATE FUNCTION public.sip_uri_hostport_plain(uri text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN ((uri ~~ 'sip:%'::text) AND (split_part("right"(uri, (- COALESCE(NULLIF(strpos(uri, '@'::text), 0), 4))), ';'::text, 1) ~ '^[0-9A-Za-z.-]+(?::[0-9]+)?$'::text)) THEN split_part("right"(uri, (- COALESCE(NULLIF(strpos(uri, '@'::text), 0), 4))), ';'::text, 1) ELSE NULL::text END;
+
 CREATE FUNCTION public.sip_uri_port(uri text, hostport text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN (hostport IS NULL) THEN NULL::text WHEN (public.hostport_port(hostport) IS NOT NULL) THEN public.hostport_port(hostport) WHEN ((uri ~~* 'sips:%'::text) OR (public.sip_uri_transport(uri) = 'tls'::text)) THEN '5061'::text ELSE '5060'::text END;
+
+CREATE FUNCTION public.token_access(given_hash bytea, wanted_account text) RETURNS TABLE(token_hash bytea, account_id text, superduper_admin boolean, wanted_exists boolean, wanted_in_tree boolean, restrictions jsonb)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO '$user', 'public'
+    AS $$
+#variable_conflict use_column
+begin
+    update auth_token t set last_used_at = now()
+    where t.token_hash = given_hash
+        and t.last_used_at < now() - least(interval '1 minute', t.idle_lifetime / 10)
+        and (t.idle_lifetime is null or t.last_used_at + t.idle_lifetime > now());
+    return query
+    select
+        t.token_hash, t.account_id::text, a.superduper_admin,
+        exists (select from account w where w.id = wanted_account),
+        exists (
+            with recursive above (id, parent_id) as (
+                select w.id::text, w.parent_id::text from account w where w.id = wanted_account
+                union
+                select p.id::text, p.parent_id::text from account p join above on p.id = above.parent_id
+            )
+            select from above where above.id = t.account_id
+        ),
+        t.restrictions
+    from auth_token t
+    join account a on a.id = t.account_id
+    where t.token_hash = given_hash
+        and a.enabled
+        and (t.idle_lifetime is null or t.last_used_at + t.idle_lifetime > now());
+end $$;
 
 CREATE TABLE public.account (
     id public.identifier NOT NULL,
@@ -159,38 +205,6 @@ CREATE TABLE public.auth_token (
     CONSTRAINT auth_token_restrictions_check CHECK ((jsonb_typeof(restrictions) = 'object'::text)),
     CONSTRAINT auth_token_token_hash_check CHECK ((length(token_hash) = 32))
 );
-
-CREATE FUNCTION public.token_access(given_hash bytea, wanted_account text) RETURNS TABLE(token_hash bytea, account_id text, superduper_admin boolean, wanted_exists boolean, wanted_in_tree boolean, restrictions jsonb)
-    LANGUAGE sql SECURITY DEFINER
-    SET search_path TO '$user', 'public'
-    BEGIN ATOMIC
- UPDATE public.auth_token t SET last_used_at = now()
-   WHERE ((t.token_hash = token_access.given_hash) AND (t.last_used_at < (now() - LEAST('00:01:00'::interval, (t.idle_lifetime / (10)::double precision)))) AND ((t.idle_lifetime IS NULL) OR ((t.last_used_at + t.idle_lifetime) > now())));
- SELECT t.token_hash,
-     (t.account_id)::text AS account_id,
-     a.superduper_admin,
-     (EXISTS ( SELECT
-            FROM public.account w
-           WHERE ((w.id)::text = token_access.wanted_account))) AS "exists",
-     (EXISTS ( WITH RECURSIVE above(id, parent_id) AS (
-                  SELECT (w.id)::text AS id,
-                     (w.parent_id)::text AS parent_id
-                    FROM public.account w
-                   WHERE ((w.id)::text = token_access.wanted_account)
-                 UNION
-                  SELECT (p.id)::text AS id,
-                     (p.parent_id)::text AS parent_id
-                    FROM (public.account p
-                      JOIN above above_1 ON (((p.id)::text = above_1.parent_id)))
-                 )
-          SELECT
-            FROM above
-           WHERE (above.id = (t.account_id)::text))) AS "exists",
-     t.restrictions
-    FROM (public.auth_token t
-      JOIN public.account a ON (((a.id)::text = (t.account_id)::text)))
-   WHERE ((t.token_hash = token_access.given_hash) AND a.enabled AND ((t.idle_lifetime IS NULL) OR ((t.last_used_at + t.idle_lifetime) > now())));
-END;
 
 CREATE FUNCTION public.token_from_api_key(given_key_hash bytea, new_token_hash bytea, new_idle_lifetime interval, new_restrictions jsonb) RETURNS TABLE(account_id text)
     LANGUAGE sql SECURITY DEFINER
@@ -521,12 +535,12 @@ CREATE VIEW public.registrations AS
     false AS first_registration,
     COALESCE(public.registration_text(f.from_host), t.realm) AS from_host,
     COALESCE(public.registration_text(f.from_user), l.username) AS from_user,
-    (LEAST(t.event, (floor(EXTRACT(epoch FROM l.first_registered_at)))::bigint) + '62167219200'::bigint) AS initial_registration,
+    (LEAST(t.event, (floor(date_part('epoch'::text, l.first_registered_at)))::bigint) + '62167219200'::bigint) AS initial_registration,
     (t.event + '62167219200'::bigint) AS last_registration,
-    COALESCE(public.hostport_host(u.received_at), 'undefined'::text) AS network_ip,
-    COALESCE(public.sip_uri_port((l.received)::text, u.received_at), 'undefined'::text) AS network_port,
+    COALESCE(u.source_ip, 'undefined'::text) AS network_ip,
+    COALESCE(u.source_port, 'undefined'::text) AS network_port,
         CASE
-            WHEN (u.contact ~ ';alias='::text) THEN regexp_replace(u.contact, ';alias=[^;?~]+~[0-9]+~[1-9](?=[;?]|$)'::text, ''::text)
+            WHEN (strpos(u.contact, ';alias='::text) > 0) THEN regexp_replace(u.contact, ';alias=[^;?~]+~[0-9]+~[1-9](?=[;?]|$)'::text, ''::text)
             ELSE u.contact
         END AS original_contact,
     COALESCE(l.owner_id, ''::text) AS owner_id,
@@ -539,8 +553,8 @@ CREATE VIEW public.registrations AS
     COALESCE(d.register_overwrite_notify, false) AS register_overwrite_notify,
     n.hostname AS registrar_hostname,
     n.name AS registrar_node,
-    public.hostport_host(u.received_at) AS source_ip,
-    public.sip_uri_port((l.received)::text, u.received_at) AS source_port,
+    u.source_ip,
+    u.source_port,
     COALESCE(d.suppress_unregister_notify, true) AS suppress_unregister_notify,
     t.realm AS to_host,
     l.username AS to_user,
@@ -555,11 +569,24 @@ CREATE VIEW public.registrations AS
      LEFT JOIN public.directory d ON (((d.device_id = l.device_id) AND (d.username = lower(l.username)) AND (d.realm = lower(COALESCE(l.realm, public.kamailio_default_realm(), (a.realm)::text))))))
      LEFT JOIN public.registration_from f ON ((f.ruid = (l.ruid)::text)))
      LEFT JOIN public.kamailio_node n ON ((n.server_id = l.server_id)))
-     CROSS JOIN LATERAL ( SELECT public.registration_text((l.contact)::text) AS contact,
-            public.sip_uri_hostport(public.registration_text((l.contact)::text)) AS contact_at,
-            public.sip_uri_hostport((l.received)::text) AS received_at,
-            lower("substring"((l.socket)::text, '^([a-zA-Z]+):'::text)) AS socket_protocol,
-            "substring"((l.socket)::text, '^[a-zA-Z]+:(.+)$'::text) AS socket_at
+     CROSS JOIN LATERAL ( SELECT s.contact,
+            s.contact_at,
+            public.hostport_host(s.received_at) AS source_ip,
+            public.sip_uri_port((l.received)::text, s.received_at) AS source_port,
+            s.socket_protocol,
+            s.socket_at
+           FROM ( SELECT public.registration_text((l.contact)::text) AS contact,
+                    COALESCE(public.sip_uri_hostport_plain((l.contact)::text), public.sip_uri_hostport(public.registration_text((l.contact)::text))) AS contact_at,
+                    COALESCE(public.sip_uri_hostport_plain((l.received)::text), public.sip_uri_hostport((l.received)::text)) AS received_at,
+                        CASE
+                            WHEN ((l.socket)::text ~~ ANY (ARRAY['udp:%'::text, 'tcp:%'::text, 'tls:%'::text])) THEN "left"((l.socket)::text, 3)
+                            ELSE lower("substring"((l.socket)::text, '^([a-zA-Z]+):'::text))
+                        END AS socket_protocol,
+                        CASE
+                            WHEN ((l.socket)::text ~~ ANY (ARRAY['udp:_%'::text, 'tcp:_%'::text, 'tls:_%'::text])) THEN "right"((l.socket)::text, '-4'::integer)
+                            ELSE "substring"((l.socket)::text, '^[a-zA-Z]+:(.+)$'::text)
+                        END AS socket_at
+                 OFFSET 0) s
          OFFSET 0) u)
      CROSS JOIN LATERAL ( SELECT e.event,
                 CASE l.expires_epoch
@@ -567,7 +594,7 @@ CREATE VIEW public.registrations AS
                     ELSE GREATEST((l.expires_epoch - e.event), (0)::bigint)
                 END AS lifetime,
             COALESCE(l.realm, public.kamailio_default_realm(), (a.realm)::text, ''::text) AS realm
-           FROM ( SELECT COALESCE(NULLIF(l.modified_epoch, 0), (floor(EXTRACT(epoch FROM l.first_registered_at)))::bigint, (0)::bigint) AS event) e) t);
+           FROM ( SELECT COALESCE(NULLIF(l.modified_epoch, 0), (floor(date_part('epoch'::text, l.first_registered_at)))::bigint, (0)::bigint) AS event) e) t);
 
 CREATE VIEW public.subscriber AS
  SELECT d.sip_username AS username,
@@ -668,6 +695,8 @@ CREATE INDEX auth_token_account_id_idx ON public.auth_token USING btree (account
 CREATE INDEX device_account_id_idx ON public.device USING btree (account_id);
 
 CREATE UNIQUE INDEX device_aor_idx ON public.device USING btree (lower(sip_username), realm);
+
+CREATE INDEX device_id_hash_idx ON public.device USING hash (id);
 
 CREATE INDEX device_owner_id_idx ON public.device USING btree (owner_id);
 

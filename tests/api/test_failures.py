@@ -246,10 +246,11 @@ def test_a_token_that_is_no_text_is_an_error_like_others(http: FlaskClient) -> N
 
 
 def test_a_bug_tells_nothing_of_the_inside(
-    start_api: StartApi, directory: Directory, database: psycopg.Connection
+    start_api: StartApi, directory: Directory, database: psycopg.Connection, add_binding: AddBinding
 ) -> None:
     """A view that was dropped behind our back is a 500 without details."""
     http = start_api()
+    add_binding("bob", "child.test")
     database.execute("drop view registrations")
     token = directory.tokens["child"]
     headers = {"X-Auth-Token": token, "X-Request-ID": "req-1"}

@@ -1,0 +1,4 @@
+-- One registration, column by column: for the rare text that holds the character that is put between texts.
+select concat({nulls}), {values}
+from registrations
+where id = %(id)s
