@@ -661,6 +661,8 @@ CREATE INDEX device_owner_id_idx ON public.device USING btree (owner_id);
 
 CREATE INDEX device_sip_realm_idx ON public.device USING btree (sip_realm) WHERE (sip_realm IS NOT NULL);
 
+CREATE INDEX device_subscriber_idx ON public.device USING btree (sip_username, realm);
+
 CREATE INDEX flush_account_id_idx ON public.flush USING btree (account_id, "position");
 
 CREATE INDEX flush_binding_due_at_idx ON public.flush_binding USING btree (due_at);
