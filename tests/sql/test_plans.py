@@ -6,7 +6,8 @@ import psycopg
 
 DEVICES = """
 insert into account (id, name, realm) values ('a', 'A', 'a.example.com');
-insert into device (id, account_id, sip_username, ha1) select n, 'a', 'User' || n, md5(n::text) from generate_series(1, 3000) n;
+insert into device (id, account_id, sip_username, ha1)
+    select n, 'a', 'User' || n, md5(n::text) from generate_series(1, 3000) n;
 analyze account, device;
 """
 
