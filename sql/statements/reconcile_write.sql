@@ -35,6 +35,7 @@ judged as materialized (
         end as cause
     from stale s
     join location_enrichment e on e.id = s.id
+    where e.id = any (%(ids)s)  -- said once more: the planner does not carry it over into the view
 ),
 asked as (
     insert into flush (account_id, username, cause, requested_by, bindings)

@@ -93,7 +93,9 @@ def list_10000(bed: Bed) -> Iterator[Outcome]:
 def list_200(bed: Bed) -> Iterator[Outcome]:
     large, small = main_database(bed), bed.ours("small", lambda: of_200(1000))
     number_of_accounts = round(bed.rows() * 0.8 / 200)
-    accounts = [f"a200-{number}" for number in range(0, number_of_accounts, max(1, number_of_accounts // 40))]
+    accounts = [
+        f"a200-{number}" for number in range(0, number_of_accounts, max(1, number_of_accounts // bed.rounds(40)))
+    ]
     ours, reference = [], []
     with bed.api(large) as of_large, bed.api(small) as of_small:
         for number in range(bed.rounds(7) + 1):

@@ -125,6 +125,7 @@ class Load:
         cpu, started = process_time(), perf_counter()
         end = started + wish.seconds if wish.seconds else float("inf")
         signal.signal(signal.SIGTERM, lambda *_: self._told.append(True))
+        print("sending", flush=True)
         now = started
         while True:
             now = perf_counter()

@@ -155,6 +155,8 @@ def load(proxy: Proxy, wish: Wish) -> Iterator[Running]:
     command = [sys.executable, "-m", "tests.benchmarks.load", str(proxy.port), json.dumps(asdict(wish))]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
     try:
+        assert process.stdout is not None
+        process.stdout.readline()  # it sends now, or has failed
         yield Running(process)
     finally:
         if process.poll() is None:

@@ -86,10 +86,10 @@ def row(outcome: Outcome) -> str:
     ours, reference = (_number(sorted(v)[len(v) // 2]) + unit if v else "" for v in (outcome.ours, outcome.reference))
     ratio = _number(outcome.value) if outcome.reference else ""
     spread = f"{_number(min(values))}..{_number(max(values))}"
-    return f"| {figure.title} | {ours} | {reference} | {ratio} | {spread} | {goal} | {met} |"
+    return f"| `{figure.name}` | {figure.title} | {ours} | {reference} | {ratio} | {spread} | {goal} | {met} |"
 
 
-TABLE_HEAD = "| figure | ours | reference | ratio | min..max | goal | met |\n|---|---|---|---|---|---|---|"
+TABLE_HEAD = "| figure | what | ours | reference | ratio | min..max | goal | met |" + "\n" + "|---" * 8 + "|"
 
 
 def growth_table(growth: dict[str, Any]) -> list[str]:
