@@ -551,9 +551,10 @@ CREATE VIEW public.subscriber AS
     ''::text AS password,
     d.ha1,
     ''::text AS ha1b
-   FROM (public.device d
-     JOIN public.account a ON (((a.id)::text = (d.account_id)::text)))
-  WHERE (d.enabled AND a.enabled AND (d.ha1 IS NOT NULL));
+   FROM public.device d
+  WHERE (d.enabled AND (d.ha1 IS NOT NULL) AND ( SELECT a.enabled
+           FROM public.account a
+          WHERE ((a.id)::text = (d.account_id)::text)));
 
 CREATE TABLE public.version (
     id integer NOT NULL,

@@ -11,6 +11,7 @@ from sql.statements import statement
 
 DEVICES = """
 insert into account (id, name, realm) values ('a', 'A', 'a.example.com');
+insert into account (id, name, realm) select 'other-' || n, 'O', n || '.example.com' from generate_series(1, 3000) n;
 insert into owner (id, account_id) values ('o', 'a');
 insert into device (id, account_id, sip_username, ha1)
     select n, 'a', 'User' || n, md5(n::text) from generate_series(1, 3000) n;
