@@ -110,6 +110,10 @@ CREATE FUNCTION public.registration_protocol(socket_protocol text, received text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN ((socket_protocol IS NULL) AND (received IS NULL)) THEN NULL::text WHEN ((COALESCE(socket_protocol, 'tcp'::text) = ANY (ARRAY['tcp'::text, 'tls'::text])) AND (public.sip_uri_transport(COALESCE(received, CASE WHEN (COALESCE(path, ''::text) = ''::text) THEN contact ELSE NULL::text END)) = 'ws'::text)) THEN CASE WHEN (socket_protocol = 'tls'::text) THEN 'wss'::text ELSE 'ws'::text END ELSE COALESCE(socket_protocol, public.sip_uri_transport(received), 'udp'::text) END;
 
+CREATE FUNCTION public.registration_shows(expires bigint, modified_epoch bigint, cseq integer, flushed_epoch bigint, flushed_cseq integer) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN (((expires = 0) OR ((expires)::double precision > (EXTRACT(epoch FROM now()))::double precision)) AND ((flushed_epoch IS NULL) OR (modified_epoch > flushed_epoch) OR ((modified_epoch = flushed_epoch) AND (cseq <> flushed_cseq))));
+
 CREATE FUNCTION public.registration_text(stored text) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN CASE WHEN (octet_length(stored) = length(stored)) THEN stored WHEN (stored ~ '^([\u0001-\u007f]|[\u00c2-\u00df][\u0080-\u00bf]|\u00e0[\u00a0-\u00bf][\u0080-\u00bf]|[\u00e1-\u00ec\u00ee\u00ef][\u0080-\u00bf]{2}|\u00ed[\u0080-\u009f][\u0080-\u00bf]|\u00f0[\u0090-\u00bf][\u0080-\u00bf]{2}|[\u00f1-\u00f3][\u0080-\u00bf]{3}|\u00f4[\u0080-\u008f][\u0080-\u00bf]{2})*$'::text) THEN convert_from(convert_to(stored, 'LATIN1'::name), 'UTF8'::name) ELSE stored END;
@@ -363,11 +367,93 @@ CREATE TABLE public.location (
     owner_id text,
     enriched_at timestamp with time zone,
     first_registered_at timestamp with time zone DEFAULT now(),
+    flushed_epoch bigint,
+    flushed_cseq integer,
     device_state text
 )
 WITH (fillfactor='75', autovacuum_vacuum_scale_factor='0.05');
 
 CREATE VIEW public.location_directory AS
+ SELECT l.id,
+    COALESCE(d.account_id, (a.id)::text) AS account_id,
+    d.device_id,
+    d.owner_id
+   FROM (((public.location l
+     CROSS JOIN ( SELECT COALESCE(public.kamailio_default_realm(), ( SELECT
+                        CASE
+                            WHEN (min((account.realm)::text) = max((account.realm)::text)) THEN min((account.realm)::text)
+                            ELSE NULL::text
+                        END AS "case"
+                   FROM public.account)) AS realm) fallback)
+     LEFT JOIN public.directory d ON (((d.username = lower(public.registration_text((l.username)::text))) AND (d.realm = lower(COALESCE(NULLIF((l.domain)::text, ''::text), fallback.realm))))))
+     LEFT JOIN public.account a ON (((a.realm)::text = lower(COALESCE(NULLIF((l.domain)::text, ''::text), fallback.realm)))));
+
+CREATE VIEW public.live_location AS
+ SELECT l.id,
+    l.account_id,
+    l.device_id,
+    l.owner_id,
+    NULLIF((l.domain)::text, ''::text) AS realm,
+    public.registration_epoch(l.expires) AS expires_epoch,
+    public.registration_epoch(l.last_modified) AS modified_epoch,
+    l.first_registered_at,
+    l.ruid,
+    public.registration_text((l.username)::text) AS username,
+    l.contact,
+    l.received,
+    l.path,
+    l.callid,
+    l.user_agent,
+    l.socket,
+    l.instance,
+    l.server_id
+   FROM public.location l
+  WHERE ((l.enriched_at IS NOT NULL) AND public.registration_shows(public.registration_epoch(l.expires), public.registration_epoch(l.last_modified), l.cseq, l.flushed_epoch, l.flushed_cseq))
+UNION ALL
+ SELECT l.id,
+    e.account_id,
+    e.device_id,
+    e.owner_id,
+    NULLIF((l.domain)::text, ''::text) AS realm,
+    public.registration_epoch(l.expires) AS expires_epoch,
+    public.registration_epoch(l.last_modified) AS modified_epoch,
+    l.first_registered_at,
+    l.ruid,
+    public.registration_text((l.username)::text) AS username,
+    l.contact,
+    l.received,
+    l.path,
+    l.callid,
+    l.user_agent,
+    l.socket,
+    l.instance,
+    l.server_id
+   FROM (public.location l
+     JOIN public.location_directory e ON ((e.id = l.id)))
+  WHERE ((l.enriched_at IS NULL) AND public.registration_shows(public.registration_epoch(l.expires), public.registration_epoch(l.last_modified), l.cseq, l.flushed_epoch, l.flushed_cseq));
+
+CREATE TABLE public.location_attrs (
+    id integer NOT NULL,
+    ruid character varying(64) DEFAULT ''::character varying NOT NULL,
+    username character varying(64) DEFAULT ''::character varying NOT NULL,
+    domain character varying(64) DEFAULT NULL::character varying,
+    aname character varying(64) DEFAULT ''::character varying NOT NULL,
+    atype integer DEFAULT 0 NOT NULL,
+    avalue character varying(512) DEFAULT ''::character varying NOT NULL,
+    last_modified bigint DEFAULT 0 NOT NULL
+);
+
+CREATE SEQUENCE public.location_attrs_id_seq
+    AS integer
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER SEQUENCE public.location_attrs_id_seq OWNED BY public.location_attrs.id;
+
+CREATE VIEW public.location_enrichment AS
  SELECT l.id,
     COALESCE(d.account_id, (a.id)::text) AS account_id,
     d.device_id,
@@ -394,75 +480,6 @@ CREATE VIEW public.location_directory AS
      LEFT JOIN public.directory d ON (((d.username = lower(public.registration_text((l.username)::text))) AND (d.realm = lower(COALESCE(NULLIF((l.domain)::text, ''::text), fallback.realm))))))
      LEFT JOIN public.device_credentials c ON (((c.username = d.username) AND (c.realm = d.realm))))
      LEFT JOIN public.account a ON (((a.realm)::text = lower(COALESCE(NULLIF((l.domain)::text, ''::text), fallback.realm)))));
-
-CREATE VIEW public.live_location AS
- SELECT l.id,
-    l.account_id,
-    l.device_id,
-    l.owner_id,
-    NULLIF((l.domain)::text, ''::text) AS realm,
-    public.registration_epoch(l.expires) AS expires_epoch,
-    public.registration_epoch(l.last_modified) AS modified_epoch,
-    l.first_registered_at,
-    l.ruid,
-    public.registration_text((l.username)::text) AS username,
-    l.contact,
-    l.received,
-    l.path,
-    l.callid,
-    l.user_agent,
-    l.socket,
-    l.instance,
-    l.server_id
-   FROM public.location l
-  WHERE ((l.enriched_at IS NOT NULL) AND public.registration_lives(public.registration_epoch(l.expires)) AND (NOT (EXISTS ( SELECT
-           FROM public.flush_binding f
-          WHERE ((f.ruid = (l.ruid)::text) AND public.registration_is(public.registration_epoch(l.last_modified), l.cseq, f.modified_epoch, f.cseq))))))
-UNION ALL
- SELECT l.id,
-    e.account_id,
-    e.device_id,
-    e.owner_id,
-    NULLIF((l.domain)::text, ''::text) AS realm,
-    public.registration_epoch(l.expires) AS expires_epoch,
-    public.registration_epoch(l.last_modified) AS modified_epoch,
-    l.first_registered_at,
-    l.ruid,
-    public.registration_text((l.username)::text) AS username,
-    l.contact,
-    l.received,
-    l.path,
-    l.callid,
-    l.user_agent,
-    l.socket,
-    l.instance,
-    l.server_id
-   FROM (public.location l
-     JOIN public.location_directory e ON ((e.id = l.id)))
-  WHERE ((l.enriched_at IS NULL) AND public.registration_lives(public.registration_epoch(l.expires)) AND (NOT (EXISTS ( SELECT
-           FROM public.flush_binding f
-          WHERE ((f.ruid = (l.ruid)::text) AND public.registration_is(public.registration_epoch(l.last_modified), l.cseq, f.modified_epoch, f.cseq))))));
-
-CREATE TABLE public.location_attrs (
-    id integer NOT NULL,
-    ruid character varying(64) DEFAULT ''::character varying NOT NULL,
-    username character varying(64) DEFAULT ''::character varying NOT NULL,
-    domain character varying(64) DEFAULT NULL::character varying,
-    aname character varying(64) DEFAULT ''::character varying NOT NULL,
-    atype integer DEFAULT 0 NOT NULL,
-    avalue character varying(512) DEFAULT ''::character varying NOT NULL,
-    last_modified bigint DEFAULT 0 NOT NULL
-);
-
-CREATE SEQUENCE public.location_attrs_id_seq
-    AS integer
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1;
-
-ALTER SEQUENCE public.location_attrs_id_seq OWNED BY public.location_attrs.id;
 
 CREATE SEQUENCE public.location_id_seq
     AS integer
@@ -657,8 +674,6 @@ CREATE INDEX flush_account_id_idx ON public.flush USING btree (account_id, "posi
 CREATE INDEX flush_binding_due_at_idx ON public.flush_binding USING btree (due_at);
 
 CREATE INDEX flush_binding_flush_id_idx ON public.flush_binding USING btree (flush_id);
-
-CREATE INDEX flush_binding_ruid_idx ON public.flush_binding USING btree (ruid);
 
 CREATE INDEX flush_finished_at_idx ON public.flush USING btree (finished_at);
 

@@ -46,7 +46,7 @@ BARE = """
 update location l set
     account_id = e.account_id, device_id = e.device_id, owner_id = e.owner_id, device_state = e.device_state,
     enriched_at = now()
-from location_directory e
+from location_enrichment e
 where e.id = l.id and l.enriched_at is null and l.domain <> %s
 """
 
