@@ -35,8 +35,8 @@ lint: setup ## style, types, imports between the rooms, Kamailio's configuration
 	@said=$$(KAMAILIO_DB_URL=postgres://kamailio@127.0.0.1/kamailio kamailio -c -f kamailio/kamailio.cfg 2>&1) \
 		|| { echo "$$said"; exit 1; }
 
-bench: ## speed
-	@echo 'Nothing is measured yet: the benchmarks come with the issue on speed.'
+bench: setup ## speed: all figures in half an hour; BENCH=name for one, BENCH_SCALE=0.01 for a look
+	@.venv/bin/python -m tests.benchmarks
 
 schema: setup ## sql/schema.sql anew, after a change of the migrations
 	@.venv/bin/python -m tests.stand.schema
@@ -80,5 +80,5 @@ clean: ## remove what the demo stored, and caches (.venv stays)
 	@if [ -e .demo/postgres/data/postmaster.pid ] && [ -x .venv/bin/python ]; then \
 		.venv/bin/python -c 'from pathlib import Path; from tests.demo.database import end_server; end_server(Path(".demo/postgres/data"))'; \
 	fi
-	rm -rf .demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache bench.json dist
+	rm -rf .bench .demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache bench.json bench.svg dist
 	@find . -path ./.venv -prune -o -type d -name __pycache__ -exec rm -rf {} +

@@ -6,18 +6,31 @@ from dataclasses import dataclass
 from sql.connections import Connection
 from sql.statements import statement
 
+# Rows that are compared with the directory at a time.
+SLICE_ROWS = 5000
 
-def enrich_pending(connection: Connection, *, limit: int) -> int:
+
+@dataclass(frozen=True, slots=True)
+class Enriched:
+    """How many rows were enriched, and the highest id among them; 0 when there were none."""
+
+    count: int
+    last: int
+
+
+def enrich_pending(connection: Connection, *, limit: int, after: int = 0) -> Enriched:
     """Enrich rows that no run has seen yet.
 
     Args:
         connection: in autocommit mode, so that the rows' locks end with the statement.
         limit: rows at the most.
+        after: id below which nothing is looked for, so that a batch need not pass by what the ones before it left.
 
     Returns:
-        How many were enriched; fewer than ``limit`` means that none are left but those in use at this moment.
+        What was enriched; fewer than ``limit`` means that none are left but those in use at this moment.
     """
-    return connection.execute(statement("enrich_pending"), {"limit": limit}).rowcount
+    rows = connection.execute(statement("enrich_pending"), {"limit": limit, "after": after}).fetchall()
+    return Enriched(len(rows), max((row[0] for row in rows), default=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +52,31 @@ def reconcile(connection: Connection, *, batch: int = 200, stopping: Callable[[]
         batch: rows that are locked at a time.
         stopping: asked between two batches.
     """
-    stale = find_stale(connection)
-    written = flushed = 0
-    for start in range(0, len(stale), batch):
-        if stopping():
-            break
-        done = reconcile_rows(connection, stale[start : start + batch])
-        written += done.written
-        flushed += done.flushed
+    written = flushed = after = 0
+    while not stopping() and (found := find_stale(connection, after=after)) is not None:
+        after, stale = found
+        for start in range(0, len(stale), batch):
+            if stopping():
+                break
+            done = reconcile_rows(connection, stale[start : start + batch])
+            written += done.written
+            flushed += done.flushed
     return Reconciled(written, flushed)
 
 
-def find_stale(connection: Connection) -> list[int]:
-    """Ids of enriched rows of which the directory now says something else; it locks nothing."""
-    return [row[0] for row in connection.execute(statement("reconcile_find"))]
+def find_stale(connection: Connection, *, after: int) -> tuple[int, list[int]] | None:
+    """Compare the next slice of rows with the directory; it locks nothing.
+
+    Args:
+        connection: in autocommit mode.
+        after: id of the last row that was compared; 0 at first.
+
+    Returns:
+        The id of the slice's last row, and the ids of those enriched rows of which the directory now says something
+        else; None when there is no row after that one.
+    """
+    row = connection.execute(statement("reconcile_find"), {"after": after, "limit": SLICE_ROWS}).fetchone()
+    return None if row is None or row[0] is None else (row[0], row[1])
 
 
 def reconcile_rows(connection: Connection, ids: list[int]) -> Reconciled:

@@ -490,7 +490,12 @@ CREATE VIEW public.location_enrichment AS
             ELSE 'disabled'::text
         END || COALESCE((' '::text || c.fingerprint), ''::text)) AS device_state,
     c.changed_at AS credentials_changed_at,
-    COALESCE(c.disabled_at, a.disabled_at) AS disabled_at
+    COALESCE(c.disabled_at, a.disabled_at) AS disabled_at,
+    l.account_id AS row_account_id,
+    l.device_id AS row_device_id,
+    l.owner_id AS row_owner_id,
+    l.device_state AS row_device_state,
+    l.enriched_at
    FROM ((((public.location l
      CROSS JOIN ( SELECT COALESCE(public.kamailio_default_realm(), ( SELECT
                         CASE
@@ -602,9 +607,10 @@ CREATE VIEW public.subscriber AS
     ''::text AS password,
     d.ha1,
     ''::text AS ha1b
-   FROM (public.device d
-     JOIN public.account a ON (((a.id)::text = (d.account_id)::text)))
-  WHERE (d.enabled AND a.enabled AND (d.ha1 IS NOT NULL));
+   FROM public.device d
+  WHERE (d.enabled AND (d.ha1 IS NOT NULL) AND ( SELECT a.enabled
+           FROM public.account a
+          WHERE ((a.id)::text = (d.account_id)::text)));
 
 CREATE TABLE public.version (
     id integer NOT NULL,
@@ -701,6 +707,8 @@ CREATE INDEX device_id_hash_idx ON public.device USING hash (id);
 CREATE INDEX device_owner_id_idx ON public.device USING btree (owner_id);
 
 CREATE INDEX device_sip_realm_idx ON public.device USING btree (sip_realm) WHERE (sip_realm IS NOT NULL);
+
+CREATE INDEX device_subscriber_idx ON public.device USING btree (sip_username, realm);
 
 CREATE INDEX flush_account_id_idx ON public.flush USING btree (account_id, "position");
 

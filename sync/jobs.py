@@ -27,12 +27,12 @@ class Jobs:
 
     def enrich(self) -> dict[str, int]:
         """Set account, device and owner on new rows; what a SIP worker holds at the moment is left for the next run."""
-        batch, enriched = self._settings.sync_batch, 0
+        batch, enriched, after = self._settings.sync_batch, 0, 0
         with self._database.connection() as connection:
             while not self._stopping.is_set():
-                count = enrich_pending(connection, limit=batch)
-                enriched += count
-                if count < batch:
+                done = enrich_pending(connection, limit=batch, after=after)
+                enriched, after = enriched + done.count, done.last
+                if done.count < batch:
                     break
         return {"enriched": enriched}
 

@@ -9,7 +9,7 @@ class SyncSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="REGISTRATIONS_")
 
-    sync_enrich_interval: float = Field(1.0, ge=0.1, le=3600, description="seconds between looks for new rows")
+    sync_enrich_interval: float = Field(0.5, ge=0.1, le=3600, description="seconds between looks for new rows")
     sync_reconcile_interval: float = Field(
         60.0, ge=1, le=86400, description="seconds between comparisons of all rows with the directory"
     )

@@ -1,8 +1,15 @@
--- Enriched rows of which the directory now says something else. Reads only.
-select l.id
-from location l
-join location_enrichment e on e.id = l.id
-where l.enriched_at is not null
-    and (l.account_id, l.device_id, l.owner_id, l.device_state)
-        is distinct from (e.account_id, e.device_id, e.owner_id, e.device_state)
-order by l.id
+-- Of the rows from one id on: the last of them, and those that are enriched and of which the directory now says something
+-- else. Reads only, and a slice of the table at a time: it is over soon, and keeps nobody waiting for the processor.
+select s.last, array(
+    select e.id
+    from location_enrichment e
+    where e.id > %(after)s
+        and e.id <= s.last
+        and e.enriched_at is not null
+        and (e.row_account_id, e.row_device_id, e.row_owner_id, e.row_device_state)
+            is distinct from (e.account_id, e.device_id, e.owner_id, e.device_state)
+    order by e.id
+)
+from (
+    select max(id) as last from (select id from location where id > %(after)s order by id limit %(limit)s) slice
+) s

@@ -48,6 +48,7 @@ judged as materialized (
     cross join lateral (
         select exists (select from directory d where d.device_id = s.device_id) as is_there
     ) o
+    where e.id = any (%(ids)s)  -- said once more: the planner does not carry it over into the view
 ),
 asked as (
     insert into flush (account_id, username, cause, requested_by, bindings)

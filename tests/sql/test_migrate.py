@@ -32,6 +32,7 @@ LOCATION_COLUMNS_OF_OURS = {
     "flushed_epoch",
     "flushed_cseq",
 }
+MIGRATIONS = len(list((Path(__file__).parents[2] / "sql" / "migrations").glob("*.sql")))
 
 
 def _columns(connection: psycopg.Connection, table: str) -> dict[str, str]:

@@ -1,0 +1,77 @@
+"""Statements that must not read more when the tables grow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+
+from sql.enrichment import SLICE_ROWS, reconcile
+from sql.statements import statement
+
+DEVICES = """
+insert into account (id, name, realm) values ('a', 'A', 'a.example.com');
+insert into account (id, name, realm) select 'other-' || n, 'O', n || '.example.com' from generate_series(1, 3000) n;
+insert into owner (id, account_id) values ('o', 'a');
+insert into device (id, account_id, sip_username, ha1)
+    select n, 'a', 'User' || n, md5(n::text) from generate_series(1, 3000) n;
+analyze account, device;
+"""
+ROWS = """
+insert into location (ruid, username, domain, contact, expires)
+    select 'r' || n, 'user' || n, 'a.example.com', 'sip:' || n, 4000000000 from generate_series(1, {count}) n;
+analyze location;
+"""
+
+
+def rows_read(plan: dict[str, Any], *, relation: str | None = None) -> int:
+    """Rows that the scans of a plan looked at, all of them or those of one table."""
+    looked = plan.get("Rows Removed by Filter", 0) + plan.get("Rows Removed by Index Recheck", 0) + plan["Actual Rows"]
+    table = plan.get("Relation Name")
+    own = looked * plan["Actual Loops"] if table and relation in {None, table} else 0
+    return int(own) + sum(rows_read(child, relation=relation) for child in plan.get("Plans", []))
+
+
+def explained(database: psycopg.Connection, query: str) -> dict[str, Any]:
+    """The plan of a statement that was executed."""
+    row = database.execute(f"explain (analyze, format json, costs off, timing off) {query}").fetchone()
+    assert row is not None
+    plan: dict[str, Any] = row[0][0]["Plan"]
+    return plan
+
+
+def test_the_password_of_a_phone_is_found_without_reading_other_devices(database: psycopg.Connection) -> None:
+    """A REGISTER costs the same however many devices its realm and the directory have."""
+    database.execute(DEVICES)
+    plan = explained(database, "select ha1 from subscriber where username='User17' AND domain='a.example.com'")
+    assert rows_read(plan) == 2  # the device and its account
+
+
+def test_a_batch_of_new_rows_is_enriched_without_reading_the_others(database: psycopg.Connection) -> None:
+    """Neither does the planner think so after some runs, when it makes a plan for any limit."""
+    database.execute(DEVICES + ROWS.format(count=20000))
+    enrich = statement("enrich_pending").replace("%(after)s", "$1").replace("%(limit)s", "$2")
+    database.execute("set plan_cache_mode = force_generic_plan")
+    database.execute(f"prepare enrich (integer, integer) as {enrich}")
+    plan = explained(database, "execute enrich (0, 10)")
+    # Each row is looked at as pending, when its lock is taken, in the view, and when it is written.
+    assert rows_read(plan, relation="location") <= 4 * 10
+
+
+def test_rows_are_set_right_without_reading_the_others(database: psycopg.Connection) -> None:
+    """Of a batch that the comparison has found, only the rows themselves are read."""
+    database.execute(DEVICES + ROWS.format(count=20000))
+    plan = explained(database, statement("reconcile_write").replace("%(ids)s", "array[5, 6, 7]").replace("%%", "%"))
+    assert rows_read(plan, relation="location") <= 4 * 3
+
+
+def test_rows_of_every_part_of_the_table_are_compared(database: psycopg.Connection) -> None:
+    """All rows are compared with the directory, however many slices they make, with holes between their ids."""
+    count = 2 * SLICE_ROWS + 10
+    database.execute(DEVICES + ROWS.format(count=count))
+    database.execute("update location set enriched_at = now() where username <> 'user7'")
+    database.execute("delete from location where id % 3 = 0")
+    assert reconcile(database, batch=1000).written == count - count // 3 - 1
+    assert reconcile(database, batch=1000).written == 0
+    database.execute("update device set owner_id = 'o' where id in ('1', '2000')")
+    assert reconcile(database).written == 2
