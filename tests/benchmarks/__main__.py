@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -42,6 +43,7 @@ def main() -> int:
     def say(text: str) -> None:
         print(f"{perf_counter() - started:6.0f} s  {text}", flush=True)
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left behind
     directory = Path(tempfile.mkdtemp(prefix="run-", dir=place))
     try:
         with bed(directory, scale=scale, say=say) as made:
