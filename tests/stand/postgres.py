@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
@@ -44,12 +45,22 @@ SETTINGS = {
 UNSAFE_BUT_FAST = {"fsync": "off", "full_page_writes": "off"}
 
 
-def bin_directory() -> Path:
-    """Return the newest PostgreSQL's directory of programs.
+def bin_directory(version: str | None = None) -> Path:
+    """Return the directory of PostgreSQL's programs.
+
+    Args:
+        version: major version, of Debian or of `make ... POSTGRESQL=18`, which puts it beside this Python;
+            left out: that of the environment's POSTGRESQL, or the newest of Debian.
 
     Raises:
         FileNotFoundError: there is none.
     """
+    version = version or os.environ.get("POSTGRESQL")
+    if version:
+        for place in (Path("/usr/lib/postgresql"), Path(sys.prefix, "postgresql")):
+            if (place / version / "bin" / "postgres").exists():
+                return place / version / "bin"
+        raise FileNotFoundError(f"no PostgreSQL {version} here: `make setup POSTGRESQL={version}` installs it")
     installed = sorted(
         (path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/postgres")),
         key=lambda path: [int(number) for number in re.findall(r"\d+", str(path))],
