@@ -21,6 +21,7 @@ from api import (
     status,
     system,
     tunnel,
+    waiting,
 )
 from api.settings import ApiSettings
 from kamailio.nodes import Nodes
@@ -54,6 +55,7 @@ def create_app(
     cors.init_app(app, origins=api_settings.allowed_origins)
     access.note_token(app)
     tunnel.init_app(app)
+    waiting.init_app(app, most=api_settings.api_queue_timeout)
     if api_settings.api_rate_burst:
         limit = rate_limit.RateLimit(
             burst=api_settings.api_rate_burst,

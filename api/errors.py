@@ -155,7 +155,7 @@ class UnspecifiedFault(ApiError):
 
 
 class DatastoreUnreachable(ApiError):
-    """PostgreSQL is away or too slow."""
+    """PostgreSQL is away or too slow, or the request came to its turn too late."""
 
     status, message = 503, "datastore_unreachable"
     headers = (("Retry-After", str(RETRY_AFTER_SECONDS)),)

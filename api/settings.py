@@ -20,6 +20,9 @@ class ApiSettings(BaseSettings):
     )
     api_workers: int = Field(2, ge=1, le=64, description="processes of the server")
     api_threads: int = Field(8, ge=1, le=256, description="requests that one process works on at a time")
+    api_queue_timeout: float = Field(
+        10.0, gt=0, le=300, description="seconds that a request may wait for a thread; after that it is answered 503"
+    )
     api_flush_budget: float = Field(
         20.0,
         gt=0,

@@ -15,6 +15,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from werkzeug.http import http_date
 
 from api.errors import answer_unread
+from api.waiting import waited
 
 # What a client may still send while it is told that it was too much, and for how long.
 LINGER_BYTES = 16 << 20
@@ -25,6 +26,11 @@ log = logging.getLogger(__name__)
 
 class EnvelopeWorker(ThreadWorker):
     """Threads, as gunicorn's own; for ``gunicorn --worker-class api.worker.EnvelopeWorker``, too."""
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """Note since when a connection waits for a thread."""
+        conn.waits_since = monotonic()  # type: ignore[attr-defined]  # a note, read below
+        super().enqueue_req(conn)
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         """Answer what could not be read as a request, or what failed outside of the application.
@@ -55,6 +61,7 @@ class EnvelopeWorker(ThreadWorker):
 
     def handle(self, conn: TConn) -> Any:
         """Work on a request; before its connection is closed the client may finish what it is sending."""
+        waited.set(monotonic() - conn.waits_since)  # type: ignore[attr-defined]
         goes_on = super().handle(conn)
         if goes_on is False:
             _linger(conn.sock)

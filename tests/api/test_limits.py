@@ -110,6 +110,46 @@ def test_a_process_works_on_as_many_requests_as_the_setting_says(
     assert _counted(database, SESSIONS) <= 2
 
 
+def _message(port: int, path: str, token: str) -> tuple[int, str, str | None]:
+    connection = HTTPConnection(HOST, port, timeout=30)
+    connection.request("GET", path, headers={"X-Auth-Token": token})
+    response = connection.getresponse()
+    body = json.loads(response.read())
+    connection.close()
+    return response.status, body.get("message", ""), response.getheader("Retry-After")
+
+
+def test_a_request_that_waits_too_long_for_its_turn_is_a_503(
+    start_server: StartServer, directory: Directory, database: psycopg.Connection, database_url: str
+) -> None:
+    """REGISTRATIONS_API_QUEUE_TIMEOUT: with Retry-After, and at once; /live is answered, however late."""
+    server = start_server(api_threads="1", api_queue_timeout="0.2", database_statement_timeout="3")
+    token = directory.tokens["child"]
+    with ThreadPoolExecutor(12) as clients, psycopg.connect(database_url) as locking:
+        locking.execute("lock table location in access exclusive mode")
+        first = clients.submit(_message, server.port, COUNT, token)
+        wait_until(lambda: _counted(database, WAITING) == 1, 20, "the only thread to be at work")
+        others = [clients.submit(_message, server.port, COUNT, token) for _ in range(10)]
+        live = clients.submit(_message, server.port, "/live", token)
+        # All of them while the table is locked: the ten do not wait for it in turn, 3 seconds each.
+        assert {answer.result()[:2] for answer in (first, *others)} == {(503, "datastore_unreachable")}
+        assert all(int(answer.result()[2] or 0) > 0 for answer in others)
+        assert live.result()[0] == 200
+    log = server.log.read_text(encoding="utf-8")
+    assert log.count("s for its turn") == len(others)
+    assert _message(server.port, COUNT, token)[0] == 200
+
+
+def test_a_request_that_gets_no_connection_is_a_503(start_api: StartApi, directory: Directory) -> None:
+    """All sessions that the process may have are in use: with Retry-After, and all is well when one is free."""
+    http, headers = start_api(api_threads=1), {"X-Auth-Token": directory.tokens["child"]}
+    with http.application.extensions["database"].connection():
+        refused = http.get(COUNT, headers=headers)
+    assert (refused.status_code, refused.get_json()["message"]) == (503, "datastore_unreachable")
+    assert int(refused.headers["Retry-After"]) > 0
+    assert http.get(COUNT, headers=headers).status_code == 200
+
+
 def test_there_are_as_many_processes_as_the_setting_says(start_server: StartServer, directory: Directory) -> None:
     """REGISTRATIONS_API_WORKERS, below the one that watches over them."""
     server = start_server(api_workers="3")
