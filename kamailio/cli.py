@@ -1,6 +1,7 @@
 """registrations-kamailio: the operator's command for Kamailio's configuration."""
 
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 import click
@@ -23,6 +24,19 @@ def _read_defines(_context: click.Context, _option: click.Parameter, given: tupl
             raise click.BadParameter(f"{each!r} is not NAME=VALUE")
         defines[name] = value
     return defines
+
+
+@main.command()
+@click.option(
+    "--timezone",
+    default="UTC",
+    show_default=True,
+    help="Zone that Kamailio runs in; with rows in TIMESTAMP columns the old one.",
+)
+def unit(timezone: str) -> None:
+    """Print a drop-in for Kamailio's unit, for /etc/systemd/system/kamailio.service.d/registrations.conf."""
+    text = files("kamailio").joinpath("registrations.conf").read_text(encoding="utf-8")
+    click.echo(text.replace("TZ=UTC", f"TZ={timezone}"), nl=False)
 
 
 @main.command()
