@@ -27,7 +27,7 @@ torture: ROUNDS ?= 200
 torture: setup ## kill API, worker and Kamailio while phones register and clients flush: ROUNDS=200
 	@.venv/bin/python -m tests.torture --rounds $(ROUNDS)
 
-lint: setup ## style, types, imports between the rooms, Kamailio's configuration
+lint: setup ## style, types, imports between the rooms, Kamailio's configuration, systemd units
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
@@ -35,6 +35,7 @@ lint: setup ## style, types, imports between the rooms, Kamailio's configuration
 	@echo 'kamailio -c -f kamailio/kamailio.cfg'
 	@said=$$(KAMAILIO_DB_URL=postgres://kamailio@127.0.0.1/kamailio kamailio -c -f kamailio/kamailio.cfg 2>&1) \
 		|| { echo "$$said"; exit 1; }
+	@sh tests/stand/units.sh .venv/bin
 
 bench: setup ## speed: all figures in half an hour; BENCH=name for one, BENCH_SCALE=0.01 for a look
 	@.venv/bin/python -m tests.benchmarks

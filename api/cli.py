@@ -2,6 +2,9 @@
 
 import logging
 import re
+import sys
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import click
@@ -113,3 +116,10 @@ def routes() -> None:
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     for path, method, who in rows:
         click.echo(f"{path:{widths[0]}}  {method:{widths[1]}}  {who}")
+
+
+@main.command()
+def unit() -> None:
+    """Print a unit for systemd that runs `serve` of this very installation."""
+    text = files("api").joinpath("registrations-api.service").read_text(encoding="utf-8")
+    click.echo(text.replace("/opt/registrations/bin", str(Path(sys.executable).parent)), nl=False)

@@ -4,13 +4,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from textwrap import indent
 
 import click
 
 from sql.check import find_facts, find_problems
 from sql.connections import Connection, connect
 from sql.import_command import import_command
-from sql.migrate import migrate
+from sql.migrate import migrate, plan
 from sql.operators import operators_mistakes
 from sql.restrictions import BadRestrictions, Restrictions, read_restrictions
 from sql.settings import DatabaseSettings
@@ -30,9 +31,16 @@ def main() -> None:
 
 
 @main.command("migrate")
-def migrate_command() -> None:
+@click.option("--dry-run", is_flag=True, help="Say what would be changed, and what each change locks; change nothing.")
+def migrate_command(*, dry_run: bool) -> None:
     """Bring the database to this version's schema; safe on a live proxy and a second time."""
     with operators_mistakes():
+        if dry_run:
+            lacking = plan(DatabaseSettings())
+            for each in lacking:
+                click.echo(f"{each.name}: {each.lock}\n{indent(each.purpose, '    ')}\n")
+            click.echo(f"{len(lacking)} migration(s) would be applied" if lacking else "the schema is current")
+            return
         applied = migrate(DatabaseSettings(), report=lambda line: click.echo(line, err=True))
     click.echo(f"{len(applied)} migration(s) applied" if applied else "the schema is current")
 

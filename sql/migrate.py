@@ -18,6 +18,7 @@ from yoyo.migrations import Migration, MigrationList, default_migration_table
 
 from sql.connections import Connection, connect
 from sql.errors import SchemaRefused, SchemaStale
+from sql.migration_plan import PlannedMigration, planned
 from sql.settings import DatabaseSettings
 from sql.site import write_site
 from sql.statements import statement
@@ -41,9 +42,10 @@ class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo is untyp
     def apply_one(self, migration: Migration, force: bool = False, mark: bool = True) -> None:  # noqa: ARG002
         migration.load()
         if migration.use_transactions:
-            with self.transaction():
-                migration.process_steps(self, "apply")
+            with self._ours.transaction():
                 self.mark_one(migration)
+                # At one go: what it locks is not held while one of two busy programs waits for the other's turn.
+                self._ours.execute(migration.source.encode(), prepare=False)
         else:
             migration.process_steps(self, "apply")
             self.mark_one(migration)
@@ -64,21 +66,35 @@ def migrate(settings: DatabaseSettings, *, report: Callable[[str], None] = lambd
         DatabaseUnreachable: PostgreSQL is away.
     """
     applied: list[str] = []
-    with connect(settings, application_name="registrations-db migrate") as connection:
-        _lock_out_others(connection, report=report)
+    with connect(settings, application_name=MIGRATE_COMMAND) as connection:
+        lock_out_others(connection, report=report)
         _refuse_what_is_not_usrloc(connection)
         backend = _Backend(connection)
         backend.create_lock_table()
         backend.break_lock()  # a row left by a process that was killed: who holds the advisory lock is alone
         for migration in backend.to_apply(_migrations()):
-            report(f"applying {migration.id}")
+            report(f"applying {migration.id} ({planned(migration).lock})")
             _apply(backend, migration, report=report)
             applied.append(migration.id)
         write_site(connection, settings, report=report)
     return applied
 
 
-def _lock_out_others(connection: Connection, *, report: Callable[[str], None]) -> None:
+def plan(settings: DatabaseSettings) -> list[PlannedMigration]:
+    """What `migrate` would apply, in its order; changes nothing.
+
+    Raises:
+        SchemaRefused: it would refuse this database.
+        DatabaseUnreachable: PostgreSQL is away.
+    """
+    with connect(settings, application_name=f"{MIGRATE_COMMAND} --dry-run") as connection:
+        _refuse_what_is_not_usrloc(connection)
+        missing = set(missing_migrations(connection))
+    return [planned(migration) for migration in _migrations() if migration.id in missing]
+
+
+def lock_out_others(connection: Connection, *, report: Callable[[str], None]) -> None:
+    """Wait until no other session changes the schema; from now on none can, until this connection ends."""
     for attempt in itertools.count(1):
         row = connection.execute(statement("migrate_lock")).fetchone()
         if row and row[0]:
@@ -89,28 +105,43 @@ def _lock_out_others(connection: Connection, *, report: Callable[[str], None]) -
 
 
 def _apply(backend: _Backend, migration: Migration, *, report: Callable[[str], None]) -> None:
+    in_a_gap(backend.connection, lambda: backend.apply_one(migration), name=migration.id, report=report)
+
+
+def in_a_gap(connection: Connection, change: Callable[[], None], *, name: str, report: Callable[[str], None]) -> None:
+    """Change the schema beside a live proxy: a lock is waited for an instant only, then all of it is tried again.
+
+    Args:
+        connection: in autocommit; its time limits are changed.
+        change: what to do, in a transaction of its own or so that it can be repeated.
+        name: what the messages call it.
+        report: called with a line when a table is in use.
+
+    Raises:
+        SchemaRefused: PostgreSQL refuses it, or a table is locked by another session for too long.
+    """
     for attempt in itertools.count(1):
         try:
-            backend.connection.execute(statement("migrate_limits"))
-            backend.apply_one(migration)
+            connection.execute(statement("migrate_limits"))
+            change()
             return
         except psycopg.errors.LockNotAvailable as error:
             if attempt == LOCK_ATTEMPTS:
                 raise SchemaRefused(
-                    f"{migration.id}: a table is locked by another session for too long; see pg_locks, then try again"
+                    f"{name}: a table is locked by another session for too long; see pg_locks, then try again"
                 ) from error
             if attempt == 1:
-                report(f"{migration.id}: a table is in use, waiting for a gap between its transactions")
+                report(f"{name}: a table is in use, waiting for a gap between its transactions")
             sleep(LOCK_PAUSE_SECONDS)
         except psycopg.errors.InsufficientPrivilege as error:
             raise SchemaRefused(
-                f"{migration.id}: {error.diag.message_primary}; "
-                "migrate as the owner of Kamailio's tables, with CREATEROLE"
+                f"{name}: {error.diag.message_primary}; migrate as the owner of Kamailio's tables, with CREATEROLE"
             ) from error
         except psycopg.OperationalError:
             raise  # the caller's connection makes it DatabaseUnreachable
         except psycopg.Error as error:
-            raise SchemaRefused(f"{migration.id}: {error.diag.message_primary or error}") from error
+            detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
+            raise SchemaRefused(f"{name}: {error.diag.message_primary or error}{detail}") from error
 
 
 def _refuse_what_is_not_usrloc(connection: Connection) -> None:

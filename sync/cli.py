@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.resources import files
+from pathlib import Path
 
 import click
 from logfmter import Logfmter
@@ -153,3 +155,10 @@ def check() -> None:
     if problems:
         sys.exit(1)
     click.echo("ok")
+
+
+@main.command()
+def unit() -> None:
+    """Print a unit for systemd that runs `run` of this very installation."""
+    text = files("sync").joinpath("registrations-sync.service").read_text(encoding="utf-8")
+    click.echo(text.replace("/opt/registrations/bin", str(Path(sys.executable).parent)), nl=False)

@@ -82,16 +82,6 @@ create function flush_holders(server_id integer, nodes integer[], replicated boo
     language sql immutable parallel safe
     return case when not replicated and server_id = any (nodes) then array[server_id] else nodes end;
 
--- A tombstone is the REGISTER that a flush saw, by its second and, of several in one second, its CSeq (RFC 3261, 10.2).
-alter table location add column flushed_epoch bigint, add column flushed_cseq integer;
-
-comment on column location.flushed_epoch is 'tombstone: last_modified of the REGISTER that a flush saw; the row is hidden until a later one';
-comment on column location.flushed_cseq is 'tombstone: cseq of that REGISTER';
-
-update location
-set flushed_epoch = registration_epoch(last_modified), flushed_cseq = cseq
-where flushed_at is not null and registration_epoch(last_modified) <= extract(epoch from flushed_at);
-
 -- Is a REGISTER the one that a flush saw, or one before it?
 create function registration_is(modified_epoch bigint, cseq integer, flushed_epoch bigint, flushed_cseq integer)
     returns boolean language sql immutable parallel safe
@@ -111,6 +101,33 @@ create function registration_shows(
             or modified_epoch > flushed_epoch
             or (modified_epoch = flushed_epoch and cseq <> flushed_cseq)
         );
+
+grant select, insert, update on flush, flush_node to registrations_api;
+grant select, insert, update, delete on flush_binding to registrations_api;
+grant select, insert, update, delete on flush, flush_binding, flush_node to registrations_sync;
+grant select on flush, flush_node to registrations_report;
+grant select on kamailio_node to registrations_api, registrations_sync;
+grant select (id, parent_id, name) on account to registrations_sync;
+
+-- A tombstone is the REGISTER that a flush saw, by its second and, of several in one second, its CSeq (RFC 3261, 10.2).
+-- Those that are there are found before location is locked: what holds that lock may read no table.
+do $$
+declare
+    ids integer[];
+    epochs bigint[];
+    cseqs integer[];
+begin
+    select array_agg(id), array_agg(registration_epoch(last_modified)), array_agg(cseq) into ids, epochs, cseqs
+    from location
+    where flushed_at is not null and registration_epoch(last_modified) <= extract(epoch from flushed_at);
+    alter table location add column flushed_epoch bigint, add column flushed_cseq integer;
+    for i in 1 .. coalesce(cardinality(ids), 0) loop
+        update location set flushed_epoch = epochs[i], flushed_cseq = cseqs[i] where id = ids[i];
+    end loop;
+end $$;
+
+comment on column location.flushed_epoch is 'tombstone: last_modified of the REGISTER that a flush saw; the row is hidden until a later one';
+comment on column location.flushed_cseq is 'tombstone: cseq of that REGISTER';
 
 create or replace view live_location as
 select
@@ -143,9 +160,3 @@ revoke update (flushed_at) on location from registrations_api, registrations_syn
 alter table location drop column flushed_at;
 
 grant update (flushed_epoch, flushed_cseq) on location to registrations_api, registrations_sync;
-grant select, insert, update on flush, flush_node to registrations_api;
-grant select, insert, update, delete on flush_binding to registrations_api;
-grant select, insert, update, delete on flush, flush_binding, flush_node to registrations_sync;
-grant select on flush, flush_node to registrations_report;
-grant select on kamailio_node to registrations_api, registrations_sync;
-grant select (id, parent_id, name) on account to registrations_sync;

@@ -1,10 +1,6 @@
 -- What a change of the directory means for those who are registered: the worker compares what a row was enriched with
 -- to what the directory says now, whoever changed it and however.
 
-alter table location add column device_state text;
-
-comment on column location.device_state is 'set by the sync worker: whether the device was enabled, and a fingerprint of its credentials';
-
 -- When what a phone may do last ended, where the tables can tell: who registered before that, and was not enriched by then,
 -- is caught by it.
 alter table device add column credentials_changed_at timestamptz, add column disabled_at timestamptz;
@@ -57,6 +53,10 @@ join account a on a.id = d.account_id
 cross join fingerprint_key k;
 
 comment on view device_credentials is 'a text of each device that changes with its password, and when it changed; whoever replaces directory may replace this, too';
+
+alter table location add column device_state text;
+
+comment on column location.device_state is 'set by the sync worker: whether the device was enabled, and a fingerprint of its credentials';
 
 -- What enrichment writes to each row: as location_directory, and the state.
 create view location_enrichment as

@@ -56,6 +56,7 @@ list_missing() {
 	has_postgresql || echo postgresql
 	command -v psql >/dev/null || echo postgresql-client
 	command -v curl >/dev/null || echo curl
+	command -v systemd-analyze >/dev/null || echo systemd
 	command -v setpriv >/dev/null && command -v flock >/dev/null || echo util-linux
 	if ! find_python >/dev/null; then
 		command -v python3 >/dev/null || echo python3

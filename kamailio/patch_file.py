@@ -1,0 +1,99 @@
+"""A kamailio.cfg on disk and registrations.cfg beside it: read, checked by Kamailio itself, replaced in one step."""
+
+import difflib
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+
+from kamailio.patch import INCLUDE
+
+CHECK_SECONDS = 30.0
+# Bytes that are no UTF-8 are kept as they are.
+ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}
+
+
+class NotWritten(Exception):
+    """The file is as it was; the message says why."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What is to become of one file: `after` None removes it, `before` None makes it."""
+
+    path: Path
+    before: str | None
+    after: str | None
+
+    def diff(self) -> str:
+        """The change as a unified diff; empty when there is none."""
+        before, after = ((text or "").splitlines(keepends=True) for text in (self.before, self.after))
+        lines = difflib.unified_diff(before, after, str(self.path), str(self.path))
+        return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+
+def read(path: Path) -> str | None:
+    """The file's text, line ends as they are; None when there is no such file."""
+    try:
+        return path.read_bytes().decode(**ENCODING)
+    except FileNotFoundError:
+        return None
+
+
+def include() -> str:
+    """The registrations.cfg of this version."""
+    return files("kamailio").joinpath(INCLUDE).read_text(encoding="utf-8")
+
+
+def accepted(text: str, path: Path) -> None:
+    """Have Kamailio check the text as if it stood at `path`.
+
+    Raises:
+        NotWritten: Kamailio refuses it, with its own words; or Kamailio is not installed.
+    """
+    program = shutil.which("kamailio", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if program is None:
+        raise NotWritten("there is no program kamailio to check the result with; --no-check leaves that out")
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".check") as checked:
+        checked.write(text.encode(**ENCODING))
+        checked.flush()
+        command = [program, "-c", "-f", checked.name]
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=CHECK_SECONDS)  # noqa: S603  # the operator's own
+    if result.returncode:
+        said = [line for line in result.stderr.splitlines() if "ERROR" in line or "CRITICAL" in line]
+        raise NotWritten(
+            "Kamailio would not start with the result, so nothing was changed (values from /etc/default/kamailio must "
+            "be in this environment, too; --no-check leaves the check out):\n"
+            + "\n".join(said or [result.stderr.strip()])
+        )
+
+
+def replace(path: Path, text: str, *, like: Path) -> None:
+    """Make or replace a file in one step, with the mode and the owner of `like`; a link stays a link."""
+    target = path.resolve()
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as made:
+        try:
+            made.write(text.encode(**ENCODING))
+            made.flush()
+            status = like.stat()
+            os.fchmod(made.fileno(), status.st_mode & 0o7777)
+            os.fchown(made.fileno(), status.st_uid, status.st_gid)
+            os.fsync(made.fileno())
+            Path(made.name).replace(target)
+        except BaseException:
+            Path(made.name).unlink(missing_ok=True)
+            raise
+
+
+def back_up(path: Path) -> Path:
+    """Copy the file to a name beside it that has the time, with its mode and owner, and return that."""
+    target = path.resolve()
+    copy = target.with_name(f"{target.name}.{datetime.now():%Y%m%d-%H%M%S-%f}.bak")
+    shutil.copy2(target, copy)
+    status = target.stat()
+    os.chown(copy, status.st_uid, status.st_gid)
+    return copy

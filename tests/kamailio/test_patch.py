@@ -1,0 +1,223 @@
+"""The edits of an operator's kamailio.cfg: made, checked by Kamailio, and taken out again."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from kamailio.patch import BEGIN, END, NotUnderstood, patched, unpatched
+from sql.migrate import migrate
+from sql.settings import DatabaseSettings
+from tests.stand.phone import Phone
+from tests.stand.stock import STOCK, stock_proxy
+
+COMMAND = Path(sys.executable).parent / "registrations-kamailio"
+SAVE = '\tif (!save("location")) {\n\t\tsl_reply_error();\n\t}\n'
+LOCAL = '#!define WITH_USRLOCDB\n#!define DBURL "postgres://kamailio@127.0.0.1/kamailio"\nloadmodule "db_postgres.so"\n'
+FEATURES = {
+    "as it comes": "",
+    "WITH_AUTH": "#!define WITH_AUTH\n",
+    "WITH_NAT": "#!define WITH_NAT\n#!define WITH_NATSIPPING\n",
+    "WITH_JSONRPC": "#!define WITH_JSONRPC\n",
+    "WITH_MULTIDOMAIN": "#!define WITH_MULTIDOMAIN\n",
+    "WITH_ANTIFLOOD": "#!define WITH_ANTIFLOOD\n",
+    "many": "".join(f"#!define WITH_{name}\n" for name in ("AUTH", "NAT", "JSONRPC", "ALIASDB", "ACCDB", "BLOCK3XX")),
+}
+OWN_EDITS: dict[str, Callable[[str], str]] = {
+    "as it comes": lambda text: text,
+    "spaces for tabs": lambda text: text.replace("\t", "    "),
+    "CRLF": lambda text: text.replace("\n", "\r\n"),
+    "no end of the last line": lambda text: text.rstrip("\n"),
+    "flags of save": lambda text: text.replace('save("location")', 'save("location", "0x04")'),
+    "brace on its own line": lambda text: text.replace('save("location")) {', 'save("location"))\n\t{ // own'),
+    "comments": lambda text: text.replace(SAVE, f'\t/* here {{ save("location") \n stands */\n{SAVE}\t# done: }}\n'),
+    "bytes that are no UTF-8": lambda text: text + "# M\udcfcller\n",
+    "own mode": lambda text: text.replace('"db_mode", 2', '"db_mode", 1'),
+    "own route at start": lambda text: text + 'event_route[core:worker-one-init] {\n\txlog("up\\n");\n}\n',
+}
+
+
+def _stock() -> str:
+    return STOCK.read_text(encoding="utf-8")
+
+
+def _run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, "patch", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def configuration(tmp_path: Path) -> Path:
+    """The stock file with PostgreSQL in kamailio-local.cfg."""
+    (tmp_path / "kamailio-local.cfg").write_text(LOCAL, encoding="utf-8")
+    path = tmp_path / "kamailio.cfg"
+    path.write_bytes(STOCK.read_bytes())
+    return path
+
+
+@pytest.mark.parametrize("own", OWN_EDITS.values(), ids=OWN_EDITS)
+def test_the_edits_only_add_lines_between_marks_and_can_be_taken_out(own: Callable[[str], str]) -> None:
+    """Without what stands between the marks the text is what it was, byte by byte; a second patch changes nothing."""
+    before = own(_stock())
+    after = patched(before, defines={})
+    assert after != before
+    assert unpatched(after) == before
+    assert patched(after, defines={}) == after
+    if before.endswith("\n"):
+        assert re.sub(f"{BEGIN}\r?\n.*?{END}\r?\n", "", after, flags=re.DOTALL) == before
+    if "\r\n" in before:
+        assert after.count("\n") == after.count("\r\n")
+
+
+@pytest.mark.parametrize("own", OWN_EDITS.values(), ids=OWN_EDITS)
+def test_kamailio_takes_the_result_of_own_edits(configuration: Path, own: Callable[[str], str]) -> None:
+    """`--write` asks `kamailio -c`, and undoes to the same bytes."""
+    before = own(_stock()).encode(errors="surrogateescape")
+    configuration.write_bytes(before)
+    written = _run("--write", configuration)
+    assert written.returncode == 0, written.stderr
+    assert _run("--check", configuration).returncode == 0
+    assert _run("--undo", "--write", configuration).returncode == 0
+    assert configuration.read_bytes() == before
+    assert not configuration.with_name("registrations.cfg").exists()
+    assert _run("--check", configuration).returncode == 1
+
+
+@pytest.mark.parametrize("features", FEATURES.values(), ids=FEATURES)
+def test_kamailio_takes_the_result_with_each_feature(configuration: Path, features: str) -> None:
+    """Whatever the operator has switched on in the stock file."""
+    (configuration.parent / "kamailio-local.cfg").write_text(features + LOCAL, encoding="utf-8")
+    written = _run("--write", configuration)
+    assert written.returncode == 0, written.stderr
+
+
+@pytest.mark.parametrize(
+    ("own", "complaint"),
+    [
+        (lambda text: text.replace("route[REGISTRAR]", "route[REGISTRATION]"), "there is no route[REGISTRAR]"),
+        (lambda text: text.replace('save("location")', 'save("aor")'), "it stands nowhere"),
+        (lambda text: text.replace(SAVE, SAVE + SAVE), "it stands in line 696, 699"),
+        (lambda text: text.replace(SAVE, '\tsave("location");\n'), "line 696: save"),
+        (lambda text: text.replace(SAVE, '\tif (!save("location")) sl_reply_error();\n'), "line 696: save"),
+        (lambda text: text.replace(SAVE, "\tif ($au)\n" + SAVE), "line 697: save"),
+        (lambda text: text.replace(SAVE, SAVE.rstrip() + " else { exit; }\n"), "has an else already"),
+        (lambda text: text.replace(SAVE, SAVE.rstrip() + " exit;\n"), "line 698: there is more after '}'"),
+        (lambda text: text.replace(SAVE, SAVE.rstrip() + " /* a\n b */\n"), "line 699: a comment or a string goes on"),
+        (lambda text: text.replace(SAVE, "\troute(REGISTRATIONS_PRESAVE);\n" + SAVE), "line 696: edited by hand"),
+        (lambda text: text + 'include_file "registrations.cfg"\n', "edited by hand"),
+        (lambda text: text + f"{BEGIN}\n", "stands without its other"),
+        (lambda text: text.replace(SAVE + "\texit;\n}", SAVE + "\texit;\n"), "never closed"),
+        (lambda text: text + 'modparam("usrloc", "expires_type", MINE)\n', "--define KAMAILIO_EXPIRES_TYPE"),
+    ],
+)
+def test_what_is_not_understood_is_refused(configuration: Path, own: Callable[[str], str], complaint: str) -> None:
+    """The message names the line and what is wrong, and nothing is changed."""
+    text = own(_stock())
+    assert text != _stock()
+    with pytest.raises(NotUnderstood) as refused:
+        patched(text, defines={})
+    assert complaint in str(refused.value)
+    configuration.write_text(text, encoding="utf-8")
+    result = _run("--write", configuration)
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"Error: {configuration}: ")
+    assert configuration.read_text(encoding="utf-8") == text
+
+
+def test_without_write_the_diff_is_shown_and_nothing_changed(configuration: Path) -> None:
+    """The diff is one that patch(1) takes, with the same result as --write."""
+    shown = _run(configuration)
+    assert shown.returncode == 0
+    assert configuration.read_bytes() == STOCK.read_bytes()
+    assert not configuration.with_name("registrations.cfg").exists()
+    first, _, diff = shown.stdout.partition("\n")
+    assert first == f"{configuration.with_name('registrations.cfg')}: a new file"
+    assert not re.search(r"^-(?!--)", diff, re.MULTILINE)
+    _run("--write", configuration)
+    added = re.findall(r"^\+(?!\+\+)(.*\n)", diff, re.MULTILINE)
+    stock, now = _stock().splitlines(keepends=True), configuration.read_text().splitlines(keepends=True)
+    assert sorted(stock + added) == sorted(now)
+
+
+def test_mode_and_owner_stay_a_link_stays_a_link_and_the_old_file_is_kept(configuration: Path, tmp_path: Path) -> None:
+    """The file is replaced in one step, with all that others rely on."""
+    configuration.chmod(0o640)
+    owner = (65534, 65534) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    os.chown(configuration, *owner)
+    link = tmp_path / "link" / "kamailio.cfg"
+    link.parent.mkdir()
+    link.symlink_to(configuration)
+    configuration.with_name("kamailio-local.cfg").rename(link.with_name("kamailio-local.cfg"))
+    assert _run("--write", link).returncode == 0
+    assert link.is_symlink()
+    for path in (configuration, link.with_name("registrations.cfg")):
+        status = path.stat()
+        assert (status.st_mode & 0o7777, status.st_uid, status.st_gid) == (0o640, *owner)
+    (kept,) = configuration.parent.glob("kamailio.cfg.*.bak")
+    assert kept.read_bytes() == STOCK.read_bytes()
+    assert (kept.stat().st_mode & 0o7777, kept.stat().st_uid) == (0o640, owner[0])
+
+
+def test_what_kamailio_would_not_start_with_is_not_written(configuration: Path) -> None:
+    """Without a database's URL, for instance; Kamailio's own words are shown, and --no-check writes nevertheless."""
+    (configuration.parent / "kamailio-local.cfg").unlink()
+    refused = _run("--write", configuration)
+    assert refused.returncode == 1
+    assert "KAMAILIO_DB_URL" in refused.stderr
+    assert configuration.read_bytes() == STOCK.read_bytes()
+    assert not configuration.with_name("registrations.cfg").exists()
+    url = "postgres://kamailio@127.0.0.1/kamailio"
+    assert _run("--write", configuration, KAMAILIO_DB_URL=url).returncode == 0
+    assert _run("--undo", "--write", configuration).returncode == 0, "undoing leaves a Kamailio that starts"
+    assert _run("--write", "--no-check", configuration).returncode == 0
+
+
+def test_values_given_stay_until_others_are(configuration: Path) -> None:
+    """--define puts a value before the include; a later patch without one keeps it."""
+    assert _run("--write", "--define", "KAMAILIO_SERVER_ID=7", configuration).returncode == 0
+    assert "#!define KAMAILIO_SERVER_ID 7\n" in configuration.read_text()
+    assert _run(configuration).stdout == f"{configuration}: nothing to do\n"
+    assert _run("--write", "--define", "KAMAILIO_EXPIRES_TYPE=1", configuration).returncode == 0
+    assert "SERVER_ID" not in configuration.read_text()
+    assert "KAMAILIO_EXPIRES_TYPE 0" not in configuration.read_text()
+    assert _run("--define", "KAMAILIO_SERVER_ID", configuration).returncode == 2
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"], ids=["LF", "CRLF"])
+@pytest.mark.parametrize("features", [("WITH_AUTH",), ("WITH_NAT",), ("WITH_AUTH", "WITH_JSONRPC")], ids="+".join)
+def test_a_phone_registers_at_the_patched_stock_kamailio(
+    kamdbctl_url: str, tmp_path: Path, features: tuple[str, ...], line_end: str
+) -> None:
+    """On a database of kamdbctl, migrated: the binding is in the view at once, with the address that it came from."""
+    migrate(DatabaseSettings(database_url=kamdbctl_url))
+    with (
+        psycopg.connect(kamdbctl_url, autocommit=True) as database,
+        stock_proxy(tmp_path, database_url=kamdbctl_url, features=features) as proxy,
+    ):
+        database.execute("insert into account (id, name, realm) values ('a', 'A', 'example.com')")
+        database.execute("insert into subscriber (username, domain, password) values ('anna', 'example.com', 'secret')")
+        proxy.configuration.write_bytes(_stock().replace("\n", line_end).encode())
+        written = _run("--write", proxy.configuration)
+        assert written.returncode == 0, written.stderr
+        proxy.start()
+        phone = Phone("anna", "example.com", "secret", proxy=("127.0.0.1", proxy.port))
+        assert phone.register().ok
+        row = database.execute("select username, realm, source_ip, source_port, expires_at > now() from registrations")
+        assert row.fetchall() == [("anna", "example.com", "127.0.0.1", str(phone.local[1]), True)]
+        assert phone.unregister().ok
+        assert database.execute("select count(*) from location").fetchone() == (0,)
+        phone.close()

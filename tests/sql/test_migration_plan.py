@@ -1,0 +1,126 @@
+"""What `registrations-db migrate --dry-run` says beforehand, held against what PostgreSQL then does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import psycopg
+import pytest
+from yoyo import read_migrations
+
+from sql.connections import Connection, connect
+from sql.migrate import _Backend, _migrations, migrate, plan
+from sql.migration_plan import KAMAILIO_TABLES, planned
+from sql.settings import DatabaseSettings
+from tests.fixtures.postgres import table_digests
+from tests.sql import location_samples
+
+COMMAND = Path(sys.executable).parent / "registrations-db"
+# Keeps how many rows of location this transaction has read by the time at which it first changes that table.
+WATCH = """
+create function watch_location() returns event_trigger language plpgsql as $$
+begin
+    if not exists (
+        select from pg_locks
+        where pid = pg_backend_pid() and relation = 'location'::regclass and mode = 'AccessExclusiveLock'
+    ) then
+        perform set_config('test.read', pg_stat_get_xact_tuples_returned('location'::regclass)::text, true);
+    end if;
+end $$;
+create event trigger watch_location on ddl_command_start execute function watch_location();
+"""
+
+
+def _locked(connection: Connection) -> frozenset[str]:
+    """Tables of Kamailio's on which this transaction has a lock that an UPDATE would wait for."""
+    rows = connection.execute(
+        "select relation::regclass::text from pg_locks where pid = pg_backend_pid() and locktype = 'relation' "
+        "and mode in ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')"
+    )
+    return frozenset(row[0] for row in rows) & frozenset(KAMAILIO_TABLES)
+
+
+def test_the_plan_names_every_lock_that_kamailio_would_meet(kamdbctl_url: str) -> None:
+    """What is said of each migration is what PostgreSQL then locks, of a table that is read no more meanwhile."""
+    settings = DatabaseSettings(database_url=kamdbctl_url)
+    foretold = {each.name: each.locks for each in plan(settings)}
+    found = {}
+    with connect(settings, application_name="test") as connection:
+        location_samples.load(connection, midnight=location_samples.DAY)
+        connection.execute(WATCH)
+        backend = _Backend(connection)
+        backend.create_lock_table()
+        for migration in backend.to_apply(_migrations()):
+            migration.load()
+            with connection.transaction() if migration.use_transactions else nullcontext():
+                backend.apply_one(migration)
+                found[migration.id] = _locked(connection)
+                if "location" in found[migration.id]:
+                    row = connection.execute(
+                        "select current_setting('test.read')::bigint, "
+                        "pg_stat_get_xact_tuples_returned('location'::regclass)"
+                    ).fetchone()
+                    assert row is not None
+                    assert row[0] == row[1], f"{migration.id} reads location while it has it locked"
+    assert found == foretold
+
+
+def test_a_dry_run_changes_nothing_and_tells_each_migration(kamdbctl_url: str) -> None:
+    """Each that is missing stands there with its purpose and its lock; afterwards none is, and that is said, too."""
+    settings = DatabaseSettings(database_url=kamdbctl_url)
+    environment = {**os.environ, "REGISTRATIONS_DATABASE_URL": kamdbctl_url}
+
+    def dry_run() -> str:
+        command: list[str | Path] = [COMMAND, "migrate", "--dry-run"]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60).stdout
+
+    with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
+        location_samples.load(connection, midnight=location_samples.DAY)
+        before = table_digests(connection)
+        said = dry_run()
+        assert table_digests(connection) == before
+    for path in sorted((Path(__file__).parents[2] / "sql" / "migrations").glob("*.sql")):
+        assert f"\n{path.stem}: " in f"\n{said}"
+    assert "0001-location: locks location for some milliseconds" in said
+    assert "0002-location-indexes: builds indexes beside the running proxy" in said
+    assert "0003-directory: locks no table of Kamailio's" in said
+    assert "who may register, and to whom a registration belongs" in said
+    migrate(settings)
+    assert dry_run() == "the schema is current\n"
+
+
+def test_a_dry_run_refuses_what_migrate_would_refuse(kamdbctl_url: str) -> None:
+    """Another version of Kamailio's schema is told before anything is done."""
+    with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
+        connection.execute("update version set table_version = 8 where table_name = 'location'")
+    environment = {**os.environ, "REGISTRATIONS_DATABASE_URL": kamdbctl_url}
+    result = subprocess.run(
+        [COMMAND, "migrate", "--dry-run"], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert result.returncode == 1
+    assert "version 8, not 9" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "locks"),
+    [
+        ("alter table location add column x text;", {"location"}),
+        ("do $$ begin\n    alter table location add column x text;\nend $$;", {"location"}),
+        ("create trigger t after delete on location for each row execute function f();", {"location"}),
+        ("create index i on location (id);", {"location"}),
+        ("create index concurrently i on location (id);", set()),
+        ("alter table location set (fillfactor = 75);", set()),
+        ("-- alter table location add column x text;\ngrant select on location to r;", set()),
+        ("alter table location_directory add column x text;", set()),
+    ],
+)
+def test_a_lock_is_read_from_the_text(tmp_path: Path, text: str, locks: set[str]) -> None:
+    """Commands that lock one of Kamailio's tables are told from those that do not, and from comments."""
+    (tmp_path / "1-x.sql").write_text(f"-- What it is for.\n\n{text}\n", encoding="utf-8")
+    (migration,) = read_migrations(str(tmp_path))
+    assert planned(migration).locks == locks
+    assert planned(migration).purpose == "What it is for."

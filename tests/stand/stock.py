@@ -1,0 +1,135 @@
+"""Debian's own kamailio.cfg as an operator runs it, in a directory of one's own, with own ports and own database.
+
+Nothing of ours is in it until somebody patches it. Beside it lies kamailio-local.cfg, which the stock file imports.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kamailio.errors import KamailioError
+from kamailio.nodes import require_loaded
+from kamailio.rpc import JsonRpcClient
+from kamailio.transports import transport_for
+from tests.stand.process import Daemon, daemon, free_port
+
+STOCK = Path("/etc/kamailio/kamailio.cfg")
+LOCAL = """#!define WITH_USRLOCDB
+#!define DBURL "{url}"
+loadmodule "db_postgres.so"
+listen=udp:127.0.0.1:{port}
+listen=tcp:127.0.0.1:{port}
+auto_aliases=no
+alias="{realm}"
+"""
+
+
+@dataclass
+class StockProxy:
+    """Where it is, started and stopped within one `with`."""
+
+    directory: Path
+    port: int
+    realm: str
+    runtime: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    _running: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _daemon: Daemon | None = None
+
+    @property
+    def configuration(self) -> Path:
+        """Its kamailio.cfg."""
+        return self.directory / "kamailio.cfg"
+
+    @property
+    def rpc_url(self) -> str:
+        """JSON-RPC by datagram, which is open in the stock configuration, too."""
+        return f"unix:{self.runtime}/kamailio_rpc.sock"
+
+    @property
+    def log(self) -> str:
+        """Everything it has logged."""
+        return (self.directory / "log").read_text(encoding="utf-8", errors="replace")
+
+    def start(self) -> None:
+        """Start it; it serves phones when this returns."""
+        command: list[str | Path] = ["kamailio", "-DD", "-E", "-f", self.configuration, "-Y", self.runtime, "-m", "128"]
+        command += ["-P", self.directory / "pid", "-w", self.directory]
+        self._daemon = self._running.enter_context(
+            daemon(command, log=self.directory / "log", env=self.environment, ready=self._answers, ready_timeout=60)
+        )
+
+    def stop(self) -> None:
+        """Stop it in order."""
+        self._running.close()
+
+    def _answers(self) -> bool:
+        request = (
+            f"OPTIONS sip:127.0.0.1:{self.port} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:9;rport;branch=z9hG4bK1\r\n"
+            f"Max-Forwards: 70\r\nFrom: <sip:{self.realm}>;tag=1\r\nTo: <sip:{self.realm}>\r\nCall-ID: 1\r\n"
+            "CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+        )
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone, contextlib.suppress(OSError):
+            phone.settimeout(0.2)
+            phone.connect(("127.0.0.1", self.port))
+            phone.send(request.encode())
+            return phone.recv(65536).startswith(b"SIP/2.0 200") and self._has_loaded()
+        return False
+
+    def _has_loaded(self) -> bool:
+        if "include_file" not in self.configuration.read_text(encoding="utf-8", errors="replace"):
+            return True  # the stock configuration cannot tell
+        try:
+            with JsonRpcClient(transport_for(self.rpc_url), timeout=1) as client:
+                require_loaded(client)
+        except KamailioError:
+            return False
+        return True
+
+
+@contextlib.contextmanager
+def stock_proxy(
+    directory: Path,
+    *,
+    database_url: str,
+    realm: str = "example.com",
+    features: Sequence[str] = (),
+    edits: Mapping[str, str] | None = None,
+    port: int | None = None,
+) -> Iterator[StockProxy]:
+    """Lay the files out; start it with `start()`. It ends with the `with`.
+
+    Args:
+        directory: for its files; made when missing.
+        database_url: of a database of kamdbctl.
+        realm: of its phones.
+        features: such as WITH_AUTH.
+        edits: of the operator's own, text of the stock file and what he has instead.
+        port: for SIP; a free one when left out.
+
+    Raises:
+        ValueError: the stock file has no such text.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    runtime = Path(tempfile.mkdtemp(prefix="kamailio-", dir="/tmp"))  # a unix socket's path is short
+    proxy = StockProxy(directory, port or free_port(), realm, runtime, {"TZ": "UTC"})
+    text = STOCK.read_text(encoding="utf-8")
+    for old, new in (edits or {}).items():
+        if old not in text:
+            raise ValueError(f"{STOCK} does not say {old!r}")
+        text = text.replace(old, new)
+    proxy.configuration.write_bytes(text.encode())
+    url = database_url.replace("postgresql://", "postgres://", 1)
+    local = "".join(f"#!define {name}\n" for name in features) + LOCAL.format(url=url, port=proxy.port, realm=realm)
+    (directory / "kamailio-local.cfg").write_text(local, encoding="utf-8")
+    try:
+        yield proxy
+    finally:
+        proxy.stop()
+        shutil.rmtree(runtime, ignore_errors=True)

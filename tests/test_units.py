@@ -1,0 +1,66 @@
+"""The systemd units of API and worker, and the drop-in for Kamailio's, held against systemd-analyze."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BIN = Path(sys.executable).parent
+LOOK = Path(__file__).parent / "stand" / "units.sh"
+COMMANDS = ("registrations-api", "registrations-sync", "registrations-kamailio")
+
+
+def _look(directory: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["sh", LOOK, directory], capture_output=True, encoding="utf-8", check=False, timeout=60)
+
+
+def _printed(command: str, *options: str) -> str:
+    return subprocess.run(
+        [BIN / command, "unit", *options], capture_output=True, encoding="utf-8", check=True, timeout=60
+    ).stdout
+
+
+def test_the_units_are_valid_and_take_away_what_is_not_needed() -> None:
+    """systemd-analyze has no complaint, and finds each exposed by 2.0 of 10 at the most; `make lint` looks, too."""
+    looked = _look(BIN)
+    assert looked.returncode == 0, looked.stderr
+    assert looked.stdout.count("Overall exposure level") == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "right", "wrong", "complaint"),
+    [
+        ("registrations-api", "ProtectSystem=", "ProtectSystm=", "ProtectSystm"),
+        ("registrations-api", "/bin/registrations-api", "/bin/registrations-apy", "is not executable"),
+        ("registrations-sync", "SystemCallFilter=", "# ", "Overall exposure level"),
+        ("registrations-kamailio", "RestartSec=2", "RestartSec=soon", "Failed to parse"),
+    ],
+)
+def test_a_mistake_in_a_unit_is_found(tmp_path: Path, command: str, right: str, wrong: str, complaint: str) -> None:
+    """A setting that systemd would pass over, a program that is not there, a right too many."""
+    for name in COMMANDS:
+        text = _printed(name)
+        if name == command:
+            assert right in text
+            text = text.replace(right, wrong)
+        (tmp_path / f"{name}.txt").write_text(text, encoding="utf-8")
+        (tmp_path / name).write_text(f"#!/bin/sh\ncat '{tmp_path / name}.txt'\n", encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    looked = _look(tmp_path)
+    assert looked.returncode != 0
+    assert complaint in looked.stderr
+
+
+def test_each_unit_runs_the_installation_that_printed_it() -> None:
+    """So that it fits whatever virtual environment it is in."""
+    assert f"ExecStart={BIN}/registrations-api serve\n" in _printed("registrations-api")
+    assert f"ExecStart={BIN}/registrations-sync run\n" in _printed("registrations-sync")
+
+
+def test_kamailio_is_kept_in_its_zone() -> None:
+    """UTC, or the one that its rows are written in."""
+    assert "Environment=TZ=UTC\n" in _printed("registrations-kamailio")
+    assert "Environment=TZ=Europe/Berlin\n" in _printed("registrations-kamailio", "--timezone", "Europe/Berlin")
