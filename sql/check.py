@@ -1,75 +1,198 @@
-"""What `registrations-db check` looks at: is this database as the API and the worker need it?"""
+"""What a check looks at in the catalogs: schema, roles, grants, columns, indexes. The rows are `sql.check_rows`'."""
 
-from collections.abc import Iterator
+import csv
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 
 from psycopg.rows import class_row
 
+from sql.check_directory import check_directory
+from sql.check_rows import check_rows
 from sql.connections import Connection
-from sql.migrate import MIGRATE_COMMAND, missing_migrations
+from sql.finding import Finding, Severity, stands
+from sql.migrate import LOCATION_VERSION, MIGRATE_COMMAND, missing_migrations
 from sql.statements import statement
 
-# Kamailio writes last_modified as it registers, so the newest one is never more than moments ahead of the clock.
-CLOCK_TOLERANCE_SECONDS = 120
-# A Kamailio that runs removes what expired at its next timer, so rows that all expired long ago are nobody's.
-OVERDUE_SECONDS = 900
+KAMAILIO_ROLE = "registrations_kamailio"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Facts:
-    """What the statement check_facts finds; seconds, and None where there is nothing to measure."""
+class Facts:
+    """What the statement check_facts finds.
+
+    Attributes:
+        expires_type: of the column of that name; bigint, or a timestamp, whose values have a zone.
+        timezone: in which Kamailio is said to run.
+        zone_offset: of that zone from UTC now, seconds.
+    """
 
     expires_type: str
     timezone: str
-    ahead_seconds: float | None
-    overdue_seconds: float | None
+    zone_offset: float
     invalid_indexes: list[str] | None
     refreshed_indexes: list[str] | None
     location_version: int | None
-    realmless: int
+    narrow_columns: list[str] | None
+
+    @property
+    def has_zone(self) -> bool:
+        """Whether rows hold wall clocks (TIMESTAMP columns) and no epoch seconds."""
+        return self.expires_type != "bigint"
 
 
-def find_problems(connection: Connection) -> list[str]:
-    """One line for each thing that is wrong, with its cure; none when all is well."""
-    missing = missing_migrations(connection)
-    if missing:
-        return [f"the database lacks migrations ({', '.join(missing)}): run `{MIGRATE_COMMAND}`"]
-    with connection.cursor(row_factory=class_row(_Facts)) as cursor:
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A privilege that the migrations give one of the roles; `part` is a column."""
+
+    role: str
+    kind: str
+    object: str
+    part: str
+    privilege: str
+
+
+@cache
+def expected_grants() -> Sequence[Grant]:
+    """What sql/grants.csv says, which `make schema` writes."""
+    text = (files("sql") / "grants.csv").read_text(encoding="utf-8")
+    return [Grant(**row) for row in csv.DictReader(text.splitlines())]
+
+
+def find_facts(connection: Connection) -> Facts:
+    """Read the catalogs; the schema must be current."""
+    with connection.cursor(row_factory=class_row(Facts)) as cursor:
         facts = cursor.execute(statement("check_facts")).fetchone()
-    return list(_problems(facts)) if facts else []
+    assert facts is not None  # noqa: S101  # a SELECT without FROM has a row
+    return facts
 
 
-def _problems(facts: _Facts) -> Iterator[str]:
-    has_zone = facts.expires_type != "bigint"
-    if facts.location_version != 9:
-        yield f"version says that location is {facts.location_version}, not 9: Kamailio will not start"
-    if has_zone and (facts.ahead_seconds or 0) > CLOCK_TOLERANCE_SECONDS:
-        yield (
-            f"the newest registration lies {(facts.ahead_seconds or 0) / 3600:.1f} hours in the future: Kamailio does "
-            f"not run in {facts.timezone}; set REGISTRATIONS_KAMAILIO_TIMEZONE to its zone and run `{MIGRATE_COMMAND}`"
+def check_schema(connection: Connection) -> Finding:
+    """Whether the database has every migration; without them nothing else can be looked at."""
+    missing = missing_migrations(connection)
+    if not missing:
+        return stands("schema", "the database has the schema of this version")
+    return Finding(
+        "schema",
+        Severity.FAULT,
+        f"the database lacks migrations: {', '.join(missing)}",
+        "API and worker do not start on an old schema",
+        f"run `{MIGRATE_COMMAND}` as the owner of the table location",
+    )
+
+
+def check_database(connection: Connection, *, facts: Facts) -> Iterator[Finding]:
+    """Look at everything that the database alone tells; the schema must be current. Locks nothing.
+
+    Args:
+        connection: in autocommit mode.
+        facts: of :func:`find_facts`.
+    """
+    yield from _check_catalogs(facts)
+    yield from _check_grants(connection)
+    yield from check_rows(connection, timezone=facts.timezone if facts.has_zone else None)
+    yield from check_directory(connection)
+
+
+def _check_catalogs(facts: Facts) -> Iterator[Finding]:
+    wrong_version = facts.location_version != LOCATION_VERSION
+    if wrong_version:
+        yield Finding(
+            "location_version",
+            Severity.FAULT,
+            f"table version says that location is {facts.location_version or 'nothing'}, not {LOCATION_VERSION}",
+            "Kamailio will not start",
+            f"set table_version to {LOCATION_VERSION} in the row of location, or add that row",
         )
-    if (facts.overdue_seconds or 0) > OVERDUE_SECONDS:
-        zone = f"Kamailio does not run in {facts.timezone} (REGISTRATIONS_KAMAILIO_TIMEZONE), or it"
-        yield (
-            f"every registration seems expired, the last one {(facts.overdue_seconds or 0) / 3600:.1f} hours ago: "
-            f"{zone if has_zone else 'Kamailio'} does not run, or its usrloc does not clean the table (db_timer_clean)"
-        )
-    if facts.realmless:
-        yield (
-            f"{facts.realmless} registration(s) have no domain and are in no account's list: "
-            f"set REGISTRATIONS_KAMAILIO_DEFAULT_REALM and run `{MIGRATE_COMMAND}`"
+    if facts.narrow_columns:
+        yield Finding(
+            "columns_narrow",
+            Severity.FAULT,
+            f"columns of location are narrower than those of Kamailio's own schema: {', '.join(facts.narrow_columns)}",
+            "usrloc writes longer values: such a phone gets a 500 and cannot register; in db_mode 2 it has no row",
+            "select widen_location(), as the owner of the table",
         )
     if facts.invalid_indexes:
-        yield f"index {', '.join(facts.invalid_indexes)} is invalid: reindex it concurrently"
-    if facts.refreshed_indexes:
-        yield (
-            f"index {', '.join(facts.refreshed_indexes)} covers a column that every refresh changes: "
-            "drop it, or refreshes are no heap-only updates"
+        yield Finding(
+            "index_invalid",
+            Severity.WARNING,
+            f"not usable: index {', '.join(facts.invalid_indexes)}",
+            "its building was broken off; it costs at every write and helps nobody",
+            "; ".join(f"reindex index concurrently {name}" for name in facts.invalid_indexes),
         )
+    if facts.refreshed_indexes:
+        yield Finding(
+            "index_refreshed",
+            Severity.WARNING,
+            f"index {', '.join(facts.refreshed_indexes)} has a column that every refresh changes",
+            "refreshes are no heap-only updates then: they write twice as much, and the table grows",
+            "; ".join(f"drop index concurrently {name}" for name in facts.refreshed_indexes)
+            + "; but keep it in db_mode 3 with nathelper's pings from the table",
+        )
+    if not (wrong_version or facts.narrow_columns or facts.invalid_indexes or facts.refreshed_indexes):
+        yield stands("location", "usrloc's table has the columns and indexes that it should")
 
 
-def find_facts(connection: Connection) -> dict[str, str]:
-    """Facts about the database for the operator's eye, by their names."""
+def _check_grants(connection: Connection) -> Iterator[Finding]:
+    roles = sorted({grant.role for grant in expected_grants()})
+    row = connection.execute(statement("check_roles"), {"roles": roles}).fetchone()
+    connected, missing = row or (None, None)
+    if missing:
+        yield Finding(
+            "roles",
+            Severity.FAULT,
+            f"there is no role {', '.join(missing)}",
+            "Kamailio, API, worker and reports each use one of these roles, or are a member of it",
+            f"have the database's roles restored, or migrate a copy: `{MIGRATE_COMMAND}` makes them on a new database",
+        )
+    lacking = {role: _lacks(connection, role, of=role) for role in roles if role not in (missing or ())}
+    for role, privileges in lacking.items():
+        if privileges:
+            yield _no_privileges("grants", role, privileges, "what it does fails with `permission denied`")
+    # Kamailio's own user: a member of our role, or the owner of the table, or one that kamdbctl made.
+    users = [user for user in connected or () if user not in roles]
+    for user in users:
+        privileges = _lacks(connection, user, of=KAMAILIO_ROLE, but={"subscriber"})
+        if privileges:
+            why = "REGISTERs, or the From of third parties, cannot be written"
+            yield _no_privileges("grants_kamailio", user, privileges, why)
+    if not missing and not any(lacking.values()):
+        yield stands("grants", f"roles and grants are there: {', '.join(roles)}")
+
+
+def _no_privileges(id: str, role: str, privileges: Sequence[str], why: str) -> Finding:  # noqa: A002
+    cure = (
+        f"grant {KAMAILIO_ROLE} to {role}"
+        if id == "grants_kamailio"
+        else "; ".join(_as_grant(privilege, role) for privilege in privileges)
+    )
+    return Finding(id, Severity.FAULT, f"role {role} lacks privileges: {', '.join(privileges)}", why, cure)
+
+
+def _as_grant(lacking: str, role: str) -> str:
+    where, _, privilege = lacking.rpartition(": ")
+    name, _, part = where.partition(" (")
+    if name.endswith(")") or not part:
+        kind = {"execute": "function ", "usage": "sequence "}.get(privilege, "")
+        return f"grant {privilege} on {kind}{where} to {role}"
+    return f"grant {privilege} ({part} on {name} to {role}"
+
+
+def _lacks(connection: Connection, role: str, *, of: str, but: set[str] | None = None) -> list[str]:
+    grants = [grant for grant in expected_grants() if grant.role == of and grant.object not in (but or ())]
+    values = {
+        "role": role,
+        "kinds": [grant.kind for grant in grants],
+        "objects": [grant.object for grant in grants],
+        "parts": [grant.part or None for grant in grants],
+        "privileges": [grant.privilege for grant in grants],
+    }
+    return [row[0] for row in connection.execute(statement("check_grants"), values).fetchall()]
+
+
+def find_summary(connection: Connection) -> Mapping[str, str]:
+    """How much there is, for the operator's eye, by its names."""
     row = connection.execute(statement("check_summary")).fetchone()
     assert row is not None  # noqa: S101  # a SELECT without FROM has a row
     names = (

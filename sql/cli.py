@@ -8,8 +8,9 @@ from textwrap import indent
 
 import click
 
-from sql.check import find_facts, find_problems
+from sql.check import check_database, check_schema, find_facts, find_summary
 from sql.connections import Connection, connect
+from sql.finding import EXIT_UNKNOWN, Severity, as_text, exit_status
 from sql.import_command import import_command
 from sql.migrate import migrate, plan
 from sql.operators import operators_mistakes
@@ -47,15 +48,21 @@ def migrate_command(*, dry_run: bool) -> None:
 
 @main.command("check")
 def check_command() -> None:
-    """Say what is wrong with the database, and exit with 1 if anything is."""
-    with _connected() as connection:
-        problems = find_problems(connection)
-        if not problems:
-            for name, value in find_facts(connection).items():
+    """Say what stands and what does not in the database; `registrations-sync check` looks at Kamailio and worker, too.
+
+    Exits as plugins of Nagios: 0 all well, 1 a warning, 2 a fault, 3 the check cannot be made.
+    """
+    with (
+        operators_mistakes(exit_code=EXIT_UNKNOWN),
+        connect(DatabaseSettings(), application_name="registrations-db check") as connection,
+    ):
+        findings = [schema := check_schema(connection)]
+        if schema.severity is Severity.OK:
+            findings += check_database(connection, facts=find_facts(connection))
+            for name, value in find_summary(connection).items():
                 click.echo(f"{name}: {value}")
-    for problem in problems:
-        click.echo(problem, err=True)
-    sys.exit(1 if problems else 0)
+    click.echo(as_text(findings))
+    sys.exit(exit_status(findings))
 
 
 def _parse_restrictions(

@@ -10,8 +10,8 @@ from sql.errors import DatabaseError
 
 
 @contextmanager
-def operators_mistakes() -> Iterator[None]:
-    """Turn what an operator can mend into one line and exit code 1; anything else is a bug and a traceback."""
+def operators_mistakes(*, exit_code: int = 1) -> Iterator[None]:
+    """Turn what an operator can mend into one line and this exit code; anything else is a bug and a traceback."""
     try:
         yield
     except ValidationError as error:
@@ -19,6 +19,12 @@ def operators_mistakes() -> Iterator[None]:
             f"REGISTRATIONS_{str(problem['loc'][0]).upper()}: {problem['msg'].removeprefix('Value error, ')}"
             for problem in error.errors()
         ]
-        raise click.ClickException("\n".join(lines)) from error
+        raise _mistake("\n".join(lines), exit_code) from error
     except DatabaseError as error:
-        raise click.ClickException(str(error)) from error
+        raise _mistake(str(error), exit_code) from error
+
+
+def _mistake(text: str, exit_code: int) -> click.ClickException:
+    mistake = click.ClickException(text)
+    vars(mistake)["exit_code"] = exit_code  # click declares it of the class
+    return mistake

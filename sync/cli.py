@@ -1,10 +1,11 @@
 """registrations-sync: the command that runs the worker."""
 
 import getpass
+import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -12,17 +13,16 @@ from pathlib import Path
 import click
 from logfmter import Logfmter
 
-from kamailio.errors import KamailioError
-from kamailio.nodes import Nodes, ask_mode, require_loaded
-from kamailio.rpc import JsonRpcClient
+from kamailio.nodes import Nodes
 from kamailio.settings import KamailioSettings
-from sql.check import find_problems
 from sql.connections import Database, connect
 from sql.errors import DatabaseUnreachable
+from sql.finding import EXIT_UNKNOWN, as_object, as_text, exit_status
 from sql.flushing import account_exists, request_flush
 from sql.migrate import require_current_schema
 from sql.operators import operators_mistakes
 from sql.settings import DatabaseSettings
+from sync.check import find_all
 from sync.flushing import Flusher
 from sync.jobs import Jobs
 from sync.settings import SyncSettings
@@ -73,23 +73,6 @@ def once() -> None:
             for job in every:
                 for what, count in job().items():
                     click.echo(f"{what}: {count}")
-
-
-def _problems_of(nodes: Nodes) -> Iterator[str]:
-    """What a flush would stumble over at the nodes of Kamailio."""
-
-    def ask(_: int, client: JsonRpcClient) -> int | None:
-        require_loaded(client)
-        return ask_mode(client)
-
-    for node, mode in nodes.on_each(nodes.ids, ask).items():
-        where = f"Kamailio at {nodes.url(node)}"
-        if isinstance(mode, KamailioError):
-            yield str(mode)
-        elif mode is None and nodes.mode(node) is None:
-            yield f"{where} does not say its db_mode: include registrations.cfg, or set REGISTRATIONS_KAMAILIO_DB_MODE"
-        elif mode is not None and mode != nodes.mode(node):
-            yield f"{where} runs in db_mode {mode}, REGISTRATIONS_KAMAILIO_DB_MODE says {nodes.mode(node)}"
 
 
 def _user() -> str:
@@ -143,18 +126,16 @@ def flush(account_id: str, username: str | None, *, wait: bool, timeout: float) 
 
 
 @main.command()
-def check() -> None:
-    """Say what is wrong with the settings or the database, and exit with 1 if anything is."""
-    with operators_mistakes():
-        SyncSettings()
-        nodes = Nodes(KamailioSettings())
-        with connect(DatabaseSettings(), application_name="registrations-sync check") as connection:
-            problems = find_problems(connection) + list(_problems_of(nodes))
-    for problem in problems:
-        click.echo(problem, err=True)
-    if problems:
-        sys.exit(1)
-    click.echo("ok")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, for machines.")
+def check(*, as_json: bool) -> None:
+    """Say what stands and what does not: database, directory, worker, every node of Kamailio. Changes nothing.
+
+    Exits as plugins of Nagios: 0 all well, 1 a warning, 2 a fault, 3 the check cannot be made.
+    """
+    with operators_mistakes(exit_code=EXIT_UNKNOWN):
+        findings = find_all(SyncSettings(), DatabaseSettings(), KamailioSettings())
+    click.echo(json.dumps(as_object(findings), indent=2) if as_json else as_text(findings))
+    sys.exit(exit_status(findings))
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""`registrations-sync flush`: a flush on the shell, with what became of it; and what `check` says of the nodes."""
+"""`registrations-sync flush`: a flush on the shell, with what became of it."""
 
 from __future__ import annotations
 
@@ -99,27 +99,3 @@ def test_wait_stays_until_every_node_has_confirmed(run: Run, registrar: Proxy, s
     start_worker(REGISTRATIONS_KAMAILIO_RPC=registrar.rpc_url)
     done = run("flush", "child", "--wait", REGISTRATIONS_KAMAILIO_RPC=NOWHERE)
     assert (done.returncode, done.stdout.split(": ")[1]) == (0, "1 of 1 flushed, 0 pending\n"), done.stderr
-
-
-def test_check_tells_each_nodes_mode_from_the_setting(run: Run, registrar: Proxy) -> None:
-    """A node that is away, one in another mode than was set, one that does not say."""
-    fine = run("check", REGISTRATIONS_KAMAILIO_RPC=registrar.rpc_url)
-    assert (fine.returncode, fine.stdout) == (0, "ok\n"), fine.stderr
-    other = run("check", REGISTRATIONS_KAMAILIO_RPC=registrar.rpc_url, REGISTRATIONS_KAMAILIO_DB_MODE="2")
-    assert other.returncode == 1
-    assert "runs in db_mode 1, REGISTRATIONS_KAMAILIO_DB_MODE says 2" in other.stderr
-    away = run("check", REGISTRATIONS_KAMAILIO_RPC=f"1={registrar.rpc_url},2={NOWHERE}")
-    assert away.returncode == 1
-    assert NOWHERE in away.stderr
-    silent = run("check", REGISTRATIONS_KAMAILIO_RPC=registrar.rpc_url.replace("/RPC", "/wrong"))
-    assert silent.returncode == 1
-    assert "does not say its db_mode" in silent.stderr
-
-
-def test_check_refuses_nodes_that_are_none(run: Run) -> None:
-    """One line that names the variable."""
-    for nodes in ("1=ftp://127.0.0.1", "http://a:1/RPC,http://b:1/RPC", "1=http://a:1/RPC,1=http://b:1/RPC", ","):
-        failed = run("check", REGISTRATIONS_KAMAILIO_RPC=nodes)
-        assert failed.returncode == 1, nodes
-        assert "REGISTRATIONS_KAMAILIO_RPC" in failed.stderr
-        assert len(failed.stderr.strip().splitlines()) == 1, failed.stderr

@@ -82,25 +82,21 @@ def test_it_waits_for_postgresql_and_goes_on(
 
 
 def test_a_stale_schema_is_refused_with_its_cure(kamdbctl_url: str) -> None:
-    """Exit 1 and one line that names the command, for a daemon as for a check."""
-    for verb in ("run", "once", "check"):
+    """Exit 1 and one line that names the command."""
+    for verb in ("run", "once"):
         result = _run(verb, kamdbctl_url)
         assert result.returncode == 1, verb
-        lines = result.stderr.strip().splitlines()
-        assert "registrations-db migrate" in lines[0]
-        # The check goes on: Kamailio, which is nowhere in this test, is its other subject.
-        assert len(lines) == (2 if verb == "check" else 1), result.stderr
+        assert "registrations-db migrate" in result.stderr
+        assert len(result.stderr.strip().splitlines()) == 1, result.stderr
 
 
-def test_once_does_every_job_and_check_finds_nothing_wrong(
+def test_once_does_every_job(
     database: psycopg.Connection, postgres: Cluster, directory: Directory, add_binding: AddBinding, proxy: Proxy
 ) -> None:
-    """Both need no more than the worker's own role has, and say what they did."""
+    """It needs no more than the worker's own role has, and says what it did."""
     add_binding("bob", "child.test")
     url = postgres.url(database.info.dbname, user="registrations_sync")
-    node = {"REGISTRATIONS_KAMAILIO_RPC": proxy.rpc_url}
-    said = {verb: _run(verb, url, **node).stdout.splitlines() for verb in ("once", "check")}
-    assert said["once"] == [
+    assert _run("once", url, REGISTRATIONS_KAMAILIO_RPC=proxy.rpc_url).stdout.splitlines() == [
         "enriched: 1",
         "reconciled: 0",
         "flushes_asked: 0",
@@ -112,20 +108,6 @@ def test_once_does_every_job_and_check_finds_nothing_wrong(
         "superseded: 0",
         "rows_deleted: 0",
     ]
-    assert said["check"] == ["ok"]
-
-
-def test_check_says_when_kamailio_runs_in_another_zone(kamdbctl_url: str) -> None:
-    """The newest registration cannot lie in the future; the message names the setting and the command."""
-    migrate(DatabaseSettings(database_url=kamdbctl_url))
-    with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
-        connection.execute(
-            "insert into location (ruid, username, last_modified) values ('r', 'bob', now() at time zone 'Asia/Tokyo')"
-        )
-    result = _run("check", kamdbctl_url)
-    assert result.returncode == 1
-    assert "9.0 hours in the future" in result.stderr
-    assert "REGISTRATIONS_KAMAILIO_TIMEZONE" in result.stderr
 
 
 def test_a_wrong_zone_lets_no_live_row_expire(kamdbctl_url: str) -> None:
@@ -140,20 +122,6 @@ def test_a_wrong_zone_lets_no_live_row_expire(kamdbctl_url: str) -> None:
         settings = DatabaseSettings(database_url=kamdbctl_url)
         with Database(settings, application_name="test", pool_size=1) as pool:
             assert Jobs(pool, Nodes(KamailioSettings()), SyncSettings(sync_expire_grace=60)).expire()["expired"] == 0
-
-
-def test_check_says_when_every_registration_seems_expired(kamdbctl_url: str) -> None:
-    """West of the zone that is set everything seems long expired: an empty list is a problem then, not calm."""
-    migrate(DatabaseSettings(database_url=kamdbctl_url))
-    with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
-        connection.execute(
-            "insert into location (ruid, username, expires, last_modified) values "
-            "('r', 'bob', now() at time zone 'America/New_York' + interval '10 minutes', "
-            "now() at time zone 'America/New_York')"
-        )
-    result = _run("check", kamdbctl_url)
-    assert result.returncode == 1
-    assert "Kamailio does not run in UTC" in result.stderr
 
 
 def test_a_login_that_is_refused_is_no_outage(database: psycopg.Connection, postgres: Cluster) -> None:

@@ -1,0 +1,141 @@
+"""What a node tells of itself over JSON-RPC: version, clock, which commands it does, how its usrloc is set.
+
+Owns what can be asked without changing anything; what follows from the answers is the caller's.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import monotonic
+from urllib.parse import urlsplit, urlunsplit
+
+from kamailio.errors import KamailioError, RpcError
+from kamailio.nodes import ask_mode
+from kamailio.rpc import JsonRpcClient
+from kamailio.transports import transport_for
+
+# Asked without arguments, those that change something answer that they lack them.
+COMMANDS = ("core.version", "core.uptime", "pv.shvGet", "ul.lookup", "ul.rm", "ul.rm_contact", "tm.t_uac_start")
+# The whole list of commands: harmless, and not among those that registrations.cfg serves over HTTP.
+UNSERVED_COMMAND = "system.listMethods"
+NOT_SERVED = "Method Not Found"
+USES_DOMAIN = "Domain missing in AOR"
+PROBE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """One node's answers. None where it does not say, as without registrations.cfg, or with an older one.
+
+    Attributes:
+        version: as it names itself, such as `kamailio 5.6.3 (x86_64/linux)`.
+        refused: commands that it does not do, each with its answer.
+        wall_epoch: its wall clock read as if it were UTC, epoch seconds at the middle of its second.
+        asked_at: `time.monotonic` of that answer.
+        loaded: whether usrloc has loaded its table.
+        use_domain: of usrloc: an AoR without a domain is refused.
+    """
+
+    version: str | None
+    refused: dict[str, RpcError]
+    wall_epoch: float | None
+    asked_at: float
+    loaded: bool | None
+    db_mode: int | None
+    expires_type: int | None
+    server_id: int | None
+    use_domain: bool
+
+    @property
+    def number(self) -> tuple[int, int] | None:
+        """Major and minor version."""
+        found = re.search(r"(\d+)\.(\d+)", self.version or "")
+        return (int(found[1]), int(found[2])) if found else None
+
+
+def survey(client: JsonRpcClient) -> Survey:
+    """Ask a node; nothing changes there.
+
+    Raises:
+        KamailioUnreachable: it does not answer.
+        RpcProtocolError: what answers is no Kamailio.
+    """
+    answers = {command: _ask(client, command) for command in COMMANDS}
+    uptime, asked_at = answers["core.uptime"], monotonic()
+    loaded = _variable(client, "registrations_loaded")
+    return Survey(
+        version=version.strip() if isinstance(version := answers["core.version"], str) else None,
+        refused={
+            command: answer for command, answer in answers.items() if isinstance(answer, RpcError) and _refuses(answer)
+        },
+        wall_epoch=_wall_clock(uptime.get("now")) if isinstance(uptime, dict) else None,
+        asked_at=asked_at,
+        loaded=None if loaded is None else bool(loaded),
+        db_mode=ask_mode(client),
+        expires_type=_variable(client, "registrations_expires_type"),
+        server_id=_variable(client, "registrations_server_id"),
+        use_domain=isinstance(answer := _ask(client, "ul.lookup", "location", "nobody"), RpcError)
+        and answer.message == USES_DOMAIN,
+    )
+
+
+def _refuses(answer: object) -> bool:
+    return isinstance(answer, RpcError) and (answer.code in (403, 404) or answer.message == NOT_SERVED)
+
+
+def _ask(client: JsonRpcClient, command: str, *arguments: object) -> object | RpcError:
+    try:
+        return client.call(command, *arguments)
+    except RpcError as error:
+        return error
+
+
+def _variable(client: JsonRpcClient, name: str) -> int | None:
+    answer = _ask(client, "pv.shvGet", name)
+    value = str(answer.get("value")) if isinstance(answer, dict) else ""
+    return int(value) if value.isdecimal() else None
+
+
+def _wall_clock(now: object) -> float | None:
+    try:
+        wall = datetime.strptime(str(now), "%a %b %d %H:%M:%S %Y")  # ctime(3), of Kamailio's own zone
+    except ValueError:
+        return None
+    return wall.replace(tzinfo=UTC).timestamp() + 0.5
+
+
+def does_everything(client: JsonRpcClient) -> bool:
+    """Whether a node does any command whatever, and not only those of registrations.cfg.
+
+    Raises:
+        KamailioUnreachable: it does not answer.
+    """
+    return not _refuses(_ask(client, UNSERVED_COMMAND))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a URL's host is this machine's alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def serving(url: str, addresses: Iterable[str]) -> list[str]:
+    """Those addresses at which the port of an HTTP URL does what it is asked, instead of refusing or being closed."""
+    return [address for address in addresses if _serves(url, address)]
+
+
+def _serves(url: str, address: str) -> bool:
+    parts = urlsplit(url)
+    host = f"[{address}]" if ":" in address else address
+    there = urlunsplit(parts._replace(netloc=f"{host}:{parts.port}"))
+    try:
+        with JsonRpcClient(transport_for(there), timeout=PROBE_SECONDS) as client:
+            return not _refuses(_ask(client, "core.version"))
+    except KamailioError:  # closed, or something else listens there
+        return False

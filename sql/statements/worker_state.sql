@@ -1,0 +1,32 @@
+-- Who leads holds the lock of leader_take, in a session that it uses at every job: its last use is a sign of life. The
+-- time shows to the worker's own role, to superusers and to pg_read_all_stats.
+with leader as materialized (
+    select a.state_change
+    from pg_locks l
+    join pg_stat_activity a on a.pid = l.pid
+    where l.locktype = 'advisory' and l.objsubid = 1 and l.granted
+        and l.database = (select oid from pg_database where datname = current_database())
+        and (l.classid::bigint << 32) | l.objid::bigint
+            = hashtextextended('kamailio-registrations sync ' || current_database(), 0)
+)
+select
+    extract(epoch from now())::float8 as now_epoch,
+    exists (select from leader) as leads,
+    (select extract(epoch from clock_timestamp() - max(state_change))::float8 from leader) as silent_seconds,
+    backlog.rows as backlog_rows,
+    backlog.seconds as backlog_seconds,
+    flushes.count as flushes,
+    flushes.seconds as flush_seconds,
+    (
+        select n.last_error from flush_node n join flush f on f.id = n.flush_id
+        where f.finished_at is null and n.last_error is not null
+        order by n.attempted_at desc limit 1
+    ) as flush_error
+from (
+    select count(*) as rows, extract(epoch from now() - min(first_registered_at))::float8 as seconds
+    from (select first_registered_at from location where enriched_at is null limit 100000) waiting
+) backlog
+cross join (
+    select count(*), extract(epoch from now() - min(requested_at))::float8 as seconds
+    from (select requested_at from flush where finished_at is null limit 100000) unfinished
+) flushes

@@ -1,0 +1,103 @@
+"""`registrations-sync check`: everything that is looked at, in its order, whatever of it can be reached."""
+
+from collections.abc import Iterator
+
+from kamailio.nodes import Nodes
+from kamailio.settings import KamailioSettings
+from sql.check import Facts, check_database, check_schema, find_facts
+from sql.check_rows import find_server_ids
+from sql.connections import connect
+from sql.errors import DatabaseError, DatabaseUnreachable
+from sql.finding import Finding, Severity, stands
+from sql.settings import DatabaseSettings
+from sql.worker_state import WorkerState, find_worker_state
+from sync.check_nodes import check_nodes, check_server_ids
+from sync.settings import SyncSettings
+
+# A worker is heard with every job, of which one comes about every interval; a job may also wait for PostgreSQL.
+SILENCE_INTERVALS = 20
+SILENCE_SECONDS = 10.0
+FLUSH_SECONDS = 60.0
+
+
+def find_all(settings: SyncSettings, database_settings: DatabaseSettings, kamailio: KamailioSettings) -> list[Finding]:
+    """Look at the database, the worker and every node; changes nothing.
+
+    Raises:
+        StatementFailed: PostgreSQL refuses a statement, which is a bug or a schema that was changed by hand.
+    """
+    nodes, findings = Nodes(kamailio), list[Finding]()
+    facts: Facts | None = None
+    now_epoch: float | None = None
+    try:
+        with connect(database_settings, application_name="registrations-sync check") as connection:
+            findings.append(schema := check_schema(connection))
+            if schema.severity is Severity.OK:
+                facts = find_facts(connection)
+                findings += check_database(connection, facts=facts)
+                findings += check_server_ids(nodes, find_server_ids(connection))
+                findings += _check_worker(state := find_worker_state(connection), settings)
+                now_epoch = state.now_epoch
+    except DatabaseUnreachable as error:
+        findings.append(_away(error))
+    except DatabaseError as error:
+        if findings:
+            raise
+        findings.append(_away(error))  # the login is refused
+    findings += check_nodes(nodes, kamailio, facts=facts, now_epoch=now_epoch)
+    return findings
+
+
+def _away(error: DatabaseError) -> Finding:
+    return Finding(
+        "database",
+        Severity.FAULT,
+        f"PostgreSQL cannot be asked: {error}",
+        "API and worker wait for it, and Kamailio answers REGISTERs with 500",
+        "start it, or correct REGISTRATIONS_DATABASE_URL",
+    )
+
+
+def _check_worker(state: WorkerState, settings: SyncSettings) -> Iterator[Finding]:
+    patience = max(SILENCE_SECONDS, SILENCE_INTERVALS * settings.sync_enrich_interval)
+    silent, waits = state.silent_seconds or 0.0, state.backlog_seconds or 0.0
+    flush_waits = state.flush_seconds or 0.0
+    restart = "start `registrations-sync run`, or see its log"
+    if not state.leads:
+        yield Finding(
+            "worker",
+            Severity.FAULT,
+            "no worker runs",
+            "new registrations get no account, changes of the directory have no effect, flushes are not finished",
+            restart,
+        )
+    elif silent > patience:
+        yield Finding(
+            "worker",
+            Severity.FAULT,
+            f"the worker that leads was not heard for {silent:.0f} seconds",
+            "it hangs, and no other takes its place while its session lasts",
+            "restart it; its log may say why",
+        )
+    else:
+        yield stands("worker", "a worker leads, and was heard a moment ago")
+    if waits > patience:
+        yield Finding(
+            "enrichment_late",
+            Severity.WARNING,
+            f"{state.backlog_rows} rows wait for their account, the oldest one for {waits:.0f} seconds",
+            "each list has to look these up in the directory, which makes it slow",
+            restart,
+        )
+    if flush_waits > FLUSH_SECONDS:
+        said = f"; a node said last: {state.flush_error}" if state.flush_error else ""
+        yield Finding(
+            "flushes_late",
+            Severity.WARNING,
+            f"{state.flushes} flushes are not finished, the oldest one is {flush_waits:.0f} seconds old{said}",
+            "what was flushed can still be called at a node that has not confirmed it",
+            "see that every node answers and the worker runs; a node that is gone for good: take it out of "
+            "REGISTRATIONS_KAMAILIO_RPC",
+        )
+    else:
+        yield stands("flushes", f"{state.flushes} flushes are not finished")
