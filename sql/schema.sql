@@ -152,7 +152,7 @@ CREATE FUNCTION public.sip_uri_port(uri text, hostport text) RETURNS text
 
 CREATE FUNCTION public.token_access(given_hash bytea, wanted_account text) RETURNS TABLE(token_hash bytea, account_id text, superduper_admin boolean, wanted_exists boolean, wanted_in_tree boolean, restrictions jsonb)
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO '$user', 'public'
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 #variable_conflict use_column
 begin
@@ -208,7 +208,7 @@ CREATE TABLE public.auth_token (
 
 CREATE FUNCTION public.token_from_api_key(given_key_hash bytea, new_token_hash bytea, new_idle_lifetime interval, new_restrictions jsonb) RETURNS TABLE(account_id text)
     LANGUAGE sql SECURITY DEFINER
-    SET search_path TO '$user', 'public'
+    SET search_path TO 'public', 'pg_temp'
     BEGIN ATOMIC
  INSERT INTO public.auth_token (token_hash, account_id, note, idle_lifetime, restrictions)  SELECT token_from_api_key.new_token_hash AS new_token_hash,
              a.id,
@@ -222,7 +222,7 @@ END;
 
 CREATE FUNCTION public.token_revoke(given_hash bytea) RETURNS void
     LANGUAGE sql SECURITY DEFINER
-    SET search_path TO '$user', 'public'
+    SET search_path TO 'public', 'pg_temp'
     BEGIN ATOMIC
  DELETE FROM public.auth_token t
    WHERE (t.token_hash = token_revoke.given_hash);

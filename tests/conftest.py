@@ -10,4 +10,5 @@ pytest_plugins = [
     "tests.fixtures.http",
     "tests.fixtures.server",
     "tests.fixtures.worker",
+    "tests.fixtures.site",
 ]

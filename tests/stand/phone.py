@@ -36,7 +36,7 @@ class Phone(Agent):
         contact: URI to register, or a complete Contact value with `<>`. Default: the socket's real address
             (after a reconnect another), for `ws` a random `.invalid` host that stays (RFC 7118 section 5).
         expires: seconds that `register()` asks for; None sends no Expires.
-        from_uri: From of a third-party REGISTER (RFC 3261 section 10.2); default the AoR.
+        from_uri: From of a third-party REGISTER (RFC 3261 section 10.2), or a complete value with `<>`; else the AoR.
         call_id: default random; the same for the phone's life (RFC 3261 section 10.2).
         instance: URN for `+sip.instance`, sent with `reg-id=1` and `Supported: path, outbound` (RFC 5626).
         extra_headers: added to each REGISTER as they are.
@@ -171,7 +171,7 @@ class Phone(Agent):
                 f"SIP/2.0/{self.transport.upper()} {sent_by};branch=z9hG4bK{secrets.token_hex(12)};rport",
             ),
             ("Max-Forwards", "70"),
-            ("From", f"<{self.from_uri}>;tag={self._tag}"),
+            ("From", f"{self.from_uri if '<' in self.from_uri else f'<{self.from_uri}>'};tag={self._tag}"),
             ("To", f"<{self.aor}>"),
             ("Call-ID", self.call_id),
             ("CSeq", f"{self.cseq} REGISTER"),

@@ -1,0 +1,139 @@
+"""Phones that are odd, but within what SIP and usrloc allow: each shows as it is, everywhere, and can be flushed."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from sql.migrate import migrate
+from sql.settings import DatabaseSettings
+from tests.fixtures.location import AddBinding
+from tests.fixtures.site import Site, StartSite
+from tests.fixtures.worker import StartJobs
+from tests.stand.kamailio import CONFIGURATION
+from tests.stand.process import wait_until
+
+
+@pytest.fixture(params=[1, 3], ids=["write-through", "database-only"])
+def site(request: pytest.FixtureRequest, start_site: StartSite) -> Site:
+    """One in the modes in which the table is true at each moment."""
+    return start_site(db_mode=request.param)
+
+
+def configuration(directory: Path, *lines: str) -> Path:
+    """kamailio.cfg with lines of an operator's behind it."""
+    path = directory / "odd.cfg"
+    path.write_text("\n".join(["#!KAMAILIO", f'include_file "{CONFIGURATION}"', *lines, ""]), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [("T\udce9l", "T\xe9l"), ("T\xe9l", "T\xe9l"), ("\udcff\udcfe\x01", "\xff\xfe\x01"), ("日本", "日本")],
+    ids=["latin-1", "utf-8", "bytes", "wide"],
+)
+def test_text_that_is_not_utf8(site: Site, sent: str, shown: str) -> None:
+    """Any bytes in User-Agent and Contact: UTF-8 shows as such, everything else as Latin-1, and it can be flushed."""
+    contact = f"sip:alice@192.0.2.7:5060;name={sent}"
+    phone = site.phone(user_agent=f"{sent}/1", contact=contact)
+    assert phone.register().ok
+    assert phone.register().ok
+    (registration,) = site.shown()
+    assert registration["user_agent"] == f"{shown}/1"
+    assert registration["contact"] == f"sip:alice@192.0.2.7:5060;name={shown}"
+    site.flush("alice", expected=1)
+
+
+@pytest.mark.parametrize(
+    ("value", "user"),
+    [
+        ('"O\'Brien, \\"Bob\\" \\\\ <x>; Jr." <sip:boss@gw.example.com>', "boss"),
+        ("<sip:%22boss%22@gw.example.com>", "%22boss%22"),
+        ("<sip:o'b%5Cc@gw.example.com>", "o'b%5Cc"),
+        ('"日本 \udce9" <sip:boss@gw.example.com>', "boss"),
+    ],
+    ids=["display-name", "escaped-quotes", "escaped-backslash", "bytes"],
+)
+def test_a_third_party_with_quotes(site: Site, value: str, user: str) -> None:
+    """From's display name plays no part, its user shows as sent, quotes and backslashes too."""
+    phone = site.phone(from_uri=value)
+    assert phone.register().ok
+    wait_until(lambda: site.database.execute("select 1 from registration_from").fetchone(), 10, "the From")
+    (registration,) = site.shown()
+    assert (registration["from_user"], registration["from_host"]) == (user, "gw.example.com")
+    site.flush("Alice", expected=1)
+
+
+def test_a_contact_as_long_as_the_column(site: Site) -> None:
+    """512 characters are kept whole; of 513 Kamailio says 400, keeps nothing, and what was there before stays."""
+    stem = "sip:alice@192.0.2.7:5060;x="
+    longest = stem + "x" * (512 - len(stem))
+    assert site.phone(contact=longest).register().ok
+    refused = site.phone(contact=f"{longest}x").register()
+    assert refused.status == 400
+    assert "too long" in refused.headers["P-Registrar-Error"]
+    assert [each["contact"] for each in site.shown()] == [longest]
+    site.flush("alice", expected=1)
+
+
+def test_twenty_contacts_of_one_address(site: Site) -> None:
+    """Each is a registration of its own, several to a page, and one flush removes all of them."""
+    phones = [site.phone(contact=f"sip:alice@192.0.2.7:{5060 + number}") for number in range(20)]
+    assert {phone.register().status for phone in phones} == {200}
+    assert {each["contact"] for each in site.shown()} == {phone.contact for phone in phones}
+    paged: list[str] = []
+    key = ""
+    while key is not None:
+        page = site.ask("GET", f"?page_size=7{f'&start_key={key}' if key else ''}")
+        paged += [each["contact"] for each in page["data"]]
+        key = page.get("next_start_key")
+    assert len(paged) == len(set(paged)) == 20
+    site.flush("alice", expected=20)
+
+
+@pytest.mark.parametrize("db_mode", [1, 3])
+def test_a_case_sensitive_registrar(start_site: StartSite, start_jobs: StartJobs, tmp_path: Path, db_mode: int) -> None:
+    """AoRs that differ in case are two to Kamailio and one device here: enriched, listed and flushed as such."""
+    edited = configuration(tmp_path, 'modparam("registrar", "case_sensitive", 1)')
+    site = start_site(db_mode=db_mode, configuration=edited)
+    for username in ("Alice", "alice"):
+        assert site.phone(username).register().ok
+    assert site.rows() == [("Alice", "reseller.test"), ("alice", "reseller.test")]
+    assert start_jobs().enrich() == {"enriched": 2}
+    devices = site.database.execute("select distinct device_id from location").fetchall()
+    assert devices == [("device-alice",)]
+    assert sorted(each["username"] for each in site.shown()) == ["Alice", "alice"]
+    site.flush("ALICE", expected=2)
+
+
+@pytest.mark.parametrize("db_mode", [1, 3])
+def test_addresses_without_a_domain(start_site: StartSite, database_url: str, db_mode: int) -> None:
+    """use_domain=0: the setting says which realm such AoRs are of; they show there, and are flushed."""
+    migrate(DatabaseSettings(database_url=database_url, kamailio_default_realm="reseller.test"))
+    site = start_site(db_mode=db_mode, environment={"KAMAILIO_USE_DOMAIN": "0"})
+    assert site.phone().register().ok
+    assert site.rows() == [("alice", None)]
+    assert [(each["username"], each["realm"]) for each in site.shown()] == [("alice", "reseller.test")]
+    site.flush("alice", expected=1)
+
+
+@pytest.mark.parametrize("value", ["<sip:a\\b@gw.example.com>", '<sip:a"b@gw.example.com>'], ids=["backslash", "quote"])
+def test_a_third_party_that_is_no_sip_uri(site: Site, value: str) -> None:
+    """A bare quote or backslash cannot stand in a user (RFC 3261, 25.1): the phone gets 400, nothing is stored."""
+    assert site.phone(from_uri=value).register().status == 400
+    assert site.shown() == []
+    assert site.database.execute("select * from registration_from").fetchall() == []
+
+
+def test_an_address_without_a_user(start_site: StartSite, start_jobs: StartJobs, add_binding: AddBinding) -> None:
+    """A row that a Kamailio without our route left shows, with an empty username; a flush hides and removes it."""
+    add_binding("", "reseller.test", contact="sip:192.0.2.7:5060", last_modified=int(time.time()) - 1)
+    site = start_site()
+    assert [(each["username"], each["realm"]) for each in site.shown()] == [("", "reseller.test")]
+    assert site.ask("DELETE")["flushed"] == 1
+    assert site.shown() == []
+    site.database.execute("update flush_binding set due_at = now()")
+    start_jobs(kamailio_rpc=f"1={site.proxy.rpc_url}").flush(1)
+    assert site.rows() == []
