@@ -1,7 +1,7 @@
 """The four roles try everything, and can do what was promised of them, and nothing else.
 
-What they may is written down here from what each is for, and not read from the grants. Which tables, views and functions are
-there, the database says: a new one is closed until it stands here.
+What they may is written down here from what each is for, and not read from the grants. Which tables, views
+and functions are there, the database says: a new one is closed until it stands here.
 """
 
 from __future__ import annotations
