@@ -3,17 +3,19 @@
 All in one transaction, which one import at a time has. What a value alone can tell is checked in directory_rules.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
 from time import monotonic
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
 
 from sql.connections import Connection
+from sql.default_directory import leave_subscriber, make_room
 from sql.directory_files import DirectoryFiles
 from sql.directory_problems import Problems, located, shown
 from sql.directory_rows import KINDS, Account, Device, Owner
+from sql.directory_writing import ImportCounts, write_directory
 from sql.errors import DatabaseUnreachable, DirectoryRefused, translated
 from sql.statements import statement
 
@@ -39,29 +41,6 @@ _MESSAGES = {
 }
 
 Row = TypeVar("Row")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KindCounts:
-    """What became of the rows of one kind; ``unchanged`` are rows of the files that the database had like that."""
-
-    created: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    deleted: int = 0
-
-    def __str__(self) -> str:
-        return ", ".join(f"{getattr(self, each.name):,} {each.name}" for each in fields(self))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportCounts:
-    """What an import did; ``tokens_deleted`` went with their accounts."""
-
-    account: KindCounts
-    owner: KindCounts
-    device: KindCounts
-    tokens_deleted: int = 0
 
 
 def import_directory(
@@ -91,11 +70,13 @@ def import_directory(
             raise DirectoryRefused([f"to replace the whole directory, give {' and '.join(missing)}, too"])
         with connection.transaction():
             _take_locks(connection)
-            _read(connection, directory, replace=replace, report=report)
+            tokens = _read(connection, directory, replace=replace, report=report)
             report("checking")
             _check(connection, directory, problems, replace=replace)
             problems.refuse_any()
-            return _write(connection, replace=replace, report=report)
+            counts = write_directory(connection, replace=replace, report=report)
+            leave_subscriber(connection)
+            return dataclasses.replace(counts, tokens_deleted=counts.tokens_deleted + tokens)
 
 
 def _take_locks(connection: Connection) -> None:
@@ -110,7 +91,7 @@ def _take_locks(connection: Connection) -> None:
         ) from error
 
 
-def _read(connection: Connection, directory: DirectoryFiles, *, replace: bool, report: Callable[[str], None]) -> None:
+def _read(connection: Connection, directory: DirectoryFiles, *, replace: bool, report: Callable[[str], None]) -> int:
     def rows_of(kind: str, rows: Iterator[Row]) -> Iterator[Row]:
         return _watched(rows, kind, directory.names[kind], report=report) if kind in directory.names else rows
 
@@ -122,6 +103,7 @@ def _read(connection: Connection, directory: DirectoryFiles, *, replace: bool, r
     owners = (_owner_row(owner) for owner in rows_of("owner", directory.owners()))
     _copy(connection, statement("import_owner_copy"), owners)
     connection.execute(statement("import_analyze_accounts"))
+    tokens_deleted = make_room(connection)
     connection.execute(statement("import_account_after"), {"replace": replace})
     connection.execute(statement("import_owner_after"), {"replace": replace})
     realms = _Realms(connection)
@@ -130,6 +112,7 @@ def _read(connection: Connection, directory: DirectoryFiles, *, replace: bool, r
     connection.execute(statement("import_analyze_devices"))
     connection.execute(statement("import_device_after"), {"replace": replace})
     connection.execute(statement("import_analyze_after"))
+    return tokens_deleted
 
 
 class _Realms:
@@ -221,40 +204,3 @@ def _check(connection: Connection, directory: DirectoryFiles, problems: Problems
                 where = "" if other_at is None else f" ({located(directory.names[other_kind], other_at)})"
                 message = _MESSAGES[problem].format(value=shown(value or ""), other=shown(other or ""), where=where)
                 problems.add(directory.names[kind], at, f"{field}: {message}")
-
-
-def _write(connection: Connection, *, replace: bool, report: Callable[[str], None]) -> ImportCounts:
-    counts: dict[str, dict[str, int]] = {kind: {} for kind in KINDS}
-    for kind, state, count in connection.execute(statement("import_states")):
-        counts[kind][state] = count
-    tokens = 0
-    # The order matters: who gives something up does it before others take it, and what is pointed at comes before
-    # and goes after what points at it.
-    if replace:
-        report("deleting devices that the files do not have")
-        counts["device"]["deleted"] = connection.execute(statement("import_device_delete")).rowcount
-    report("writing accounts and owners")
-    connection.execute(statement("import_device_vacate"))
-    connection.execute(statement("import_device_disown"))
-    connection.execute(statement("import_account_vacate"))
-    connection.execute(statement("import_account_update"))
-    connection.execute(statement("import_account_insert"))
-    if replace:
-        counts["owner"]["deleted"] = connection.execute(statement("import_owner_delete")).rowcount
-    connection.execute(statement("import_owner_update"))
-    connection.execute(statement("import_owner_insert"))
-    report(
-        f"writing devices: {counts['device'].get('created', 0):,} new, {counts['device'].get('updated', 0):,} changed"
-    )
-    connection.execute(statement("import_device_update"))
-    connection.execute(statement("import_device_insert"))
-    if replace:
-        row = connection.execute(statement("import_tokens_doomed")).fetchone()
-        tokens = row[0] if row else 0
-        counts["account"]["deleted"] = connection.execute(statement("import_account_delete")).rowcount
-    return ImportCounts(
-        account=KindCounts(**counts["account"]),
-        owner=KindCounts(**counts["owner"]),
-        device=KindCounts(**counts["device"]),
-        tokens_deleted=tokens,
-    )

@@ -17,6 +17,7 @@ from yoyo.connections import DatabaseURI
 from yoyo.migrations import Migration, MigrationList, default_migration_table
 
 from sql.connections import Connection, connect
+from sql.default_directory import follow_domains
 from sql.errors import SchemaRefused, SchemaStale
 from sql.migration_plan import PlannedMigration, planned
 from sql.settings import DatabaseSettings
@@ -77,6 +78,9 @@ def migrate(settings: DatabaseSettings, *, report: Callable[[str], None] = lambd
             _apply(backend, migration, report=report)
             applied.append(migration.id)
         write_site(connection, settings, report=report)
+        made = follow_domains(connection)
+        if made:
+            report(f"Kamailio's subscribers are the directory: {made} account(s) made of their domains")
     return applied
 
 

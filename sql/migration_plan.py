@@ -15,10 +15,10 @@ _COMMENT = re.compile(r"--.*")
 _TABLE = rf"({'|'.join(KAMAILIO_TABLES)})\b"
 _LOCKING = re.compile(
     rf"\b(?:(?:alter|drop) table (?:if exists )?(?:only )?{_TABLE}(?!\s+(?:set|reset)\s*\()"
-    rf"|create (?:unique )?index (?!concurrently)[^;]*? on {_TABLE}"
     rf"|create (?:or replace )?(?:constraint )?trigger [^;]*? on {_TABLE})",
     re.IGNORECASE,
 )
+_INDEXING = re.compile(rf"\bcreate (?:unique )?index (?!concurrently)[^;]*? on {_TABLE}", re.IGNORECASE)
 _CONCURRENTLY = re.compile(rf"\bindex concurrently [^;]*? on {_TABLE}", re.IGNORECASE)
 
 
@@ -44,7 +44,13 @@ def planned(migration: Migration) -> PlannedMigration:
     migration.load()
     text = _COMMENT.sub("", migration.source)
     locks = frozenset(found for match in _LOCKING.finditer(text) for found in match.groups() if found)
-    if locks:
+    indexed = frozenset(match[1] for match in _INDEXING.finditer(text))
+    if indexed:
+        lock = (
+            f"keeps writers (kamctl) from {', '.join(sorted(indexed))} while its indexes are built, seconds for a "
+            "million rows; Kamailio, which reads it, does not wait"
+        )
+    elif locks:
         lock = (
             f"locks {', '.join(sorted(locks))} for some milliseconds, reading no row; waits 50 ms at the most for the "
             "lock, then tries again"
@@ -54,5 +60,5 @@ def planned(migration: Migration) -> PlannedMigration:
     else:
         lock = "locks no table of Kamailio's"
     return PlannedMigration(
-        name=migration.id, purpose=migration.module.__doc__.strip().split("\n\n")[0], locks=locks, lock=lock
+        name=migration.id, purpose=migration.module.__doc__.strip().split("\n\n")[0], locks=locks | indexed, lock=lock
     )

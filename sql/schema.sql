@@ -6,6 +6,60 @@ CREATE DOMAIN public.identifier AS text
 CREATE DOMAIN public.realm AS text
 	CONSTRAINT realm_check CHECK (((VALUE ~ '^[\u0021-\u003f\u0041-\u007e]{1,253}$'::text) AND (VALUE = lower(VALUE))));
 
+CREATE FUNCTION public.account_follow_domains() RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $_$
+declare
+    realms text[];
+    made integer;
+begin
+    if not directory_is_of_subscriber() then
+        return 0;
+    end if;
+    -- From one domain to the next in the index: there may be a million subscribers of few domains.
+    with recursive subscribed (realm) as (
+        select min(lower(s.domain)) from subscriber s
+        union all
+        select (select min(lower(s.domain)) from subscriber s where lower(s.domain) > p.realm)
+        from subscribed p
+        where p.realm is not null
+    ),
+    registered (realm) as (
+        select distinct lower(l.domain)
+        from location l
+        where l.account_id is null and l.domain <> ''
+        limit greatest(0, 10000 - (select count(*) from account a where a.automatic))
+    )
+    select array_agg(found.realm) into realms
+    from (
+        select s.realm from subscribed s
+        union
+        select r.realm from registered r
+        union
+        select kamailio_default_realm()
+    ) found
+    -- What can be an ID of an account and a realm.
+    where found.realm ~ '^[\u0021-\u002e\u0030-\u003f\u0041-\u007e]{1,64}$'
+        and found.realm = lower(found.realm)
+        and not exists (select from account a where a.realm = found.realm or a.id = found.realm);
+    if realms is null then
+        return 0;
+    end if;
+    -- An import may have begun meanwhile.
+    lock table account in row exclusive mode;
+    if not directory_is_of_subscriber() then
+        return 0;
+    end if;
+    -- While it has its owner's rights, which the checks need; deferred they would come too late.
+    set constraints account_refuse_nonsense immediate;
+    insert into account (id, name, realm, automatic)
+    select realm, realm, realm, true from unnest(realms) realm
+    on conflict do nothing;
+    get diagnostics made = row_count;
+    return made;
+end $_$;
+
 CREATE FUNCTION public.account_refuse_nonsense() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -61,6 +115,10 @@ begin
     end if;
     return new;
 end $$;
+
+CREATE FUNCTION public.directory_is_of_subscriber() RETURNS boolean
+    LANGUAGE sql STABLE
+    RETURN (EXISTS (SELECT FROM (pg_depend d JOIN pg_rewrite r ON ((r.oid = d.objid))) WHERE ((d.classid = ('pg_rewrite'::regclass)::oid) AND (d.refclassid = ('pg_class'::regclass)::oid) AND (d.refobjid = (to_regclass('directory_of_subscriber'::text))::oid) AND (r.ev_class = (to_regclass('directory'::text))::oid))));
 
 CREATE FUNCTION public.flush_holders(server_id integer, nodes integer[], replicated boolean) RETURNS integer[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -189,6 +247,7 @@ CREATE TABLE public.account (
     superduper_admin boolean DEFAULT false NOT NULL,
     api_key_hash bytea,
     disabled_at timestamp with time zone,
+    automatic boolean DEFAULT false NOT NULL,
     CONSTRAINT account_api_key_hash_check CHECK ((length(api_key_hash) = 32))
 );
 
@@ -551,7 +610,11 @@ CREATE VIEW public.location_enrichment AS
             WHEN ((d.device_id IS NULL) AND (a.id IS NULL)) THEN NULL::text
             WHEN COALESCE(d.enabled, a.enabled) THEN 'enabled'::text
             ELSE 'disabled'::text
-        END || COALESCE((' '::text || c.fingerprint), ''::text)) AS device_state,
+        END || COALESCE((' '::text ||
+        CASE
+            WHEN a.automatic THEN 'automatic'::text
+            ELSE c.fingerprint
+        END), ''::text)) AS device_state,
     c.changed_at AS credentials_changed_at,
     COALESCE(c.disabled_at, a.disabled_at) AS disabled_at,
     l.account_id AS row_account_id,

@@ -11,6 +11,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from sql.connections import Connection
+from sql.default_directory import follow_domains
 from sql.errors import StatementFailed
 from sql.restrictions import Restrictions
 from sql.statements import statement
@@ -111,6 +112,7 @@ def create_token(
     Raises:
         StatementFailed: there is no such account.
     """
+    follow_domains(connection)  # the account may be that of a domain that is new
     token = secrets.token_hex(32)
     try:
         row = connection.execute(

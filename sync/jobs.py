@@ -4,6 +4,7 @@ from threading import Event
 
 from kamailio.nodes import Nodes
 from sql.connections import Database
+from sql.default_directory import follow_domains
 from sql.enrichment import enrich_pending, expire_from_facts, expire_rows, reconcile
 from sql.flush_progress import expire_flushes
 from sql.tokens import expire_tokens
@@ -39,11 +40,14 @@ class Jobs:
     def reconcile(self) -> dict[str, int]:
         """Find the rows of which the directory now says something else, whoever changed it, and set them right.
 
-        Whose device may not be registered any more is to be flushed; :meth:`flush` does it.
+        Whose device may not be registered any more is to be flushed; :meth:`flush` does it. Where subscribers are the
+        directory, domains that are new get their accounts before.
         """
         with self._database.connection() as connection:
+            made = follow_domains(connection)
             done = reconcile(connection, batch=self._settings.sync_batch, stopping=self._stopping.is_set)
-        return {"reconciled": done.written, "flushes_asked": done.flushed}
+        counts = {"reconciled": done.written, "flushes_asked": done.flushed}
+        return {"accounts_made": made, **counts} if made else counts
 
     def flush(self, node: int) -> dict[str, int]:
         """Ask one node about the flushes that it has not confirmed; see `sync.flushing`."""

@@ -2,8 +2,9 @@
 -- one statement: either both happen or neither.
 --
 -- No reason: a new owner or device ID, a device that is enabled again, a first password, a first import (rows that had no
--- device, or were enriched before devices had a state). Rows without a domain (use_domain=0) belong to a realm by the
--- site's settings, which are no change of a device. Who registered after the password changed has the new one.
+-- device, were enriched before devices had a state, or while Kamailio's own subscribers were the directory). Rows without a
+-- domain (use_domain=0) belong to a realm by the site's settings, which are no change of a device. Who registered after the
+-- password changed has the new one.
 with stale as materialized (
     select
         l.id, l.ruid, l.username, nullif(l.domain, '') as domain, l.server_id, l.cseq, l.account_id, l.device_id,
@@ -23,6 +24,9 @@ judged as materialized (
         e.account_id, e.device_id, e.owner_id, e.device_state, e.credentials_changed_at,
         case
             when s.account_id is null then null
+            when split_part(s.device_state, ' ', 2) = 'automatic'
+                and split_part(e.device_state, ' ', 2) is distinct from 'automatic'
+                then null
             when s.device_state is null
                 and not s.modified_epoch <= extract(epoch from greatest(e.credentials_changed_at, e.disabled_at))
                 then null

@@ -14,7 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sql import directory_import
-from sql.directory_import import ImportCounts, KindCounts, import_directory
+from sql.directory_import import import_directory
+from sql.directory_writing import ImportCounts, KindCounts
 from sql.errors import DatabaseUnreachable, DirectoryRefused
 from sql.import_command import import_command
 

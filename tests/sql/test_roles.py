@@ -68,6 +68,12 @@ MAY: dict[str, set[tuple[str, str, str]]] = {
         ),
     },
 }
+EXECUTED_BY = {
+    "token_access": "registrations_api",
+    "token_from_api_key": "registrations_api",
+    "token_revoke": "registrations_api",
+    "account_follow_domains": "registrations_sync",
+}
 SECRETS = (
     "device.ha1",
     "account.api_key_hash",
@@ -178,15 +184,17 @@ def test_no_role_reads_a_secret(connect_as: Connect, role: str) -> None:
                 connection.execute(query)
 
 
-def test_only_the_api_asks_about_tokens(database: psycopg.Connection, connect_as: Connect, role: str) -> None:
-    """Of the functions with their owner's rights a role executes those it is for: the API's, and no other's."""
+def test_functions_with_their_owners_rights_are_executed_by_those_they_are_for(
+    database: psycopg.Connection, connect_as: Connect, role: str
+) -> None:
+    """The API asks about tokens, the worker makes accounts of domains; nobody else does either."""
     functions = [row[0] for row in database.execute("select oid::regprocedure::text from pg_proc where prosecdef")]
-    assert {name.partition("(")[0] for name in functions} == {"token_access", "token_from_api_key", "token_revoke"}
+    assert {name.partition("(")[0] for name in functions} == set(EXECUTED_BY)
     connection = connect_as(role)
-    for name in functions:
-        arguments = ", ".join("null" for _ in name.split(","))
-        query = f"select from {name.partition('(')[0]}({arguments})"
-        assert _is_let_in(connection, query) == (role == "registrations_api"), query
+    for function in functions:
+        name, _, types = function.rstrip(")").partition("(")
+        arguments = ", ".join("null" for _ in types.split(",")) if types else ""
+        assert _is_let_in(connection, f"select from {name}({arguments})") == (role == EXECUTED_BY[name]), function
 
 
 def test_no_role_makes_or_changes_anything(connect_as: Connect, role: str) -> None:

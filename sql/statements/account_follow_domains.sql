@@ -1,0 +1,1 @@
+select account_follow_domains()

@@ -1,0 +1,1 @@
+create or replace view directory as select * from directory_of_devices

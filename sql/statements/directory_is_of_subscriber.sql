@@ -1,0 +1,1 @@
+select directory_is_of_subscriber()
