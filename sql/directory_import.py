@@ -21,6 +21,8 @@ from sql.statements import statement
 
 LOCK_SECONDS = 60
 PROGRESS_SECONDS = 5.0
+DELETE_AT_MOST = 20
+FEW_DEVICES = 10
 
 # By the name that the statements import_*_problems give them.
 _MESSAGES = {
@@ -44,7 +46,12 @@ Row = TypeVar("Row")
 
 
 def import_directory(
-    connection: Connection, files: Sequence[str], *, replace: bool = False, report: Callable[[str], None]
+    connection: Connection,
+    files: Sequence[str],
+    *,
+    replace: bool = False,
+    delete_at_most: int = DELETE_AT_MOST,
+    report: Callable[[str], None],
 ) -> ImportCounts:
     """Bring accounts, owners and devices to what the files say.
 
@@ -55,6 +62,7 @@ def import_directory(
         connection: in autocommit mode, as a role that may write the tables.
         files: one JSON, or up to three CSV, whose headers tell accounts, owners and devices.
         replace: the files are the whole directory: what they do not have is deleted.
+        delete_at_most: percent of the devices; files that would delete more are not believed. A handful may always go.
         report: called with a line now and then.
 
     Raises:
@@ -74,6 +82,8 @@ def import_directory(
             report("checking")
             _check(connection, directory, problems, replace=replace)
             problems.refuse_any()
+            if replace:
+                _refuse_losses(connection, delete_at_most)
             counts = write_directory(connection, replace=replace, report=report)
             leave_subscriber(connection)
             return dataclasses.replace(counts, tokens_deleted=counts.tokens_deleted + tokens)
@@ -204,3 +214,11 @@ def _check(connection: Connection, directory: DirectoryFiles, problems: Problems
                 where = "" if other_at is None else f" ({located(directory.names[other_kind], other_at)})"
                 message = _MESSAGES[problem].format(value=shown(value or ""), other=shown(other or ""), where=where)
                 problems.add(directory.names[kind], at, f"{field}: {message}")
+
+
+def _refuse_losses(connection: Connection, percent: int) -> None:
+    before, lost = connection.execute(statement("import_device_losses")).fetchone() or (0, 0)
+    if lost > max(FEW_DEVICES, before * percent / 100):
+        raise DirectoryRefused(
+            [f"this would delete {lost:,} of {before:,} devices, more than {percent} %: say so with --delete-at-most"]
+        )

@@ -5,7 +5,7 @@ import sys
 import click
 
 from sql.connections import connect
-from sql.directory_import import import_directory
+from sql.directory_import import DELETE_AT_MOST, import_directory
 from sql.enrichment import reconcile
 from sql.errors import DirectoryRefused
 from sql.migrate import require_current_schema
@@ -20,7 +20,15 @@ def _report(line: str) -> None:
 @click.command("import")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option("--replace", is_flag=True, help="The files are the whole directory: delete what they do not have.")
-def import_command(files: tuple[str, ...], *, replace: bool) -> None:
+@click.option(
+    "--delete-at-most",
+    metavar="PERCENT",
+    type=click.IntRange(0, 100),
+    default=DELETE_AT_MOST,
+    show_default=True,
+    help="With --replace: refuse files that would delete a larger share of the devices, but for ten of them.",
+)
+def import_command(files: tuple[str, ...], *, replace: bool, delete_at_most: int) -> None:
     """Bring accounts, owners and devices to what the files say, all of it or nothing.
 
     FILE... is one JSON, or CSV of accounts, owners and devices, which are told apart by their headers. What the files
@@ -29,7 +37,7 @@ def import_command(files: tuple[str, ...], *, replace: bool) -> None:
     with operators_mistakes(), connect(DatabaseSettings(), application_name="registrations-db import") as connection:
         require_current_schema(connection)
         try:
-            counts = import_directory(connection, files, replace=replace, report=_report)
+            counts = import_directory(connection, files, replace=replace, delete_at_most=delete_at_most, report=_report)
         except DirectoryRefused as refused:
             for problem in refused.problems:
                 click.echo(problem, err=True)

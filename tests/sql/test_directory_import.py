@@ -36,7 +36,9 @@ def load(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """Import one JSON made of lists of rows, or CSV files made of text."""
     monkeypatch.chdir(tmp_path)
 
-    def load(*, replace: bool = False, report: Callable[[str], None] = print, **contents: Any) -> ImportCounts:
+    def load(
+        *, replace: bool = False, delete_at_most: int = 20, report: Callable[[str], None] = print, **contents: Any
+    ) -> ImportCounts:
         if all(isinstance(content, str) for content in contents.values()):
             for name, text in contents.items():
                 Path(f"{name}.csv").write_text(text)
@@ -44,7 +46,7 @@ def load(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         else:
             Path("d.json").write_text(json.dumps(contents))
             files = ["d.json"]
-        return import_directory(database, files, replace=replace, report=report)
+        return import_directory(database, files, replace=replace, delete_at_most=delete_at_most, report=report)
 
     return load
 
@@ -490,3 +492,30 @@ def test_the_command_refuses_a_database_without_the_schema(postgres: Any) -> Non
     result = run(postgres.url("postgres"), "missing.csv")
     assert result.exit_code == 1
     assert "run `registrations-db migrate`" in result.stderr
+
+
+@pytest.mark.parametrize(("kept", "percent", "refused"), [(79, 20, True), (80, 20, False), (0, 100, False)])
+def test_files_that_would_delete_a_large_share_of_the_devices_are_not_believed(
+    load: Import, database: Database, kept: int, percent: int, refused: bool
+) -> None:
+    """A half-written export must not flush everybody; whoever means it says so."""
+
+    def contents(count: int) -> dict[str, Any]:
+        devices = [{"id": f"d{n}", "account_id": "a", "sip_username": f"u{n}"} for n in range(count)]
+        return {"accounts": [ACCOUNT], "owners": [], "devices": devices}
+
+    load(**contents(100))
+    if refused:
+        with pytest.raises(DirectoryRefused, match="would delete 21 of 100 devices, more than 20 %"):
+            load(replace=True, delete_at_most=percent, **contents(kept))
+    else:
+        load(replace=True, delete_at_most=percent, **contents(kept))
+    assert rows(database, "select count(*) from device") == [100 if refused else kept]
+
+
+def test_a_small_directory_may_lose_devices_as_it_likes(load: Import, database: Database) -> None:
+    """Of ten devices no share says anything."""
+    devices = [{"id": f"d{n}", "account_id": "a", "sip_username": f"u{n}"} for n in range(10)]
+    load(accounts=[ACCOUNT], owners=[], devices=devices)
+    load(replace=True, accounts=[ACCOUNT], owners=[], devices=[])
+    assert rows(database, "select count(*) from device") == [0]
