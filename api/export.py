@@ -18,7 +18,7 @@ UNSAFE_IN_FILE_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 def _lines(some: Listed) -> Iterator[list[str]]:
     cells = [f"'{cell}" if cell[:1] in FORMULA else cell for cell in some.cells]
-    return (cells[at + 1 : at + CELLS] for at in range(0, len(cells), CELLS))
+    return (cells[at : at + CELLS] for at in range(0, len(cells), CELLS))
 
 
 def _file_name() -> str:

@@ -1,9 +1,9 @@
 """/v2/accounts/{ACCOUNT_ID}/registrations: list, count and flush (Crossbar: cb_registrations.erl)."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import asdict
-from functools import cache
+from itertools import chain, repeat
 from json import JSONEncoder
 
 from flask import Blueprint, Response, current_app
@@ -24,24 +24,26 @@ _quoted = JSONEncoder(ensure_ascii=False).encode
 blueprint = Blueprint("registrations", __name__)
 
 
-@cache
-def _template(nulls: str) -> str:
-    """What the values are put into. What is null is left out, never null: only Kazoo's undocumented extras can be."""
-    left_out = {key for key, null in zip(NULLABLE_KEYS, nulls, strict=True) if null == "t"}
-    parts = []
-    for key in ORDERED_KEYS:
-        value = '"%s"' if TYPES[key] is str else "%s"
-        parts.append("%.0s" if key in left_out else f'"{key}":{value},')
-    return "%.0s{" + "".join(parts).rstrip(",") + "}"
+def _pieces(key: str, texts: list[str]) -> list[Iterable[str]]:
+    """Its part in the object of each of some registrations; what is null is left out, which only Kazoo's extras are."""
+    comma, quote = "," if key != ORDERED_KEYS[0] else "", '"' if TYPES[key] is str else ""
+    before = f'{comma}"{key}":{quote}'
+    if key in NULLABLE_KEYS and not all(texts):
+        return [[before + text + quote if text else "" for text in texts]] if any(texts) else []
+    return [repeat(before), texts, repeat(quote)]
 
 
 def _as_objects(some: Listed) -> str:
-    """Their JSON. Most texts have no character that JSON must escape (RFC 8259, 7): all are looked at as one first."""
+    """Their JSON. Most texts have no character that JSON must escape (RFC 8259, 7): all are looked at as one first.
+
+    Key by key, so that loops over thousands of registrations are the interpreter's own.
+    """
     cells = some.cells
     together = "".join(cells)
     if len(_quoted(together)) != len(together) + len('""'):
         cells = [_quoted(cell)[1:-1] for cell in cells]
-    return ",".join(map(_template, cells[::CELLS])) % tuple(cells)
+    pieces = [_pieces(key, cells[at::CELLS]) for at, key in enumerate(ORDERED_KEYS)]
+    return "{" + "},{".join(map("".join, zip(*chain.from_iterable(pieces), strict=False))) + "}"
 
 
 def _rows(source: Database, account_id: str, query: ListQuery, *, whole: bool) -> Generator[Listed, None, None]:

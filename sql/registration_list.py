@@ -77,7 +77,7 @@ def _cells(connection: Connection, position: int, text: str) -> list[str]:
     cells = text.split(SEPARATOR)
     if len(cells) == CELLS:
         return cells
-    query = sql.SQL(statement("registrations_row")).format(values=_values(), nulls=_nulls())
+    query = sql.SQL(statement("registrations_row")).format(values=_values())
     row = connection.execute(query, {"id": position}).fetchone()
     assert row is not None  # noqa: S101  # it is there in this snapshot
     return [str(cell) for cell in row]
@@ -97,13 +97,13 @@ def _pages(
 
     While a page is looked at, PostgreSQL works on the next one (libpq's pipeline mode).
     """
-    batches = _ids(connection, values["account_id"], ascending=ascending, start=start, most=most)
+    pages = _bounds(connection, values["account_id"], ascending=ascending, start=start, most=most)
     with connection.pipeline(), connection.transaction():
         connection.execute(statement("list_snapshot"))
         connection.execute(statement("list_plan"))
         under_way: Cursor[TupleRow] | None = None
-        for ids in batches:
-            following = connection.execute(query, {**values, "ids": ids}, prepare=True)
+        for lowest, highest in pages:
+            following = connection.execute(query, {**values, "lowest": lowest, "highest": highest}, prepare=True)
             if under_way:
                 rows = _in_order(under_way, ascending=ascending)[:limit]
                 limit -= len(rows)
@@ -119,15 +119,16 @@ def _in_order(page: Cursor[TupleRow], *, ascending: bool) -> list[TupleRow]:
     return sorted(page.fetchall(), key=itemgetter(0), reverse=not ascending)
 
 
-def _ids(
+def _bounds(
     connection: Connection, account_id: str, *, ascending: bool, start: int, most: int
-) -> Generator[str, None, None]:
-    """The account's ids, page by page, as PostgreSQL writes arrays: psycopg takes longer for a list than for rows."""
+) -> Generator[tuple[int, int], None, None]:
+    """The lowest and the highest of the account's ids on each page."""
     while True:
         values = {"account_id": account_id, "start": start, "limit": most}
         rows = connection.execute(_ids_query(ascending=ascending), values, prepare=True).fetchall()
         for at in range(0, len(rows), PAGE_ROWS):
-            yield "{" + ",".join(str(position) for (position,) in rows[at : at + PAGE_ROWS]) + "}"
+            (first,), (last,) = rows[at], rows[min(at + PAGE_ROWS, len(rows)) - 1]
+            yield (first, last) if ascending else (last, first)
         if len(rows) < most:
             return
         start = rows[-1][0] + (1 if ascending else -1)
@@ -144,7 +145,7 @@ def _ids_query(*, ascending: bool) -> bytes:
 
 def _page_query(clauses: Sequence[sql.Composed]) -> bytes:
     query = sql.SQL(statement("registrations_page")).format(
-        values=_values(), nulls=_nulls(), conditions=sql.SQL("").join(sql.SQL(" and ") + each for each in clauses)
+        values=_values(), conditions=sql.SQL("").join(sql.SQL(" and ") + each for each in clauses)
     )
     return query.as_bytes()
 
@@ -156,10 +157,6 @@ def _whole_page_query() -> bytes:
 
 def _values() -> sql.Composed:
     return sql.SQL(", ").join(map(_as_text, ORDERED_KEYS))
-
-
-def _nulls() -> sql.Composed:
-    return sql.SQL(", ").join(sql.SQL("{} is null").format(sql.Identifier(key)) for key in NULLABLE_KEYS)
 
 
 def _as_text(key: str) -> sql.Composed:

@@ -57,7 +57,7 @@ TYPES = get_type_hints(Registration)
 KEYS = frozenset(TYPES)
 ORDERED_KEYS = tuple(sorted(KEYS))
 NULLABLE_KEYS = tuple(sorted(Registration.__optional_keys__))
-CELLS = 1 + len(ORDERED_KEYS)
+CELLS = len(ORDERED_KEYS)
 
 
 class Listed(NamedTuple):
@@ -65,9 +65,8 @@ class Listed(NamedTuple):
 
     Attributes:
         positions: where each stands in the order of lists.
-        cells: CELLS of each, one registration after the other. First for each of NULLABLE_KEYS ``t`` where it is null
-            and ``f`` otherwise, then for each of ORDERED_KEYS its text: of booleans ``true`` or ``false``, of nulls
-            nothing.
+        cells: CELLS of each, one registration after the other: for each of ORDERED_KEYS its text, ``true`` or
+            ``false`` for booleans. Empty for one of NULLABLE_KEYS that is null; no other text of these is empty.
     """
 
     positions: list[int]

@@ -128,6 +128,10 @@ CREATE FUNCTION public.hostport_host(hostport text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN (hostport ~~ '[%'::text) THEN (split_part(hostport, ']'::text, 1) || ']'::text) ELSE split_part(hostport, ':'::text, 1) END;
 
+CREATE FUNCTION public.hostport_is_plain(hostport text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (hostport ~ '^[0-9A-Za-z.-]+(?::[0-9]+)?$'::text);
+
 CREATE FUNCTION public.hostport_port(hostport text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN NULLIF(CASE WHEN (hostport ~~ '[%'::text) THEN split_part(hostport, ']:'::text, 2) ELSE split_part(hostport, ':'::text, 2) END, ''::text);
@@ -200,13 +204,13 @@ CREATE FUNCTION public.sip_uri_hostport(uri text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN ((uri ~~* 'sip:%'::text) OR (uri ~~* 'sips:%'::text)) THEN "substring"(substr(uri, (1 + COALESCE(NULLIF(strpos(uri, '@'::text), 0), strpos(uri, ':'::text)))), '^((?:\[[^]]+\]|[^]\[:;?>@]+)(?::[0-9]+)?)(?:[;?>]|$)'::text) ELSE NULL::text END;
 
-CREATE FUNCTION public.sip_uri_hostport_plain(uri text) RETURNS text
+CREATE FUNCTION public.sip_uri_middle(uri text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN ((uri ~~ 'sip:%'::text) AND (split_part("right"(uri, (- COALESCE(NULLIF(strpos(uri, '@'::text), 0), 4))), ';'::text, 1) ~ '^[0-9A-Za-z.-]+(?::[0-9]+)?$'::text)) THEN split_part("right"(uri, (- COALESCE(NULLIF(strpos(uri, '@'::text), 0), 4))), ';'::text, 1) ELSE NULL::text END;
+    RETURN CASE WHEN (uri ~~ 'sip:%'::text) THEN split_part("right"(uri, (- COALESCE(NULLIF(strpos(uri, '@'::text), 0), 4))), ';'::text, 1) ELSE NULL::text END;
 
 CREATE FUNCTION public.sip_uri_port(uri text, hostport text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN (hostport IS NULL) THEN NULL::text WHEN (public.hostport_port(hostport) IS NOT NULL) THEN public.hostport_port(hostport) WHEN ((uri ~~* 'sips:%'::text) OR (public.sip_uri_transport(uri) = 'tls'::text)) THEN '5061'::text ELSE '5060'::text END;
+    RETURN CASE WHEN (hostport IS NOT NULL) THEN COALESCE(public.hostport_port(hostport), CASE WHEN ((uri ~~* 'sips:%'::text) OR (public.sip_uri_transport(uri) = 'tls'::text)) THEN '5061'::text ELSE '5060'::text END) ELSE NULL::text END;
 
 CREATE FUNCTION public.token_access(given_hash bytea, wanted_account text) RETURNS TABLE(token_hash bytea, account_id text, superduper_admin boolean, wanted_exists boolean, wanted_in_tree boolean, restrictions jsonb)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -524,7 +528,25 @@ CREATE VIEW public.location_directory AS
  SELECT l.id,
     COALESCE(d.account_id, (a.id)::text) AS account_id,
     d.device_id,
-    d.owner_id
+    d.owner_id,
+    l.ruid,
+    l.username,
+    l.domain,
+    l.contact,
+    l.received,
+    l.path,
+    l.expires,
+    l.callid,
+    l.cseq,
+    l.last_modified,
+    l.user_agent,
+    l.socket,
+    l.instance,
+    l.server_id,
+    l.enriched_at,
+    l.first_registered_at,
+    l.flushed_epoch,
+    l.flushed_cseq
    FROM (((public.location l
      CROSS JOIN ( SELECT COALESCE(public.kamailio_default_realm(), ( SELECT
                         CASE
@@ -557,27 +579,26 @@ CREATE VIEW public.live_location AS
    FROM public.location l
   WHERE ((l.enriched_at IS NOT NULL) AND public.registration_shows(public.registration_epoch(l.expires), public.registration_epoch(l.last_modified), l.cseq, l.flushed_epoch, l.flushed_cseq))
 UNION ALL
- SELECT l.id,
+ SELECT e.id,
     e.account_id,
     e.device_id,
     e.owner_id,
-    NULLIF((l.domain)::text, ''::text) AS realm,
-    public.registration_epoch(l.expires) AS expires_epoch,
-    public.registration_epoch(l.last_modified) AS modified_epoch,
-    l.first_registered_at,
-    l.ruid,
-    public.registration_text((l.username)::text) AS username,
-    l.contact,
-    l.received,
-    l.path,
-    l.callid,
-    l.user_agent,
-    l.socket,
-    l.instance,
-    l.server_id
-   FROM (public.location l
-     JOIN public.location_directory e ON ((e.id = l.id)))
-  WHERE ((l.enriched_at IS NULL) AND public.registration_shows(public.registration_epoch(l.expires), public.registration_epoch(l.last_modified), l.cseq, l.flushed_epoch, l.flushed_cseq));
+    NULLIF((e.domain)::text, ''::text) AS realm,
+    public.registration_epoch(e.expires) AS expires_epoch,
+    public.registration_epoch(e.last_modified) AS modified_epoch,
+    e.first_registered_at,
+    e.ruid,
+    public.registration_text((e.username)::text) AS username,
+    e.contact,
+    e.received,
+    e.path,
+    e.callid,
+    e.user_agent,
+    e.socket,
+    e.instance,
+    e.server_id
+   FROM public.location_directory e
+  WHERE ((e.enriched_at IS NULL) AND public.registration_shows(public.registration_epoch(e.expires), public.registration_epoch(e.last_modified), e.cseq, e.flushed_epoch, e.flushed_cseq));
 
 CREATE TABLE public.location_attrs (
     id integer NOT NULL,
@@ -668,24 +689,24 @@ CREATE VIEW public.registrations AS
     COALESCE(public.registration_text(f.from_user), l.username) AS from_user,
     (LEAST(t.event, (floor(date_part('epoch'::text, l.first_registered_at)))::bigint) + '62167219200'::bigint) AS initial_registration,
     (t.event + '62167219200'::bigint) AS last_registration,
-    COALESCE(u.source_ip, 'undefined'::text) AS network_ip,
-    COALESCE(u.source_port, 'undefined'::text) AS network_port,
+    COALESCE(public.hostport_host(u.received_at), 'undefined'::text) AS network_ip,
+    COALESCE(public.sip_uri_port((l.received)::text, u.received_at), 'undefined'::text) AS network_port,
         CASE
             WHEN (strpos(u.contact, ';alias='::text) > 0) THEN regexp_replace(u.contact, ';alias=[^;?~]+~[0-9]+~[1-9](?=[;?]|$)'::text, ''::text)
             ELSE u.contact
         END AS original_contact,
     COALESCE(l.owner_id, ''::text) AS owner_id,
-    d.presence_id,
+    NULLIF(d.presence_id, ''::text) AS presence_id,
     COALESCE(public.hostport_host(u.socket_at), ''::text) AS proxy_ip,
     COALESCE(public.hostport_port(u.socket_at), ''::text) AS proxy_port,
     public.registration_protocol(u.socket_protocol, (l.received)::text, u.contact, (l.path)::text) AS proxy_protocol,
     NULLIF(public.registration_text((l.path)::text), ''::text) AS proxy_path,
     t.realm,
     COALESCE(d.register_overwrite_notify, false) AS register_overwrite_notify,
-    n.hostname AS registrar_hostname,
-    n.name AS registrar_node,
-    u.source_ip,
-    u.source_port,
+    NULLIF(n.hostname, ''::text) AS registrar_hostname,
+    NULLIF(n.name, ''::text) AS registrar_node,
+    public.hostport_host(u.received_at) AS source_ip,
+    public.sip_uri_port((l.received)::text, u.received_at) AS source_port,
     COALESCE(d.suppress_unregister_notify, true) AS suppress_unregister_notify,
     t.realm AS to_host,
     l.username AS to_user,
@@ -697,26 +718,44 @@ CREATE VIEW public.registrations AS
     to_timestamp((NULLIF(l.expires_epoch, 0))::double precision) AS expires_at
    FROM ((((((public.live_location l
      LEFT JOIN public.account a ON (((a.id)::text = l.account_id)))
-     LEFT JOIN public.directory d ON (((d.device_id = l.device_id) AND (d.username = lower(l.username)) AND (d.realm = lower(COALESCE(l.realm, public.kamailio_default_realm(), (a.realm)::text))))))
-     LEFT JOIN public.registration_from f ON ((f.ruid = (l.ruid)::text)))
-     LEFT JOIN public.kamailio_node n ON ((n.server_id = l.server_id)))
+     LEFT JOIN LATERAL ( SELECT d_1.presence_id,
+            d_1.suppress_unregister_notify,
+            d_1.register_overwrite_notify
+           FROM public.directory d_1
+          WHERE ((d_1.device_id = l.device_id) AND (d_1.username = lower(l.username)) AND (d_1.realm = lower(COALESCE(l.realm, public.kamailio_default_realm(), (a.realm)::text))) AND ((d_1.presence_id IS NOT NULL) OR (NOT d_1.suppress_unregister_notify) OR d_1.register_overwrite_notify))
+         OFFSET 0) d ON (true))
+     LEFT JOIN ( SELECT registration_from.ruid,
+            registration_from.from_user,
+            registration_from.from_host,
+            registration_from.updated_at
+           FROM public.registration_from
+          WHERE ( SELECT (EXISTS ( SELECT
+                           FROM public.registration_from registration_from_1)) AS "exists")) f ON ((f.ruid = (l.ruid)::text)))
+     LEFT JOIN ( SELECT kamailio_node.server_id,
+            kamailio_node.name,
+            kamailio_node.hostname
+           FROM public.kamailio_node
+         OFFSET 0) n ON ((n.server_id = l.server_id)))
      CROSS JOIN LATERAL ( SELECT s.contact,
-            s.contact_at,
-            public.hostport_host(s.received_at) AS source_ip,
-            public.sip_uri_port((l.received)::text, s.received_at) AS source_port,
-            s.socket_protocol,
-            s.socket_at
+                CASE
+                    WHEN public.hostport_is_plain(s.contact_middle) THEN s.contact_middle
+                    ELSE public.sip_uri_hostport(s.contact)
+                END AS contact_at,
+                CASE
+                    WHEN public.hostport_is_plain(s.received_middle) THEN s.received_middle
+                    ELSE public.sip_uri_hostport((l.received)::text)
+                END AS received_at,
+                CASE
+                    WHEN ((l.socket)::text ~~ ANY (ARRAY['udp:%'::text, 'tcp:%'::text, 'tls:%'::text])) THEN "left"((l.socket)::text, 3)
+                    ELSE lower("substring"((l.socket)::text, '^([a-zA-Z]+):'::text))
+                END AS socket_protocol,
+                CASE
+                    WHEN ((l.socket)::text ~~ ANY (ARRAY['udp:_%'::text, 'tcp:_%'::text, 'tls:_%'::text])) THEN "right"((l.socket)::text, '-4'::integer)
+                    ELSE "substring"((l.socket)::text, '^[a-zA-Z]+:(.+)$'::text)
+                END AS socket_at
            FROM ( SELECT public.registration_text((l.contact)::text) AS contact,
-                    COALESCE(public.sip_uri_hostport_plain((l.contact)::text), public.sip_uri_hostport(public.registration_text((l.contact)::text))) AS contact_at,
-                    COALESCE(public.sip_uri_hostport_plain((l.received)::text), public.sip_uri_hostport((l.received)::text)) AS received_at,
-                        CASE
-                            WHEN ((l.socket)::text ~~ ANY (ARRAY['udp:%'::text, 'tcp:%'::text, 'tls:%'::text])) THEN "left"((l.socket)::text, 3)
-                            ELSE lower("substring"((l.socket)::text, '^([a-zA-Z]+):'::text))
-                        END AS socket_protocol,
-                        CASE
-                            WHEN ((l.socket)::text ~~ ANY (ARRAY['udp:_%'::text, 'tcp:_%'::text, 'tls:_%'::text])) THEN "right"((l.socket)::text, '-4'::integer)
-                            ELSE "substring"((l.socket)::text, '^[a-zA-Z]+:(.+)$'::text)
-                        END AS socket_at
+                    public.sip_uri_middle((l.contact)::text) AS contact_middle,
+                    public.sip_uri_middle((l.received)::text) AS received_middle
                  OFFSET 0) s
          OFFSET 0) u)
      CROSS JOIN LATERAL ( SELECT e.event,
@@ -828,13 +867,13 @@ CREATE INDEX device_account_id_idx ON public.device USING btree (account_id);
 
 CREATE UNIQUE INDEX device_aor_idx ON public.device USING btree (lower(sip_username), realm);
 
-CREATE INDEX device_id_hash_idx ON public.device USING hash (id);
-
 CREATE INDEX device_owner_id_idx ON public.device USING btree (owner_id);
 
 CREATE INDEX device_sip_realm_idx ON public.device USING btree (sip_realm) WHERE (sip_realm IS NOT NULL);
 
 CREATE INDEX device_subscriber_idx ON public.device USING btree (sip_username, realm);
+
+CREATE INDEX device_unusual_idx ON public.device USING btree (id) WHERE ((presence_id IS NOT NULL) OR (NOT suppress_unregister_notify) OR register_overwrite_notify);
 
 CREATE INDEX flush_account_id_idx ON public.flush USING btree (account_id, "position");
 

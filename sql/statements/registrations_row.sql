@@ -1,4 +1,4 @@
 -- One registration, column by column: for the rare text that holds the character that is put between texts.
-select concat({nulls}), {values}
+select {values}
 from registrations
 where id = %(id)s

@@ -108,6 +108,33 @@ def test_what_is_not_known_is_left_out_or_said_as_documented(
     assert not registration.keys() & {"source_ip", "source_port", "presence_id", "proxy_protocol", "proxy_path"}
 
 
+def test_settings_of_devices_show_where_they_are_not_the_default(
+    http: FlaskClient, directory: Directory, database: psycopg.Connection, add_binding: AddBinding
+) -> None:
+    """Each by itself, in one list with devices that have none; a presence_id that is empty is not known."""
+    for columns, *values in (
+        ("id, sip_username, presence_id", "d1", "u1", "77"),
+        ("id, sip_username, presence_id", "d2", "u2", ""),
+        ("id, sip_username, suppress_unregister_notify", "d3", "u3", False),
+        ("id, sip_username, register_overwrite_notify", "d4", "u4", True),
+        ("id, sip_username", "d5", "u5"),
+    ):
+        places = ", ".join(["%s"] * len(values))
+        database.execute(f"insert into device (account_id, {columns}) values ('child', {places})", values)
+    for number in range(1, 6):
+        add_binding(f"U{number}", "child.test")
+    keys = ("presence_id", "suppress_unregister_notify", "register_overwrite_notify")
+    shown = {each["authorizing_id"]: [each.get(key) for key in keys] for each in _get(http, directory, "child")}
+    usual = [None, True, False]
+    assert shown == {
+        "d1": ["77", True, False],
+        "d2": usual,
+        "d3": [None, False, False],
+        "d4": [None, True, True],
+        "d5": usual,
+    }
+
+
 def test_node_names_show_once_they_are_set(
     http: FlaskClient, directory: Directory, add_binding: AddBinding, database: psycopg.Connection
 ) -> None:

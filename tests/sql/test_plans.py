@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
+import pytest
 
 from sql.enrichment import SLICE_ROWS, reconcile
 from sql.statements import statement
@@ -75,3 +76,39 @@ def test_rows_of_every_part_of_the_table_are_compared(database: psycopg.Connecti
     assert reconcile(database, batch=1000).written == 0
     database.execute("update device set owner_id = 'o' where id in ('1', '2000')")
     assert reconcile(database).written == 2
+
+
+PAGE = (
+    statement("registrations_page")
+    .format(values="presence_id, from_user, registrar_node, contact_ip", conditions="")
+    .replace("%(account_id)s", "$1")
+    .replace("%(lowest)s", "$2")
+    .replace("%(highest)s", "$3")
+)
+
+
+@pytest.mark.parametrize("enriched", [True, False])
+def test_a_page_is_read_without_reading_other_rows(database: psycopg.Connection, enriched: bool) -> None:
+    """Whether the worker has been there or not; the plan is one for any account and page."""
+    database.execute(DEVICES + ROWS.format(count=20000))
+    if enriched:
+        database.execute("update location set enriched_at = now(), account_id = 'a', device_id = substr(username, 5)")
+        database.execute("vacuum analyze location")
+    database.execute("set plan_cache_mode = force_generic_plan")
+    database.execute(f"prepare page (text, integer, integer) as {PAGE}")
+    plan = explained(database, "execute page ('a', 101, 110)")
+    assert plan["Actual Rows"] == 10
+    assert rows_read(plan, relation="location") == 10
+
+
+def test_unusual_devices_cost_a_page_no_more_when_there_are_many(database: psycopg.Connection) -> None:
+    """A plan that was made when there was none goes on to look each up, and does not read them all."""
+    database.execute(DEVICES + ROWS.format(count=200))
+    database.execute("update location set enriched_at = now(), account_id = 'a', device_id = substr(username, 5)")
+    database.execute("set plan_cache_mode = force_generic_plan")
+    database.execute(f"prepare page (text, integer, integer) as {PAGE}")
+    database.execute("execute page ('a', 101, 110)")
+    database.execute("update device set presence_id = 'p' || id")
+    plan = explained(database, "execute page ('a', 101, 110)")
+    assert plan["Actual Rows"] == 10
+    assert 10 <= rows_read(plan, relation="device") <= 2 * 10

@@ -60,8 +60,8 @@ def _uris(seed: int) -> list[str]:
 def test_the_short_way_to_host_and_port_gives_what_the_long_one_gives(database: psycopg.Connection, seed: int) -> None:
     """Or nothing, and then the long one is taken; and it is taken on the text as it is stored, before it is decoded."""
     rows = database.execute(
-        "select uri, sip_uri_hostport_plain(uri), sip_uri_hostport(uri), sip_uri_hostport(registration_text(uri)) "
-        "from unnest(%s::text[]) uri",
+        "select uri, case when hostport_is_plain(sip_uri_middle(uri)) then sip_uri_middle(uri) end, "
+        "sip_uri_hostport(uri), sip_uri_hostport(registration_text(uri)) from unnest(%s::text[]) uri",
         (_uris(seed),),
     ).fetchall()
     short = [row for row in rows if row[1] is not None]
@@ -118,6 +118,6 @@ def test_a_list_has_what_the_view_has(
             cells += some.cells
     assert positions == sorted(view)
     for number, position in enumerate(positions):
-        nulls, *values = cells[number * CELLS : (number + 1) * CELLS]
+        values = cells[number * CELLS : (number + 1) * CELLS]
         assert values == [_shown(view[position][key]) for key in ORDERED_KEYS]
-        assert list(nulls) == ["t" if view[position][key] is None else "f" for key in NULLABLE_KEYS]
+        assert "" not in [view[position][key] for key in NULLABLE_KEYS]  # or else it would look like null
