@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 
-from sql.enrichment import SLICE_ROWS, reconcile
+from sql.enrichment import SLICE_ROWS, enrich_pending, reconcile
 from sql.statements import statement
 
 DEVICES = """
@@ -75,3 +75,16 @@ def test_rows_of_every_part_of_the_table_are_compared(database: psycopg.Connecti
     assert reconcile(database, batch=1000).written == 0
     database.execute("update device set owner_id = 'o' where id in ('1', '2000')")
     assert reconcile(database).written == 2
+
+
+def test_a_new_owner_of_every_row_makes_the_table_no_larger(database: psycopg.Connection) -> None:
+    """What all rows are set to finds room in their pages: no index is written, and nothing is left to be vacuumed."""
+    database.execute(DEVICES + ROWS.format(count=3000))
+    while enrich_pending(database, limit=1000).count:
+        pass
+    database.execute("vacuum full location")
+    database.execute("update device set owner_id = 'o'")
+    size = "select pg_total_relation_size('location')"
+    before = database.execute(size).fetchone()
+    assert reconcile(database).written == 3000
+    assert database.execute(size).fetchone() == before
