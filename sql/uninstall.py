@@ -124,8 +124,7 @@ def _drop(connection: Connection, objects: list[str], *, partly: bool) -> None:
         partly: whether what location still uses may be left.
     """
     with connection.transaction():
-        row = connection.execute(statement("uninstall_view_of_subscribers")).fetchone()
-        left = [*objects, f"view {row[0]}"] if row and row[0] and partly else objects
+        left = [*objects, *(row[0] for row in connection.execute(statement("uninstall_subscriber")))]
         reasons: list[str] = []
         while left:
             reasons, before, left = [], left, []
