@@ -1,6 +1,6 @@
 # `make` alone lists the targets. Each that needs it sets up what is missing first; see tests/stand/packages.sh.
 
-.PHONY: help demo test fuzz torture lint bench schema setup packages browser clean
+.PHONY: help demo test fuzz torture rehearsal lint bench schema setup packages browser clean
 .DEFAULT_GOAL := help
 
 # A user's PATH on Debian lacks the place where kamailio lies.
@@ -10,7 +10,7 @@ PIP_OPTIONS := --disable-pip-version-check --no-input --root-user-action=ignore
 INSTALLED := .venv/.installed
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: setup ## everything on this machine with simulated phones, until Ctrl-C
 	@.venv/bin/python -m tests.demo
@@ -26,6 +26,10 @@ fuzz: setup ## ask a server at random, more than the tests do: EXAMPLES=500 of e
 torture: ROUNDS ?= 200
 torture: setup ## kill API, worker and Kamailio while phones register and clients flush: ROUNDS=200
 	@.venv/bin/python -m tests.torture --rounds $(ROUNDS)
+
+rehearsal: PHONES ?= 1000
+rehearsal: setup ## adopt a stock Kamailio with live phones, use it, leave again: PHONES=1000
+	@.venv/bin/python -m tests.rehearsal --phones $(PHONES)
 
 lint: setup ## style, types, imports between the rooms, Kamailio's configuration, systemd units
 	.venv/bin/ruff check

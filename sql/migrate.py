@@ -69,7 +69,7 @@ def migrate(settings: DatabaseSettings, *, report: Callable[[str], None] = lambd
     applied: list[str] = []
     with connect(settings, application_name=MIGRATE_COMMAND) as connection:
         lock_out_others(connection, report=report)
-        _refuse_what_is_not_usrloc(connection)
+        refuse_what_is_not_ours_to_change(connection)
         backend = _Backend(connection)
         backend.create_lock_table()
         backend.break_lock()  # a row left by a process that was killed: who holds the advisory lock is alone
@@ -92,7 +92,7 @@ def plan(settings: DatabaseSettings) -> list[PlannedMigration]:
         DatabaseUnreachable: PostgreSQL is away.
     """
     with connect(settings, application_name=f"{MIGRATE_COMMAND} --dry-run") as connection:
-        _refuse_what_is_not_usrloc(connection)
+        refuse_what_is_not_ours_to_change(connection)
         missing = set(missing_migrations(connection))
     return [planned(migration) for migration in _migrations() if migration.id in missing]
 
@@ -148,7 +148,12 @@ def in_a_gap(connection: Connection, change: Callable[[], None], *, name: str, r
             raise SchemaRefused(f"{name}: {error.diag.message_primary or error}{detail}") from error
 
 
-def _refuse_what_is_not_usrloc(connection: Connection) -> None:
+def refuse_what_is_not_ours_to_change(connection: Connection) -> None:
+    """Refuse a role that may not change the schema, and a database that is not usrloc's.
+
+    Raises:
+        SchemaRefused: says which, and what to do.
+    """
     row = connection.execute(statement("migrate_facts")).fetchone()
     assert row is not None  # noqa: S101  # a SELECT without FROM has a row
     encoding, role, may_migrate, location_version = row
