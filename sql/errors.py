@@ -20,6 +20,10 @@ class StatementFailed(DatabaseError):
     """PostgreSQL refused a statement: a bug, a missing grant or a schema that was changed by hand."""
 
 
+class RowHeld(DatabaseError):
+    """A statement of somebody else's holds the row at this moment; the same call may succeed later."""
+
+
 class SchemaStale(DatabaseError):
     """The database lacks migrations; the message names the command that applies them."""
 

@@ -174,13 +174,16 @@ class Bed:
             yield Server(port, served)
 
     @contextlib.contextmanager
-    def worker(self, name: str, *, rpc: str = NOWHERE) -> Iterator[Daemon]:
-        """Run the worker with every setting at its default."""
+    def worker(self, name: str, *, rpc: str = NOWHERE, **settings: str | int) -> Iterator[Daemon]:
+        """Run the worker, with every setting at its default but for these."""
         log = self.path("worker") / "log"
         with daemon(
             [self.program("registrations-sync"), "run"],
             log=log,
-            env=self.worker_environment(name, rpc),
+            env={
+                **self.worker_environment(name, rpc),
+                **{f"REGISTRATIONS_{key.upper()}": str(value) for key, value in settings.items()},
+            },
             ready=lambda: log.exists() and "action=lead" in log.read_text(encoding="utf-8"),
         ) as running:
             yield running
