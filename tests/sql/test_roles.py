@@ -52,7 +52,7 @@ MAY: dict[str, set[tuple[str, str, str]]] = {
         ),
         *(("select", name, ALL) for name in ("location", "registration_from", "version", "kamailio_node")),
         *(("select", name, ALL) for name in ("device_credentials", "_yoyo_migration", *FLUSHES)),
-        *(("select", "account", column) for column in ("id", "parent_id", "name")),
+        *(("select", "account", column) for column in ("id", "parent_id", "name", "realm")),
         *(("select", "auth_token", column) for column in ("id", "last_used_at", "idle_lifetime")),
         *((verb, name, ALL) for verb in ("insert", "update") for name in FLUSHES),
         *(("delete", name, ALL) for name in ("location", "registration_from", "auth_token", *FLUSHES)),
