@@ -19,7 +19,7 @@ from sql.connections import Database, connect
 from sql.errors import DatabaseUnreachable
 from sql.finding import EXIT_UNKNOWN, as_object, as_text, exit_status
 from sql.flushing import account_exists, request_flush
-from sql.migrate import require_current_schema
+from sql.migrate import require_current_schema, start_on_schema
 from sql.operators import operators_mistakes
 from sql.settings import DatabaseSettings
 from sync.check import find_all
@@ -48,7 +48,7 @@ def run() -> None:
         settings, database_settings, nodes = SyncSettings(), DatabaseSettings(), Nodes(KamailioSettings())
         try:
             with connect(database_settings, application_name="registrations-sync start") as connection:
-                require_current_schema(connection)
+                start_on_schema(connection)
         except DatabaseUnreachable as error:
             log.warning("starting without the database", extra={"action": "start", "cause": str(error)})
     sys.exit(Worker(settings, database_settings, nodes).run())
