@@ -224,7 +224,18 @@ CREATE FUNCTION public.registrations_count(wanted_account text) RETURNS bigint
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 begin
-    return (select count(*) from live_location l where l.account_id between wanted_account and wanted_account);
+    if exists (select from location l where l.enriched_at is null) then
+        return (select count(*) from live_location l where l.account_id between wanted_account and wanted_account);
+    end if;
+    return (
+        select count(*)
+        from location l
+        where l.account_id between wanted_account and wanted_account
+            and registration_shows(
+                registration_epoch(l.expires), registration_epoch(l.last_modified), l.cseq, l.flushed_epoch,
+                l.flushed_cseq
+            )
+    );
 end $$;
 
 CREATE FUNCTION public.sip_uri_hostport(uri text) RETURNS text
