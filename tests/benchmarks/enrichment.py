@@ -38,6 +38,7 @@ ALL_P99 = Figure(
     name="reconcile-all-register",
     title="REGISTER at 500/s, 99th percentile: while 1,000,000 rows change their owner / idle",
     unit="ms",
+    goal=1.5,
 )
 MEMORY = Figure(
     name="reconcile-memory", title="memory of the worker while 1,000,000 rows change their owner", unit="MB", goal=128
@@ -103,6 +104,10 @@ def reconcile(bed: Bed) -> Iterator[Outcome]:
             note = f"one run took {median(runs):.1f} s"
             yield Outcome(figure=RECONCILE_P99, ours=p99, reference=idle, note=note)
             connection.execute("update device set owner_id = null where account_id <> 'phones'")
+            # What that left behind is of the change, not of the worker's following it.
+            connection.execute("vacuum analyze device")
+            connection.execute("checkpoint")
+            before = _idle(bed, running)
             with bed.saying(f"{bed.rows():,} rows change their owner"), steady(bed, running) as loading:
                 worker = subprocess.Popen(
                     [bed.program("registrations-sync"), "once"],
@@ -115,9 +120,11 @@ def reconcile(bed: Bed) -> Iterator[Outcome]:
                 worker.returncode = os.waitstatus_to_exitcode(status)
                 spent = perf_counter() - started
                 everything = loading.end().p99 * 1000
+            after = _idle(bed, running)
             left = connection.execute(
                 "select count(*) from location where owner_id is not null and domain <> %s", (REALM,)
             ).fetchone()
             assert left == (0,), f"{left} rows were not reconciled"
-    yield Outcome(figure=ALL_P99, ours=[everything], reference=[idle[-1]], note=f"took {spent:.0f} s")
+    note = f"took {spent:.0f} s; idle before {before:.1f} ms, after {after:.1f} ms"
+    yield Outcome(figure=ALL_P99, ours=[everything], reference=[(before + after) / 2], note=note)
     yield Outcome(figure=MEMORY, ours=[usage.ru_maxrss * 1024 / 1e6])

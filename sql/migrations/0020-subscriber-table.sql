@@ -53,6 +53,8 @@ begin
             return null;
         end $body$
     $function$, name, current_schema());
+    -- Whoever may execute them may make them triggers of a table of his own.
+    revoke execute on function device_note_subscriber(), account_note_subscribers() from public;
     create trigger device_note_subscriber_new after insert on device
         referencing new table as came for each statement execute function device_note_subscriber();
     create trigger device_note_subscriber_changed after update on device
