@@ -40,6 +40,18 @@ class DirectoryRefused(DatabaseError):
         self.problems = problems
 
 
+class KazooRefused(DatabaseError):
+    """Kazoo does not know the API key, or does not give what is wanted; the message says what was asked."""
+
+
+class KazooMissing(KazooRefused):
+    """Kazoo has no such document, or has it no more."""
+
+
+class KazooUnreachable(DatabaseError):
+    """Kazoo does not answer, or not with sense; the same call may succeed later."""
+
+
 # SQLSTATE classes and codes after which a retry makes sense (PostgreSQL manual, appendix A): connection exceptions,
 # insufficient resources, operator intervention (which holds the statement timeout), lock not available, and
 # a server that is read-only for now, as a standby is until it takes over.

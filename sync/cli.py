@@ -45,13 +45,14 @@ def main() -> None:
 def run() -> None:
     """Work until SIGTERM. Several may run; one of them leads."""
     with operators_mistakes():
-        settings, database_settings, nodes = SyncSettings(), DatabaseSettings(), Nodes(KamailioSettings())
+        database_settings = DatabaseSettings()
+        worker = Worker(SyncSettings(), database_settings, Nodes(KamailioSettings()))
         try:
             with connect(database_settings, application_name="registrations-sync start") as connection:
                 start_on_schema(connection)
         except DatabaseUnreachable as error:
             log.warning("starting without the database", extra={"action": "start", "cause": str(error)})
-    sys.exit(Worker(settings, database_settings, nodes).run())
+    sys.exit(worker.run())
 
 
 @main.command()

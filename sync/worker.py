@@ -20,14 +20,18 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from kamailio.nodes import Nodes
 from sql.connections import Database
 from sql.errors import DatabaseUnreachable, SchemaStale
+from sql.kazoo_settings import KazooSettings
 from sql.leadership import Leadership
 from sql.migrate import require_current_schema
 from sql.settings import DatabaseSettings
 from sync.jobs import Jobs
+from sync.kazoo import KazooImport
 from sync.settings import SyncSettings
 
 DATABASE_JOBS = 3
 JOB_DEFAULTS = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
+
+Job = Callable[..., dict[str, int]]
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +52,11 @@ class Worker:
             pool_size=DATABASE_JOBS + len(nodes.ids),
             statement_timeout=settings.sync_statement_timeout,
         )
+        self._kazoo = (
+            KazooImport(settings.sync_kazoo_url, KazooSettings(), database_settings, stopping=self._stopping)
+            if settings.sync_kazoo_url
+            else None
+        )
         self._leadership = Leadership(database_settings)
         self._leadership_lock = threading.Lock()
         self._leads = False
@@ -60,14 +69,17 @@ class Worker:
             The exit code: 0 after a signal, 1 when a thread died or the schema is stale.
         """
         jobs = Jobs(self._database, self._nodes, self._settings, stopping=self._stopping)
-        threads = ThreadPoolExecutor(DATABASE_JOBS + len(self._nodes.ids))
+        threads = ThreadPoolExecutor(DATABASE_JOBS + len(self._nodes.ids) + (self._kazoo is not None))
         scheduler = BackgroundScheduler({"default": threads}, job_defaults=JOB_DEFAULTS, timezone="UTC")
         now = datetime.now(UTC)
-        for job, seconds in (
+        every: list[tuple[Job, float]] = [
             (jobs.enrich, self._settings.sync_enrich_interval),
             (jobs.reconcile, self._settings.sync_reconcile_interval),
             (jobs.expire, self._settings.sync_expire_interval),
-        ):
+        ]
+        if self._kazoo is not None:
+            every.append((self._kazoo.import_kazoo, self._settings.sync_kazoo_interval))
+        for job, seconds in every:
             scheduler.add_job(self._run_job, "interval", [job], seconds=seconds, id=job.__name__, next_run_time=now)
         # One job a node, so that a dead one delays no other.
         for node in self._nodes.ids:
@@ -90,7 +102,7 @@ class Worker:
         log.info("worker stopped", extra={"action": "stop"})
         return 1 if self._failed else 0
 
-    def _run_job(self, job: Callable[..., dict[str, int]], *arguments: int) -> None:
+    def _run_job(self, job: Job, *arguments: int) -> None:
         if self._stopping.is_set():
             return
         try:
