@@ -22,6 +22,9 @@ UNINSTALL_COMMAND = "registrations-db uninstall"
 ROLES = ("registrations_kamailio", "registrations_api", "registrations_sync", "registrations_report")
 # Of usrloc's own schema; its fourth, on expires, is what the migrations drop.
 KAMAILIO_INDEXES = ("location_account_contact_idx", "location_connection_idx", "location_tcpcon_idx")
+# What is made on a database of kamdbctl alone, and so is not in schema.sql.
+ON_KAMDBCTL = ("view directory_of_devices", "view directory_of_subscriber")
+INDEXES_OF_SUBSCRIBER = ("subscriber_aor_idx", "subscriber_realm_idx")
 BOOKKEEPING = ("_yoyo_log", "_yoyo_migration", "_yoyo_version", "yoyo_lock")
 # What still stands when all else is dropped may be what columns and triggers of ours on location use.
 _USED_BY_LOCATION = re.compile(r"(on|of) table location depends on")
@@ -39,7 +42,8 @@ class _Ours:
 
 def _read_ours() -> _Ours:
     text = files("sql").joinpath("schema.sql").read_text(encoding="utf-8").replace("public.", "")
-    objects = [f"view {name}" for name in re.findall(r"^CREATE VIEW (\w+)", text, re.M)]
+    objects = [*ON_KAMDBCTL]
+    objects += [f"view {name}" for name in re.findall(r"^CREATE VIEW (\w+)", text, re.M)]
     objects += [f"table {name}" for name in re.findall(r"^CREATE TABLE (\w+)", text, re.M)]
     objects += [f"function {each}" for each in re.findall(r"^CREATE FUNCTION (\w+\(.*?\)) RETURNS", text, re.M)]
     objects += [f"domain {name}" for name in re.findall(r"^CREATE DOMAIN (\w+)", text, re.M)]
@@ -50,9 +54,12 @@ def _read_ours() -> _Ours:
         objects=[each for each in objects if each.split()[1] not in KAMAILIO_TABLES],
         columns=columns[columns.index("partition") + 1 :],  # ours stand behind Kamailio's
         indexes=[
-            name
-            for name in re.findall(r"^CREATE (?:UNIQUE )?INDEX (\w+) ON location ", text, re.M)
-            if name not in KAMAILIO_INDEXES
+            *(
+                name
+                for name in re.findall(r"^CREATE (?:UNIQUE )?INDEX (\w+) ON location ", text, re.M)
+                if name not in KAMAILIO_INDEXES
+            ),
+            *INDEXES_OF_SUBSCRIBER,
         ],
         triggers=re.findall(r"^CREATE (?:CONSTRAINT )?TRIGGER (\w+) .*? ON location ", text, re.M),
     )
@@ -66,7 +73,7 @@ def describe() -> list[str]:
         kind, name = each.split(maxsplit=1)
         kinds.setdefault(kind, []).append(name.partition("(")[0])
     lines = [f"{kind}s, with all that is in them: {', '.join(dict.fromkeys(names))}" for kind, names in kinds.items()]
-    lines += [f"columns of location: {', '.join(ours.columns)}", f"indexes of location: {', '.join(ours.indexes)}"]
+    lines += [f"columns of location: {', '.join(ours.columns)}", f"indexes: {', '.join(ours.indexes)}"]
     lines += [
         f"roles, unless something else needs them: {', '.join(ROLES)}",
         f"tables of yoyo: {', '.join(BOOKKEEPING)}",
@@ -99,7 +106,7 @@ def uninstall(settings: DatabaseSettings, *, report: Callable[[str], None] = lam
             in_a_gap(connection, change, name=name, report=report)
 
         step("views, tables and functions", lambda: _drop(connection, ours.objects, partly=True))
-        step("indexes of location, beside the running proxy", lambda: _mend_indexes(connection, ours))
+        step("indexes, beside the running proxy", lambda: _mend_indexes(connection, ours))
         step("columns of location", lambda: _strip_location(connection, ours))
         step("what those used", lambda: _drop(connection, ours.objects, partly=False))
         step("privileges and roles", lambda: _drop_roles(connection, report))

@@ -81,7 +81,7 @@ def test_what_is_left_is_what_kamdbctl_made(stock_url: str) -> None:
     with psycopg.connect(stock_url, autocommit=True) as connection:
         connection.execute("grant registrations_kamailio to kamailio")
         connection.execute("alter role registrations_api password 'secret'")
-        connection.execute("insert into account (id, name, realm) values ('a', 'A', 'example.com')")
+        connection.execute("insert into account (id, name, realm) values ('a', 'A', 'a.example.net')")
         connection.execute("update location set account_id = 'a', enriched_at = now()")
     assert _roles(stock_url) == set(ROLES)
     for _ in range(2):
