@@ -1,8 +1,10 @@
 """registrations-api: the command that serves the API, by gunicorn."""
 
 import logging
-import re
+import os
+import shutil
 import sys
+import tempfile
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from logfmter import Logfmter
 
 from api.access import callers
 from api.app import create_app
+from api.paths import template
 from api.settings import ApiSettings
 from api.worker import EnvelopeWorker
 from kamailio.settings import KamailioSettings
@@ -49,9 +52,23 @@ def _close_database(_arbiter: Any, worker: Any) -> None:
         worker.wsgi.extensions["database"].close()
 
 
+def _share_metrics() -> dict[str, Any]:
+    """Give the processes a directory for what they count, as prometheus_client wants it, and return their hooks."""
+    directory = tempfile.mkdtemp(prefix="registrations-api-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+
+    def forget(_arbiter: Any, worker: Any) -> None:
+        from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415  # reads the variable
+
+        mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+    return {"child_exit": forget, "on_exit": lambda _arbiter: shutil.rmtree(directory, ignore_errors=True)}
+
+
 def _gunicorn_options(settings: ApiSettings) -> dict[str, Any]:
     return {
-        "bind": settings.api_bind,
+        "bind": [settings.api_bind, *filter(None, [settings.api_metrics_listen])],
+        **(_share_metrics() if settings.api_metrics_listen else {}),
         "workers": settings.api_workers,
         "worker_class": EnvelopeWorker,
         "threads": settings.api_threads,
@@ -109,7 +126,7 @@ def routes() -> None:
     with operators_mistakes():
         app = create_app(ApiSettings(), DatabaseSettings(), KamailioSettings())
     rows = sorted(
-        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method, callers(app, rule))
+        (template(rule), method, callers(app, rule))
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     )

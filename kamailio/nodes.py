@@ -9,10 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from kamailio.errors import KamailioError, KamailioUnreachable, RpcError
-from kamailio.rpc import JsonRpcClient
+from kamailio.rpc import JsonRpcClient, Observation
 from kamailio.settings import KamailioSettings, parse_rpc
 from kamailio.transports import transport_for
 
@@ -35,8 +36,16 @@ class Nodes:
         replicated: whether they replicate their bindings (module dmq_usrloc), so that each may hold any.
     """
 
-    def __init__(self, settings: KamailioSettings) -> None:
-        """Connect to nothing yet."""
+    def __init__(
+        self, settings: KamailioSettings, *, observe: Callable[[int, Observation], None] | None = None
+    ) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            settings: which nodes there are.
+            observe: is told of every call, by the node, in the thread that made it.
+        """
+        self._observe = observe
         self._urls = parse_rpc(settings.kamailio_rpc)
         self._timeout = settings.kamailio_timeout
         self._db_mode = settings.kamailio_db_mode
@@ -56,7 +65,8 @@ class Nodes:
             node: one of ``ids``.
             timeout: seconds for one call; the setting's when left out.
         """
-        return JsonRpcClient(transport_for(self._urls[node]), timeout=timeout or self._timeout)
+        observe = None if self._observe is None else partial(self._observe, node)
+        return JsonRpcClient(transport_for(self._urls[node]), timeout=timeout or self._timeout, observe=observe)
 
     def holders(self, server_id: int | None) -> tuple[int, ...]:
         """Return the nodes that may hold a binding: its own, or all where that is unknown or bindings are replicated.

@@ -25,6 +25,7 @@ from sql.settings import DatabaseSettings
 from sync.check import find_all
 from sync.flushing import Flusher
 from sync.jobs import Jobs
+from sync.metrics import Metrics
 from sync.settings import SyncSettings
 from sync.worker import Worker
 
@@ -45,13 +46,20 @@ def main() -> None:
 def run() -> None:
     """Work until SIGTERM. Several may run; one of them leads."""
     with operators_mistakes():
-        settings, database_settings, nodes = SyncSettings(), DatabaseSettings(), Nodes(KamailioSettings())
+        settings, database_settings = SyncSettings(), DatabaseSettings()
+        metrics = Metrics(accounts=settings.sync_metrics_accounts)
+        nodes = Nodes(KamailioSettings(), observe=metrics.call)
         try:
             with connect(database_settings, application_name="registrations-sync start") as connection:
                 require_current_schema(connection)
         except DatabaseUnreachable as error:
             log.warning("starting without the database", extra={"action": "start", "cause": str(error)})
-    sys.exit(Worker(settings, database_settings, nodes).run())
+    if settings.sync_metrics_listen:
+        try:
+            metrics.serve(settings.sync_metrics_listen)
+        except (OSError, OverflowError) as error:
+            raise click.ClickException(f"REGISTRATIONS_SYNC_METRICS_LISTEN: {error}") from error
+    sys.exit(Worker(settings, database_settings, nodes, metrics).run())
 
 
 @main.command()
