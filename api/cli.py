@@ -1,6 +1,7 @@
 """registrations-api: the command that serves the API, by gunicorn."""
 
 import logging
+import logging.config
 import os
 import shutil
 import sys
@@ -11,7 +12,6 @@ from typing import Any
 
 import click
 from gunicorn.app.base import BaseApplication
-from logfmter import Logfmter
 
 from api.access import callers
 from api.app import create_app
@@ -21,6 +21,7 @@ from api.worker import EnvelopeWorker
 from kamailio.settings import KamailioSettings
 from sql.connections import connect
 from sql.errors import DatabaseUnreachable
+from sql.logs import LogSettings, log_configuration
 from sql.migrate import require_current_schema
 from sql.operators import operators_mistakes
 from sql.settings import DatabaseSettings
@@ -65,7 +66,7 @@ def _share_metrics() -> dict[str, Any]:
     return {"child_exit": forget, "on_exit": lambda _arbiter: shutil.rmtree(directory, ignore_errors=True)}
 
 
-def _gunicorn_options(settings: ApiSettings) -> dict[str, Any]:
+def _gunicorn_options(settings: ApiSettings, log_settings: LogSettings) -> dict[str, Any]:
     return {
         "bind": [settings.api_bind, *filter(None, [settings.api_metrics_listen])],
         **(_share_metrics() if settings.api_metrics_listen else {}),
@@ -77,18 +78,7 @@ def _gunicorn_options(settings: ApiSettings) -> dict[str, Any]:
         "proc_name": "registrations-api",
         "worker_exit": _close_database,
         "control_socket_disable": True,
-        "logconfig_dict": {
-            "version": 1,
-            "disable_existing_loggers": False,
-            "formatters": {"logfmt": {"()": "logfmter.Logfmter"}},
-            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "logfmt"}},
-            "root": {"level": "INFO", "handlers": ["stderr"]},
-            "loggers": {
-                "gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True},
-                # Its lines would hold the query, and so tokens; the application logs each request itself.
-                "gunicorn.access": {"level": "WARNING", "handlers": [], "propagate": True},
-            },
-        },
+        "logconfig_dict": log_configuration(log_settings),
     }
 
 
@@ -110,14 +100,13 @@ def main() -> None:
 @main.command()
 def serve() -> None:
     """Serve until SIGTERM; requests that are under way are finished."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(Logfmter())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
     with operators_mistakes():
+        log_settings = LogSettings()
+        logging.config.dictConfig(log_configuration(log_settings))
         settings = ApiSettings()
         KamailioSettings()
         _require_schema(DatabaseSettings())
-    _Server(_gunicorn_options(settings)).run()
+    _Server(_gunicorn_options(settings, log_settings)).run()
 
 
 @main.command()

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from typing import TypeVar
 
@@ -103,7 +104,10 @@ class Nodes:
         if len(wanted) == 1:
             return {wanted[0]: at(wanted[0])}
         with ThreadPoolExecutor(max(len(wanted), 1), thread_name_prefix="node") as threads:
-            return dict(zip(wanted, threads.map(at, wanted), strict=True))
+            # In a copy of the caller's context each, so that what they log says for whom it was.
+            contexts = [copy_context() for _ in wanted]
+            answers = threads.map(lambda context, node: context.run(at, node), contexts, wanted)
+            return dict(zip(wanted, answers, strict=True))
 
     def mode(self, node: int) -> int | None:
         """Return usrloc's db_mode at a node: the setting's, or what registrations.cfg answers there.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -14,6 +15,8 @@ from typing import NamedTuple, Self
 
 from kamailio.errors import KamailioError, KamailioUnreachable, NotCarried, RpcError, RpcProtocolError
 from kamailio.transport import Request, Transport
+
+log = logging.getLogger(__name__)
 
 
 class Call(NamedTuple):
@@ -148,9 +151,14 @@ class JsonRpcClient:
         return results
 
     def _tell(self, call: Call, since: tuple[int, float], outcome: object) -> None:
+        if self._observe is None and not log.isEnabledFor(logging.DEBUG):
+            return
+        failure = type(outcome).__name__ if isinstance(outcome, KamailioError) else None
+        seen = Observation(since[0], call.method, time.monotonic() - since[1], failure)
+        facts = {"rpc_id": seen.id, "method": seen.method, "seconds": round(seen.seconds, 6), "failure": seen.failure}
+        log.debug("call ended", extra={"action": "rpc", "url": self.url, **facts})
         if self._observe is not None:
-            failure = type(outcome).__name__ if isinstance(outcome, KamailioError) else None
-            self._observe(Observation(since[0], call.method, time.monotonic() - since[1], failure))
+            self._observe(seen)
 
     def _next_answer(
         self, under_way: dict[int, int], queue: list[Call], *, deadline: float

@@ -3,6 +3,7 @@
 import getpass
 import json
 import logging
+import logging.config
 import os
 import sys
 from collections.abc import Callable
@@ -11,7 +12,6 @@ from importlib.resources import files
 from pathlib import Path
 
 import click
-from logfmter import Logfmter
 
 from kamailio.nodes import Nodes
 from kamailio.settings import KamailioSettings
@@ -19,6 +19,7 @@ from sql.connections import Database, connect
 from sql.errors import DatabaseUnreachable
 from sql.finding import EXIT_UNKNOWN, as_object, as_text, exit_status
 from sql.flushing import account_exists, request_flush
+from sql.logs import LogSettings, log_configuration
 from sql.migrate import require_current_schema
 from sql.operators import operators_mistakes
 from sql.settings import DatabaseSettings
@@ -36,10 +37,8 @@ log = logging.getLogger(__name__)
 @click.version_option(package_name="kamailio-registrations")
 def main() -> None:
     """The worker that keeps account, device and owner on Kamailio's location rows."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(Logfmter())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a job that still runs is no news
+    with operators_mistakes():
+        logging.config.dictConfig(log_configuration(LogSettings()))
 
 
 @main.command()

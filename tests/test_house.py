@@ -11,12 +11,13 @@ from pydantic_settings import BaseSettings
 
 from api.settings import ApiSettings
 from kamailio.settings import KamailioSettings
+from sql.logs import LogSettings
 from sql.settings import DatabaseSettings
 from sync.settings import SyncSettings
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("api", "kamailio", "sql", "sync")
-SETTINGS: tuple[type[BaseSettings], ...] = (DatabaseSettings, KamailioSettings, SyncSettings, ApiSettings)
+SETTINGS: tuple[type[BaseSettings], ...] = (DatabaseSettings, KamailioSettings, SyncSettings, ApiSettings, LogSettings)
 SQL_VERBS = re.compile(
     r"\b(select|insert into|update|delete from|create|alter|drop)\s+[\w*(]+\s+(from|set|values|table|view)\b", re.I
 )
