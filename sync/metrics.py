@@ -8,7 +8,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    start_http_server,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -41,12 +49,13 @@ class Metrics:
         Args:
             accounts: how many of them are shown each; the smaller ones together.
         """
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nothing asks for
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         named: dict[str, Any] = {"namespace": PREFIX, "registry": self.registry}
-        self._jobs = Histogram("job_duration_seconds", "Runs of a job.", ["job"], buckets=JOB_SECONDS, **named)
-        self._failures = Counter("job_failures", "Runs of a job that failed.", ["job"], **named)
-        self._rows = Counter("job_rows", "What jobs wrote, by what they did with it.", ["job", "what"], **named)
+        self._jobs = Histogram("job_duration_seconds", "Runs of a job.", ["name"], buckets=JOB_SECONDS, **named)
+        self._failures = Counter("job_failures", "Runs of a job that failed.", ["name"], **named)
+        self._rows = Counter("job_rows", "What jobs wrote, by what they did with it.", ["name", "what"], **named)
         self._calls = Histogram(
             "rpc_duration_seconds",
             "Calls to Kamailio, answered or not.",

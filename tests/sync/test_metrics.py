@@ -104,14 +104,14 @@ def test_jobs_are_timed_and_what_they_wrote_is_counted(
     add_binding("bob", "child.test")
     start_worker(**_variables(port))
     rows = PREFIX + "job_rows_total"
-    wait_until(lambda: scrape(port).value(rows, job="enrich", what="enriched") == 1, 20, "the row to be enriched")
+    wait_until(lambda: scrape(port).value(rows, name="enrich", what="enriched") == 1, 20, "the row to be enriched")
     database.execute("delete from device where id = 'device-bob'")
-    wait_until(lambda: scrape(port).value(rows, job="reconcile", what="reconciled") == 1, 20, "the change to be found")
+    wait_until(lambda: scrape(port).value(rows, name="reconcile", what="reconciled") == 1, 20, "the change to be found")
     found = scrape(port)
     assert found.value(rows, what="flushes_asked") == 1
     assert found.value(PREFIX + "worker_leads") == 1
     jobs = {"enrich", "reconcile", "expire", "flush", "count", "watch"}
-    assert found.labels(PREFIX + "job_duration_seconds_count", "job") >= jobs
+    assert found.labels(PREFIX + "job_duration_seconds_count", "name") >= jobs
     assert found.value(PREFIX + "job_failures_total") == 0
 
 
