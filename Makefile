@@ -1,6 +1,6 @@
 # `make` alone lists the targets. Each that needs it sets up what is missing first; see tests/stand/packages.sh.
 
-.PHONY: help demo test fuzz torture lint bench schema setup packages browser clean
+.PHONY: help demo test fuzz torture rehearsal lint audit bench schema setup packages browser clean
 .DEFAULT_GOAL := help
 
 # A user's PATH on Debian lacks the place where kamailio lies.
@@ -10,7 +10,7 @@ PIP_OPTIONS := --disable-pip-version-check --no-input --root-user-action=ignore
 INSTALLED := .venv/.installed
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: setup ## everything on this machine with simulated phones, until Ctrl-C
 	@.venv/bin/python -m tests.demo
@@ -27,6 +27,10 @@ torture: ROUNDS ?= 200
 torture: setup ## kill API, worker and Kamailio while phones register and clients flush: ROUNDS=200
 	@.venv/bin/python -m tests.torture --rounds $(ROUNDS)
 
+rehearsal: PHONES ?= 1000
+rehearsal: setup ## adopt a stock Kamailio with live phones, use it, leave again: PHONES=1000
+	@.venv/bin/python -m tests.rehearsal --phones $(PHONES)
+
 lint: setup ## style, types, imports between the rooms, Kamailio's configuration, systemd units
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
@@ -36,6 +40,19 @@ lint: setup ## style, types, imports between the rooms, Kamailio's configuration
 	@said=$$(KAMAILIO_DB_URL=postgres://kamailio@127.0.0.1/kamailio kamailio -c -f kamailio/kamailio.cfg 2>&1) \
 		|| { echo "$$said"; exit 1; }
 	@sh tests/stand/units.sh .venv/bin
+	@$(MAKE) --no-print-directory audit
+
+# Asked of OSV, which pip-audit asks, too: first whether the network lets us, which is said and is no error.
+audit: OSV_URL ?= https://api.osv.dev/v1/query
+audit: setup ## known vulnerabilities of the installed packages, where the network allows to ask
+	@if why=$$(curl --silent --show-error --fail --max-time 5 --output /dev/null $(OSV_URL) \
+			--data '{"package": {"ecosystem": "PyPI", "name": "flask"}, "version": "3.0.0"}' 2>&1); then \
+		.venv/bin/python -m pip --disable-pip-version-check freeze --exclude-editable \
+			| .venv/bin/pip-audit --requirement /dev/stdin --no-deps --disable-pip --progress-spinner off \
+				--vulnerability-service osv --osv-url $(OSV_URL); \
+	else \
+		echo "audit: skipped, the database of vulnerabilities cannot be asked: $$why"; \
+	fi
 
 bench: setup ## speed: all figures in half an hour; BENCH=name for one, BENCH_SCALE=0.01 for a look
 	@.venv/bin/python -m tests.benchmarks

@@ -48,6 +48,7 @@ def create_app(
     app = Flask("api", static_folder=None)
     app.config["PAGE_SIZE"] = api_settings.api_page_size
     app.config["MAX_PAGE_SIZE"] = api_settings.api_max_page_size
+    app.config["REQUEST_TIMEOUT"] = api_settings.api_request_timeout
     app.config["FLUSH_BUDGET"] = api_settings.api_flush_budget
     app.config["FLUSH_CHECK_SYNC"] = api_settings.api_flush_check_sync
     app.config["SYNC_REBOOT"] = api_settings.api_sync_reboot

@@ -22,7 +22,7 @@ from kamailio.settings import KamailioSettings
 from sql.connections import connect
 from sql.errors import DatabaseUnreachable
 from sql.logs import LogSettings, log_configuration
-from sql.migrate import require_current_schema
+from sql.migrate import start_on_schema
 from sql.operators import operators_mistakes
 from sql.settings import DatabaseSettings
 
@@ -86,7 +86,7 @@ def _require_schema(settings: DatabaseSettings) -> None:
     """Refuse a stale schema. A database that is away is waited for: the API answers 503 until it is there."""
     try:
         with connect(settings, application_name="registrations-api start") as connection:
-            require_current_schema(connection)
+            start_on_schema(connection)
     except DatabaseUnreachable as error:
         log.warning("starting without the database", extra={"action": "start", "cause": str(error)})
 

@@ -1,7 +1,7 @@
-"""The order of a flush: promised in the database, hidden from lists, and then all nodes of Kamailio are told at once.
+"""The order of a flush: promised in the database, then all nodes of Kamailio are told at once, then hidden from lists.
 
-What a node has not confirmed when the time for the request is over the worker goes on with, so a flush that was
-promised is a success whatever Kamailio says.
+Last, since a row that Kamailio has removed need not be hidden. What a node has not confirmed when the time for the
+request is over the worker goes on with, so a flush that was promised is a success whatever Kamailio says.
 """
 
 import logging
@@ -19,7 +19,7 @@ from kamailio.errors import KamailioError
 from kamailio.nodes import Nodes
 from kamailio.removal import Outcome, remove
 from kamailio.rpc import JsonRpcClient
-from sql.connections import Database
+from sql.connections import Connection
 from sql.contacts import DeviceContact, find_flush_contacts
 from sql.errors import DatabaseUnreachable
 from sql.flush_progress import Answers, Pending, count_pending, note_answers
@@ -30,6 +30,8 @@ MARGIN_SECONDS = 20.0
 # Until the worker looks at what is left: what no node confirmed, or a row that stayed. usrloc's timer needs longer.
 RETRY_SECONDS = 1.0
 LATE_RECHECK_SECONDS = 10.0
+
+Answered = tuple[Binding, Outcome | KamailioError]
 
 log = logging.getLogger(__name__)
 
@@ -70,18 +72,17 @@ def flush(account_id: str, *, username: str | None = None, check_sync: bool) -> 
             lease=budget + MARGIN_SECONDS,
             late=late,
         )
-        if promised is not None:
-            hide_bindings(connection, [binding.id for binding in promised.bindings if binding.shown])
-    if promised is None:
-        return None
-    facts = {"flush_id": promised.id, "account_id": account_id, "bindings": promised.shown}
-    log.info("flush promised", extra={"action": "flush", **facts})
-    contacts: list[DeviceContact] = []
+        if promised is None:
+            return None
+        facts = {"flush_id": promised.id, "account_id": account_id, "bindings": promised.shown}
+        log.info("flush promised", extra={"action": "flush", **facts})
+        contacts = find_flush_contacts(connection, promised.id) if check_sync else []
+    answers = _tell(promised, proxy=proxy, budget=budget)
+    with database().connection() as connection:
+        hide_bindings(connection, [binding.id for binding in promised.bindings if binding.shown], wait=True)
     try:
-        if check_sync:
-            with database().connection() as connection:
-                contacts = find_flush_contacts(connection, promised.id)
-        pending = _carry_out(promised, proxy=proxy, database=database(), budget=budget)
+        with database().connection() as connection:
+            pending = _note(connection, promised, answers, proxy=proxy)
     except DatabaseUnreachable as error:
         log.warning("flush left to the worker", extra={"action": "flush", "flush_id": promised.id, "cause": str(error)})
         with_row = sum(binding.ruid is not None for binding in promised.bindings)
@@ -104,36 +105,40 @@ def _call_back(proxy: Nodes, contacts: Sequence[DeviceContact], *, reboot: bool,
         log.warning("check-sync not sent", extra={"action": "sync", "cause": str(error)})
 
 
-def _carry_out(promised: Flush, *, proxy: Nodes, database: Database, budget: float) -> Pending:
-    """Tell each node that may hold a binding; returns what is not confirmed."""
+def _tell(promised: Flush, *, proxy: Nodes, budget: float) -> dict[int, list[Answered]]:
+    """Have each node that may hold a binding forget it; returns what each said."""
     at_node: dict[int, list[Binding]] = {}
     for binding in promised.bindings:
         for node in proxy.holders(binding.server_id):
             at_node.setdefault(node, []).append(binding)
-    if not at_node:
-        return Pending(0, 0, 0)
 
     def at(node: int, client: JsonRpcClient) -> list[Outcome | KamailioError]:
         return remove(client, at_node[node], budget=budget)
 
     answers = proxy.on_each(at_node, at)
-    with database.connection() as connection:
-        for node, answer in answers.items():
-            bindings = at_node[node]
-            outcomes = [answer] * len(bindings) if isinstance(answer, KamailioError) else answer
-            pairs = list(zip(bindings, outcomes, strict=True))
-            gone = [binding.id for binding, outcome in pairs if outcome is Outcome.GONE]
-            failed = {binding.id: outcome for binding, outcome in pairs if isinstance(outcome, KamailioError)}
-            error = next(map(str, failed.values()), None)
-            late = proxy.mode(node) not in (1, 3)
-            note_answers(
-                connection,
-                NodeSet(proxy.ids, proxy.replicated),
-                Answers(node=node, flushes={promised.id: error}, gone=gone, failed=list(failed)),
-                recheck=LATE_RECHECK_SECONDS if late else RETRY_SECONDS,
-                longest_pause=RETRY_SECONDS,
-            )
-            if error is not None:
-                facts = {"flush_id": promised.id, "server_id": node, "left": len(failed), "cause": error}
-                log.warning("flush left to the worker", extra={"action": "flush", **facts})
-        return count_pending(connection, promised.id)
+    return {
+        node: [(binding, answer) for binding in at_node[node]]
+        if isinstance(answer, KamailioError)
+        else list(zip(at_node[node], answer, strict=True))
+        for node, answer in answers.items()
+    }
+
+
+def _note(connection: Connection, promised: Flush, answers: dict[int, list[Answered]], *, proxy: Nodes) -> Pending:
+    """Write down what each node said; returns what is not confirmed."""
+    for node, pairs in answers.items():
+        gone = [binding.id for binding, outcome in pairs if outcome is Outcome.GONE]
+        failed = {binding.id: outcome for binding, outcome in pairs if isinstance(outcome, KamailioError)}
+        error = next(map(str, failed.values()), None)
+        late = proxy.mode(node) not in (1, 3)
+        note_answers(
+            connection,
+            NodeSet(proxy.ids, proxy.replicated),
+            Answers(node=node, flushes={promised.id: error}, gone=gone, failed=list(failed)),
+            recheck=LATE_RECHECK_SECONDS if late else RETRY_SECONDS,
+            longest_pause=RETRY_SECONDS,
+        )
+        if error is not None:
+            facts = {"flush_id": promised.id, "server_id": node, "left": len(failed), "cause": error}
+            log.warning("flush left to the worker", extra={"action": "flush", **facts})
+    return count_pending(connection, promised.id)

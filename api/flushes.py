@@ -80,7 +80,9 @@ def _rows(source: Database, account_id: str, query: ListQuery) -> Generator[_Som
     limit = None if query.page_size is None else query.page_size + 1
     with (
         source.connection() as connection,
-        closing(list_flushes(connection, account_id, start=query.start, limit=limit)) as flushes,
+        closing(
+            list_flushes(connection, account_id, ascending=query.ascending, start=query.start, limit=limit)
+        ) as flushes,
     ):
         while few := list(islice(flushes, FLUSHES_AT_A_TIME)):
             yield _Some(few)
@@ -88,7 +90,7 @@ def _rows(source: Database, account_id: str, query: ListQuery) -> Generator[_Som
 
 @blueprint.get("")
 def list_all(account_id: str) -> Response:
-    """The flushes of the account, newest first; a page of them where one is asked for."""
+    """The flushes of the account, newest first unless asked otherwise, all or a page. There are no filters."""
     settings = current_app.config
     query = read_query(default_page_size=settings["PAGE_SIZE"], max_page_size=settings["MAX_PAGE_SIZE"])
     page = Page(_rows(database(), account_id, query), query.page_size, as_objects=_as_objects)

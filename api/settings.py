@@ -44,6 +44,12 @@ class ApiSettings(BaseSettings):
     )
     api_max_page_size: int = Field(1000, ge=1, description="largest `page_size` that a client may ask for")
     api_max_body: int = Field(65536, ge=1024, description="bytes of the largest request body that is read")
+    api_request_timeout: float = Field(
+        10.0,
+        ge=1,
+        le=300,
+        description="seconds for a client to send a request, and to take at least something of the answer",
+    )
     api_token_idle_lifetime: int = Field(
         3600, ge=1, le=31536000, description="seconds without use after which a token of `PUT /v2/api_auth` dies"
     )

@@ -6,6 +6,8 @@ gunicorn has HTML for these, and closes a connection that still sends after 64 K
 import logging
 import socket
 from contextlib import suppress
+from functools import partial
+from selectors import EVENT_READ
 from time import monotonic
 from typing import Any, cast
 
@@ -25,12 +27,41 @@ log = logging.getLogger(__name__)
 
 
 class EnvelopeWorker(ThreadWorker):
-    """Threads, as gunicorn's own; for ``gunicorn --worker-class api.worker.EnvelopeWorker``, too."""
+    """Threads, as gunicorn's own; for ``gunicorn --worker-class api.worker.EnvelopeWorker``, too.
+
+    A thread waits for no client that says nothing, and not for ever for one that says or takes little.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._until: dict[TConn, float] = {}
+
+    @property
+    def _patience(self) -> float:
+        """Seconds for a client to send a request."""
+        return float(cast(Flask, self.wsgi).config["REQUEST_TIMEOUT"])
 
     def enqueue_req(self, conn: TConn) -> None:
-        """Note since when a connection waits for a thread."""
-        conn.waits_since = monotonic()  # type: ignore[attr-defined]  # a note, read below
-        super().enqueue_req(conn)
+        """Give a connection to a thread, a new one once something has come; gunicorn has a thread wait for that."""
+        if conn.initialized or conn.data_ready or not self.alive:
+            conn.waits_since = monotonic()  # type: ignore[attr-defined]  # a note, read below
+            super().enqueue_req(conn)
+            return
+        if conn.sock.family != socket.AF_UNIX:
+            # Of an answer something must be taken in that time (tcp(7)).
+            conn.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._patience * 1000))
+        conn.set_timeout()
+        self.pending_conns.append(conn)
+        self.poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
+
+    def notify(self) -> None:
+        """Tell the arbiter that we live, which the main loop does every second, and end reading that takes too long."""
+        super().notify()
+        now = monotonic()
+        for conn in [conn for conn, until in list(self._until.items()) if until < now]:
+            self._until.pop(conn, None)
+            with suppress(OSError):
+                conn.sock.shutdown(socket.SHUT_RD)  # what the thread waits for ends here; it can still answer
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         """Answer what could not be read as a request, or what failed outside of the application.
@@ -62,7 +93,11 @@ class EnvelopeWorker(ThreadWorker):
     def handle(self, conn: TConn) -> Any:
         """Work on a request; before its connection is closed the client may finish what it is sending."""
         waited.set(monotonic() - conn.waits_since)  # type: ignore[attr-defined]
-        goes_on = super().handle(conn)
+        self._until[conn] = monotonic() + self._patience
+        try:
+            goes_on = super().handle(conn)
+        finally:
+            self._until.pop(conn, None)
         if goes_on is False:
             _linger(conn.sock)
         return goes_on

@@ -17,8 +17,9 @@ from kamailio.nodes import require_loaded
 from kamailio.rpc import Call, JsonRpcClient
 from kamailio.usrloc import TABLE, Contact, aor, lookup_many, rm_contact, rm_many
 
-# Calls in a row on each of a transport's lanes between two looks at the clock: what is done by then stays known.
-CHUNK = 25
+# Calls in a row on each of a transport's lanes until the node is asked whether it has loaded. What is done by then
+# stays known, whatever becomes of the rest.
+CHUNK = 100
 # Of the guarded removal in registrations.cfg.
 GUARDED = "registrations.rm"
 NOT_THERE, NEWER_THERE = 404, 409

@@ -163,11 +163,11 @@ class JsonRpcClient:
     def _next_answer(
         self, under_way: dict[int, int], queue: list[Call], *, deadline: float
     ) -> tuple[int, object | RpcError]:
-        answer = self._read(deadline=deadline)
+        answer, request_id = self._read(deadline=deadline)
         answer_id = answer["id"]
-        if answer_id is None and "error" in answer and len(under_way) == 1:
-            _, index = under_way.popitem()  # refused before it was read (JSON-RPC 2.0, 5: id is null)
-        elif type(answer_id) is int and answer_id in under_way:
+        if answer_id is None and "error" in answer:  # refused before it was read (JSON-RPC 2.0, 5)
+            answer_id = next(iter(under_way)) if len(under_way) == 1 else request_id
+        if type(answer_id) is int and answer_id in under_way:
             index = under_way.pop(answer_id)
         else:
             raise RpcProtocolError(f"{self.url} answered with the id {answer_id!r}, which is none of ours")
@@ -178,8 +178,8 @@ class JsonRpcClient:
             return index, RpcError(code, str(error.get("message", "")), queue[index].method)
         raise RpcProtocolError(f"{self.url} answered with an error that is none: {error!r:.200}")
 
-    def _read(self, *, deadline: float) -> dict[str, object]:
-        body = self._transport.receive(deadline=deadline)
+    def _read(self, *, deadline: float) -> tuple[dict[str, object], int | None]:
+        body, request_id = self._transport.receive(deadline=deadline)
         try:
             # Kamailio passes on what phones sent: any byte, and control characters as they are
             answer = json.loads(body.decode("utf-8", "surrogateescape"), strict=False)
@@ -187,4 +187,4 @@ class JsonRpcClient:
             raise RpcProtocolError(f"{self.url} answered with what is no JSON: {body[:80]!r}") from None
         if not isinstance(answer, dict) or "id" not in answer or not ("result" in answer or "error" in answer):
             raise RpcProtocolError(f"{self.url} answered with what is no JSON-RPC: {body[:80]!r}")
-        return answer
+        return answer, request_id

@@ -28,6 +28,13 @@ class Request(NamedTuple):
         return json.dumps(request, ensure_ascii=False).encode("utf-8", "surrogateescape")
 
 
+class Answer(NamedTuple):
+    """What came back, and the id of the request that it answers where the way itself tells."""
+
+    body: bytes
+    request_id: int | None = None
+
+
 class Transport(Protocol):
     """A connection that is made when first used, and again after an error."""
 
@@ -53,8 +60,8 @@ class Transport(Protocol):
             KamailioUnreachable: nobody takes it before the deadline.
         """
 
-    def receive(self, *, deadline: float) -> bytes:
-        """Return the next answer, of whichever request.
+    def receive(self, *, deadline: float) -> Answer:
+        """Return the next answer, to whichever request.
 
         Raises:
             KamailioUnreachable: none came before the deadline, or the connection broke.

@@ -8,7 +8,7 @@ import socket
 from abc import ABC, abstractmethod
 
 from kamailio.errors import KamailioUnreachable, NotCarried
-from kamailio.transport import Request, reason, remaining
+from kamailio.transport import Answer, Request, reason, remaining
 
 REQUEST_LIMIT = 65_400  # bytes; jsonrpcs answers nothing to more (its buffer has 65,456), nor with more
 ANSWER_BUFFER = 65_536
@@ -44,7 +44,7 @@ class DatagramTransport(ABC):
             raise KamailioUnreachable(self.url, reason(error)) from error
         self._under_way += 1
 
-    def receive(self, *, deadline: float) -> bytes:
+    def receive(self, *, deadline: float) -> Answer:
         """Return the next datagram; see `Transport.receive`."""
         if self._socket is None:
             raise KamailioUnreachable(self.url, "nothing was sent")
@@ -55,7 +55,7 @@ class DatagramTransport(ABC):
             self.close()
             raise KamailioUnreachable(self.url, reason(error)) from error
         self._under_way -= 1
-        return answer
+        return Answer(answer)
 
     def close(self) -> None:
         """Close the socket; see `Transport.close`."""

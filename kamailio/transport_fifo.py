@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 from kamailio.errors import KamailioUnreachable, NotCarried
-from kamailio.transport import Request, reason, remaining
+from kamailio.transport import Answer, Request, reason, remaining
 
 # What is written in one piece (pipe(7)): kamctl and other clients write into the same FIFO. jsonrpcs would take 8,190.
 REQUEST_LIMIT = select.PIPE_BUF
@@ -65,7 +65,7 @@ class FifoTransport:
             said = NOBODY_READS if error.errno in (errno.ENXIO, errno.EPIPE) else reason(error)
             raise KamailioUnreachable(self.url, said) from error
 
-    def receive(self, *, deadline: float) -> bytes:
+    def receive(self, *, deadline: float) -> Answer:
         """Read until Kamailio has closed its end; see `Transport.receive`."""
         if self._reply is None:
             raise KamailioUnreachable(self.url, "nothing was sent")
@@ -80,7 +80,7 @@ class FifoTransport:
             self.close()
         if not answer:
             raise KamailioUnreachable(self.url, "it ended without an answer")
-        return bytes(answer)
+        return Answer(bytes(answer))
 
     def close(self) -> None:
         """Remove the reply FIFO; see `Transport.close`."""

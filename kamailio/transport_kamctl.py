@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 from kamailio.errors import KamailioUnreachable, NotCarried
-from kamailio.transport import Request, reason, remaining
+from kamailio.transport import Answer, Request, reason, remaining
 
 PLACES = ("/usr/sbin", "/usr/local/sbin")  # where it lies, and a service's PATH does not look
 LINE_END = "\r\n"
@@ -66,7 +66,7 @@ class KamctlTransport:
             raise KamailioUnreachable(self.url, reason(error)) from error
         self._running = process, request.id
 
-    def receive(self, *, deadline: float) -> bytes:
+    def receive(self, *, deadline: float) -> Answer:
         """Return what kamctl prints, which is Kamailio's answer but for the id; see `Transport.receive`."""
         if self._running is None:
             raise KamailioUnreachable(self.url, "nothing was sent")
@@ -81,7 +81,7 @@ class KamctlTransport:
             said = " ".join((errors or output).decode(errors="replace").split())
             raise KamailioUnreachable(self.url, f"kamctl ended with status {process.returncode}: {said:.300}")
         # kamctl asks with its process id; which request it was asked for only we know
-        return ANSWER_ID.sub(rb"\g<1>%d\g<2>" % request_id, output)
+        return Answer(ANSWER_ID.sub(rb"\g<1>%d\g<2>" % request_id, output))
 
     def close(self) -> None:
         """End kamctl, and remove what it leaves behind when it is killed; see `Transport.close`."""

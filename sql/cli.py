@@ -17,6 +17,7 @@ from sql.operators import operators_mistakes
 from sql.restrictions import BadRestrictions, Restrictions, read_restrictions
 from sql.settings import DatabaseSettings
 from sql.tokens import create_token, list_tokens, revoke_token
+from sql.uninstall import describe, uninstall
 
 
 @contextmanager
@@ -44,6 +45,22 @@ def migrate_command(*, dry_run: bool) -> None:
             return
         applied = migrate(DatabaseSettings(), report=lambda line: click.echo(line, err=True))
     click.echo(f"{len(applied)} migration(s) applied" if applied else "the schema is current")
+
+
+@main.command("uninstall")
+@click.option("--yes", is_flag=True, help="Do it. The directory, the tokens and the record of flushes are lost.")
+def uninstall_command(*, yes: bool) -> None:
+    """Say what would be taken out of the database so that Kamailio's own tables are left, as kamdbctl made them.
+
+    Worker and API are stopped first, and Kamailio runs without registrations.cfg again. No REGISTER waits.
+    """
+    with operators_mistakes():
+        if not yes:
+            click.echo("\n".join(describe()))
+            click.echo("nothing was changed; --yes does it")
+            return
+        uninstall(DatabaseSettings(), report=lambda line: click.echo(line, err=True))
+    click.echo("the database has Kamailio's own tables only")
 
 
 @main.command("check")

@@ -1,13 +1,33 @@
 """Setting account, device and owner on the rows of location, in batches that no SIP worker has to wait for."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Event
+from time import perf_counter
 
 from sql.connections import Connection
 from sql.statements import statement
 
 # Rows that are compared with the directory at a time.
 SLICE_ROWS = 5000
+# Of rows that lie beside each other one in so many is written at a time: the new versions find room in their page, so
+# that no index is written, and by the next turn PostgreSQL may clear the old ones away.
+TURNS = 8
+# Between two batches phones have the processors and the disk for themselves for this share of the time that one took.
+REST = 0.5
+
+
+class Pace:
+    """Rests after each piece of work that has more behind it."""
+
+    def __init__(self, stopping: Event | None = None) -> None:
+        self._stopping = stopping or Event()
+        self._began = perf_counter()
+
+    def rest(self) -> bool:
+        """Wait in proportion to the time since the last rest; returns whether to stop, and then at once."""
+        stopped = self._stopping.wait(REST * (perf_counter() - self._began))
+        self._began = perf_counter()
+        return stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +61,7 @@ class Reconciled:
     flushed: int
 
 
-def reconcile(connection: Connection, *, batch: int = 200, stopping: Callable[[], bool] = lambda: False) -> Reconciled:
+def reconcile(connection: Connection, *, batch: int = 200, stopping: Event | None = None) -> Reconciled:
     """Set every row right of which the directory now says something else, and ask for the flushes that follow from it.
 
     A device that was disabled, deleted, renamed or moved, or has another password, is flushed: the statement says
@@ -50,17 +70,19 @@ def reconcile(connection: Connection, *, batch: int = 200, stopping: Callable[[]
     Args:
         connection: in autocommit mode, so that the rows' locks end with each batch.
         batch: rows that are locked at a time.
-        stopping: asked between two batches.
+        stopping: ends it between two batches.
     """
+    pace = Pace(stopping)
     written = flushed = after = 0
-    while not stopping() and (found := find_stale(connection, after=after)) is not None:
+    while not pace.rest() and (found := find_stale(connection, after=after)) is not None:
         after, stale = found
-        for start in range(0, len(stale), batch):
-            if stopping():
-                break
-            done = reconcile_rows(connection, stale[start : start + batch])
-            written += done.written
-            flushed += done.flushed
+        for turn in (stale[start::TURNS] for start in range(TURNS)):
+            for start in range(0, len(turn), batch):
+                if pace.rest():
+                    return Reconciled(written, flushed)
+                done = reconcile_rows(connection, turn[start : start + batch])
+                written += done.written
+                flushed += done.flushed
     return Reconciled(written, flushed)
 
 
@@ -82,7 +104,7 @@ def find_stale(connection: Connection, *, after: int) -> tuple[int, list[int]] |
 def reconcile_rows(connection: Connection, ids: list[int]) -> Reconciled:
     """Set these rows to what the directory says; those in use at this moment are left for the next run."""
     row = connection.execute(statement("reconcile_write"), {"ids": ids}).fetchone()
-    return Reconciled(*row) if row else Reconciled(0, 0)
+    return Reconciled(row[0], row[1]) if row else Reconciled(0, 0)
 
 
 def expire_rows(connection: Connection, *, grace: float, limit: int) -> int:

@@ -20,6 +20,10 @@ class StatementFailed(DatabaseError):
     """PostgreSQL refused a statement: a bug, a missing grant or a schema that was changed by hand."""
 
 
+class RowHeld(DatabaseError):
+    """A statement of somebody else's holds the row at this moment; the same call may succeed later."""
+
+
 class SchemaStale(DatabaseError):
     """The database lacks migrations; the message names the command that applies them."""
 
@@ -34,6 +38,18 @@ class DirectoryRefused(DatabaseError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+class KazooRefused(DatabaseError):
+    """Kazoo does not know the API key, or does not give what is wanted; the message says what was asked."""
+
+
+class KazooMissing(KazooRefused):
+    """Kazoo has no such document, or has it no more."""
+
+
+class KazooUnreachable(DatabaseError):
+    """Kazoo does not answer, or not with sense; the same call may succeed later."""
 
 
 # SQLSTATE classes and codes after which a retry makes sense (PostgreSQL manual, appendix A): connection exceptions,

@@ -48,7 +48,8 @@ def note_answers(
         "errors": list(answers.flushes.values()),
     }
     with connection.transaction():
-        execute_once(connection, "flush_lock", values)
+        ids = [*answers.gone, *answers.newer, *answers.failed]
+        execute_once(connection, "flush_lock", {**values, "ids": ids})
         if answers.gone:
             execute_once(connection, "flush_forget", {**values, "ids": list(answers.gone)})
             execute_once(connection, "flush_confirm", {**values, "ids": list(answers.gone)})
@@ -101,17 +102,35 @@ def delete_left_rows(connection: Connection, records: Sequence[int]) -> int:
     )
 
 
-def remove_rows(connection: Connection, records: Sequence[int]) -> set[int]:
-    """Remove bindings that live in their rows alone (db_mode 3), unless they registered since; returns those that did.
+@dataclass(frozen=True, slots=True)
+class RowsLeft:
+    """Rows that are still there after they were to be removed, by the ids of their bindings' records.
+
+    Attributes:
+        newer: registered again since their flush was asked for.
+        held: by a statement of somebody else's at that moment.
+    """
+
+    newer: set[int]
+    held: set[int]
+
+
+def remove_rows(connection: Connection, records: Sequence[int]) -> RowsLeft:
+    """Remove bindings that live in their rows alone (db_mode 3), unless they registered since. Waits for nobody.
 
     PostgreSQL compares and deletes in one step. Kamailio does it in several, and a REGISTER comes in between.
+
+    Args:
+        connection: in autocommit mode, so that the rows' locks end with each batch.
+        records: ids of `Binding`s.
     """
-    newer: set[int] = set()
+    left = RowsLeft(newer=set(), held=set())
     for start in range(0, len(records), BATCH_ROWS):
         values = {"ids": list(records[start : start + BATCH_ROWS])}
         execute_once(connection, "flush_rows_remove", values)
-        newer.update(row[0] for row in execute_once(connection, "flush_rows_newer", values))
-    return newer
+        for record, held in execute_once(connection, "flush_rows_left", values).fetchall():
+            (left.held if held else left.newer).add(record)
+    return left
 
 
 def expire_flushes(connection: Connection, *, keep: float, limit: int) -> int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from psycopg import sql
 from psycopg.rows import class_row
 
 from sql.connections import Connection
@@ -42,20 +43,23 @@ def list_flushes(
     account_id: str,
     *,
     flush_id: str | None = None,
+    ascending: bool = False,
     start: int | None = None,
     limit: int | None = None,
 ) -> Generator[FlushRecord, None, None]:
-    """The flushes of one account, the newest first.
+    """The flushes of one account.
 
     Args:
         connection: lent until the generator is used up or closed.
         account_id: whose.
         flush_id: only this one.
+        ascending: the oldest first; the newest otherwise.
         start: ``position`` to begin at, that one included.
         limit: how many at the most.
     """
+    direction, bound = ("asc", ">=") if ascending else ("desc", "<=")
     with connection.cursor(row_factory=class_row(FlushRecord)) as cursor:
         yield from cursor.stream(
-            statement("flush_list"),
+            sql.SQL(statement("flush_list")).format(direction=sql.SQL(direction), bound=sql.SQL(bound)),
             {"account_id": account_id, "flush_id": flush_id, "start": start, "limit": limit},
         )

@@ -138,12 +138,14 @@ def read_bindings(connection: Connection, name: str, values: dict[str, Any]) -> 
     return [each if each.username.isascii() else replace(each, username=bytes_of(each.username)) for each in found]
 
 
-def hide_bindings(connection: Connection, records: Sequence[int]) -> None:
-    """Let rows show no more unless they register again. Whatever a SIP worker holds is waited for alone.
+def hide_bindings(connection: Connection, records: Sequence[int], *, wait: bool) -> None:
+    """Let rows show no more unless they register again.
 
     Args:
         connection: in autocommit mode, so that the rows' locks end with each batch.
         records: ids of `Binding`s.
+        wait: for rows that somebody holds at the moment, each by itself so that nobody waits for another; else they
+            are left.
 
     Raises:
         DatabaseUnreachable: somebody holds a row for longer than a statement may take.
@@ -152,6 +154,6 @@ def hide_bindings(connection: Connection, records: Sequence[int]) -> None:
     for start in range(0, len(records), BATCH_ROWS):
         values = {"ids": list(records[start : start + BATCH_ROWS])}
         connection.execute(hide.format(locking=sql.SQL("skip locked")), values, prepare=False)
-    if records:
+    if records and wait:
         for (held,) in execute_once(connection, "flush_unhidden", {"ids": list(records)}).fetchall():
             connection.execute(hide.format(locking=sql.SQL("")), {"ids": [held]}, prepare=False)

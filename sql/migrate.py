@@ -5,6 +5,7 @@ of Kamailio's is waited for an instant only, then given up and tried again.
 """
 
 import itertools
+import logging
 from collections.abc import Callable
 from functools import cache
 from importlib.resources import as_file, files
@@ -28,6 +29,8 @@ LOCATION_VERSION = 9
 LOCK_ATTEMPTS = 200
 LOCK_PAUSE_SECONDS = 0.1
 MIGRATE_COMMAND = "registrations-db migrate"
+
+log = logging.getLogger(__name__)
 
 
 class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo is untyped
@@ -69,7 +72,7 @@ def migrate(settings: DatabaseSettings, *, report: Callable[[str], None] = lambd
     applied: list[str] = []
     with connect(settings, application_name=MIGRATE_COMMAND) as connection:
         lock_out_others(connection, report=report)
-        _refuse_what_is_not_usrloc(connection)
+        refuse_what_is_not_ours_to_change(connection)
         backend = _Backend(connection)
         backend.create_lock_table()
         backend.break_lock()  # a row left by a process that was killed: who holds the advisory lock is alone
@@ -77,6 +80,9 @@ def migrate(settings: DatabaseSettings, *, report: Callable[[str], None] = lambd
             report(f"applying {migration.id} ({planned(migration).lock})")
             _apply(backend, migration, report=report)
             applied.append(migration.id)
+        later = later_migrations(connection)
+        if later:
+            report(f"the database has the schema of a later version ({', '.join(later)}): upgrade this program, too")
         write_site(connection, settings, report=report)
         made = follow_domains(connection)
         if made:
@@ -92,7 +98,7 @@ def plan(settings: DatabaseSettings) -> list[PlannedMigration]:
         DatabaseUnreachable: PostgreSQL is away.
     """
     with connect(settings, application_name=f"{MIGRATE_COMMAND} --dry-run") as connection:
-        _refuse_what_is_not_usrloc(connection)
+        refuse_what_is_not_ours_to_change(connection)
         missing = set(missing_migrations(connection))
     return [planned(migration) for migration in _migrations() if migration.id in missing]
 
@@ -148,7 +154,12 @@ def in_a_gap(connection: Connection, change: Callable[[], None], *, name: str, r
             raise SchemaRefused(f"{name}: {error.diag.message_primary or error}{detail}") from error
 
 
-def _refuse_what_is_not_usrloc(connection: Connection) -> None:
+def refuse_what_is_not_ours_to_change(connection: Connection) -> None:
+    """Refuse a role that may not change the schema, and a database that is not usrloc's.
+
+    Raises:
+        SchemaRefused: says which, and what to do.
+    """
     row = connection.execute(statement("migrate_facts")).fetchone()
     assert row is not None  # noqa: S101  # a SELECT without FROM has a row
     encoding, role, may_migrate, location_version = row
@@ -171,16 +182,24 @@ def _migrations() -> MigrationList:
 
 def missing_migrations(connection: Connection) -> list[str]:
     """Names of the migrations that the database lacks, in their order."""
-    try:
-        rows = connection.execute(statement("migrations_applied")).fetchall()
-    except psycopg.errors.UndefinedTable:
-        rows = []
-    applied = {row[0] for row in rows}
+    applied = _applied(connection)
     return [migration.id for migration in _migrations() if migration.id not in applied]
 
 
+def later_migrations(connection: Connection) -> list[str]:
+    """Names of the migrations that the database has of a later version than this one, in their order."""
+    return sorted(_applied(connection) - {migration.id for migration in _migrations()})
+
+
+def _applied(connection: Connection) -> set[str]:
+    try:
+        return {row[0] for row in connection.execute(statement("migrations_applied"))}
+    except psycopg.errors.UndefinedTable:
+        return set()
+
+
 def require_current_schema(connection: Connection) -> None:
-    """Refuse a database that lacks migrations; daemons call it at their start.
+    """Refuse a database that lacks migrations. One of a later version is as good: that is what it is made for.
 
     Raises:
         SchemaStale: names the first missing migration and the command that cures it.
@@ -190,3 +209,16 @@ def require_current_schema(connection: Connection) -> None:
         raise SchemaStale(
             f"the database lacks {len(missing)} migration(s), first {missing[0]}: run `{MIGRATE_COMMAND}`"
         )
+
+
+def start_on_schema(connection: Connection) -> None:
+    """Refuse what `require_current_schema` does; daemons call it at their start, and log a schema of a later version.
+
+    Raises:
+        SchemaStale: as there.
+    """
+    require_current_schema(connection)
+    later = later_migrations(connection)
+    if later:
+        facts = {"action": "start", "migrations": ", ".join(later)}
+        log.warning("the database has the schema of a later version: upgrade this program, too", extra=facts)

@@ -14,7 +14,7 @@ _COMMENT = re.compile(r"--.*")
 # Of the commands that change a table, those whose lock Kamailio's statements would meet.
 _TABLE = rf"({'|'.join(KAMAILIO_TABLES)})\b"
 _LOCKING = re.compile(
-    rf"\b(?:(?:alter|drop) table (?:if exists )?(?:only )?{_TABLE}(?!\s+(?:set|reset)\s*\()"
+    rf"\b(?:lock (?:table )?{_TABLE}|(?:alter|drop) table (?:if exists )?(?:only )?{_TABLE}(?!\s+(?:set|reset)\s*\()"
     rf"|create (?:or replace )?(?:constraint )?trigger [^;]*? on {_TABLE})",
     re.IGNORECASE,
 )
@@ -29,7 +29,7 @@ class PlannedMigration:
     Attributes:
         name: as yoyo records it.
         purpose: what it is for, in words: the comment that it opens with.
-        locks: those of Kamailio's tables that it locks against writers, until it is committed.
+        locks: those of Kamailio's tables that it locks, or may lock, against writers until it is committed.
         lock: the same in words, with how long it can last.
     """
 

@@ -60,6 +60,18 @@ begin
     return made;
 end $_$;
 
+CREATE FUNCTION public.account_note_subscribers() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+        begin
+            delete from subscriber s using device d where d.account_id = new.id and s.device_id = d.id;
+            insert into subscriber (device_id, username, domain, ha1)
+                select d.id, d.sip_username, d.realm, d.ha1 from device d
+                where d.account_id = new.id and d.enabled and new.enabled and d.ha1 is not null;
+            return null;
+        end $$;
+
 CREATE FUNCTION public.account_refuse_nonsense() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -90,6 +102,21 @@ begin
     new.credentials_changed_at = now();
     return new;
 end $$;
+
+CREATE FUNCTION public.device_note_subscriber() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+        begin
+            delete from subscriber s using came d where s.device_id = d.id;
+            insert into subscriber (device_id, username, domain, ha1)
+                select d.id, d.sip_username, d.realm, d.ha1
+                from came d
+                join account a on a.id = d.account_id
+                where d.enabled and a.enabled and d.ha1 is not null
+                for share of a;
+            return null;
+        end $$;
 
 CREATE FUNCTION public.device_refuse_realm_of_another() RETURNS trigger
     LANGUAGE plpgsql
@@ -197,7 +224,18 @@ CREATE FUNCTION public.registrations_count(wanted_account text) RETURNS bigint
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 begin
-    return (select count(*) from live_location l where l.account_id between wanted_account and wanted_account);
+    if exists (select from location l where l.enriched_at is null) then
+        return (select count(*) from live_location l where l.account_id between wanted_account and wanted_account);
+    end if;
+    return (
+        select count(*)
+        from location l
+        where l.account_id between wanted_account and wanted_account
+            and registration_shows(
+                registration_epoch(l.expires), registration_epoch(l.last_modified), l.cseq, l.flushed_epoch,
+                l.flushed_cseq
+            )
+    );
 end $$;
 
 CREATE FUNCTION public.sip_uri_hostport(uri text) RETURNS text
@@ -766,16 +804,14 @@ CREATE VIEW public.registrations AS
             COALESCE(l.realm, public.kamailio_default_realm(), (a.realm)::text, ''::text) AS realm
            FROM ( SELECT COALESCE(NULLIF(l.modified_epoch, 0), (floor(date_part('epoch'::text, l.first_registered_at)))::bigint, (0)::bigint) AS event) e) t);
 
-CREATE VIEW public.subscriber AS
- SELECT d.sip_username AS username,
-    d.realm AS domain,
-    ''::text AS password,
-    d.ha1,
-    ''::text AS ha1b
-   FROM public.device d
-  WHERE (d.enabled AND (d.ha1 IS NOT NULL) AND ( SELECT a.enabled
-           FROM public.account a
-          WHERE ((a.id)::text = (d.account_id)::text)));
+CREATE TABLE public.subscriber (
+    device_id public.identifier NOT NULL,
+    username text NOT NULL,
+    domain text NOT NULL,
+    password text DEFAULT ''::text NOT NULL,
+    ha1 text NOT NULL,
+    ha1b text DEFAULT ''::text NOT NULL
+);
 
 CREATE TABLE public.version (
     id integer NOT NULL,
@@ -853,6 +889,9 @@ ALTER TABLE ONLY public.owner
 ALTER TABLE ONLY public.registration_from
     ADD CONSTRAINT registration_from_pkey PRIMARY KEY (ruid);
 
+ALTER TABLE ONLY public.subscriber
+    ADD CONSTRAINT subscriber_pkey PRIMARY KEY (device_id);
+
 ALTER TABLE ONLY public.version
     ADD CONSTRAINT version_pkey PRIMARY KEY (id);
 
@@ -870,8 +909,6 @@ CREATE UNIQUE INDEX device_aor_idx ON public.device USING btree (lower(sip_usern
 CREATE INDEX device_owner_id_idx ON public.device USING btree (owner_id);
 
 CREATE INDEX device_sip_realm_idx ON public.device USING btree (sip_realm) WHERE (sip_realm IS NOT NULL);
-
-CREATE INDEX device_subscriber_idx ON public.device USING btree (sip_username, realm);
 
 CREATE INDEX device_unusual_idx ON public.device USING btree (id) WHERE ((presence_id IS NOT NULL) OR (NOT suppress_unregister_notify) OR register_overwrite_notify);
 
@@ -901,13 +938,21 @@ CREATE INDEX location_tcpcon_idx ON public.location USING btree (connection_id);
 
 CREATE INDEX owner_account_id_idx ON public.owner USING btree (account_id);
 
+CREATE UNIQUE INDEX subscriber_aor_idx ON public.subscriber USING btree (username, domain);
+
 CREATE TRIGGER account_note_disabled BEFORE UPDATE OF enabled ON public.account FOR EACH ROW WHEN ((old.enabled AND (NOT new.enabled))) EXECUTE FUNCTION public.note_disabled();
+
+CREATE TRIGGER account_note_subscribers AFTER UPDATE OF enabled ON public.account FOR EACH ROW WHEN ((old.enabled <> new.enabled)) EXECUTE FUNCTION public.account_note_subscribers();
 
 CREATE CONSTRAINT TRIGGER account_refuse_nonsense AFTER INSERT OR UPDATE OF realm, parent_id ON public.account DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.account_refuse_nonsense();
 
 CREATE TRIGGER device_note_credentials BEFORE UPDATE OF ha1 ON public.device FOR EACH ROW WHEN (((old.ha1 <> new.ha1) OR ((old.ha1 IS NOT NULL) AND (new.ha1 IS NULL)))) EXECUTE FUNCTION public.device_note_credentials();
 
 CREATE TRIGGER device_note_disabled BEFORE UPDATE OF enabled ON public.device FOR EACH ROW WHEN ((old.enabled AND (NOT new.enabled))) EXECUTE FUNCTION public.note_disabled();
+
+CREATE TRIGGER device_note_subscriber_changed AFTER UPDATE ON public.device REFERENCING NEW TABLE AS came FOR EACH STATEMENT EXECUTE FUNCTION public.device_note_subscriber();
+
+CREATE TRIGGER device_note_subscriber_new AFTER INSERT ON public.device REFERENCING NEW TABLE AS came FOR EACH STATEMENT EXECUTE FUNCTION public.device_note_subscriber();
 
 CREATE CONSTRAINT TRIGGER device_refuse_realm_of_another AFTER INSERT OR UPDATE OF sip_realm, account_id ON public.device DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.sip_realm IS NOT NULL)) EXECUTE FUNCTION public.device_refuse_realm_of_another();
 
@@ -933,3 +978,6 @@ ALTER TABLE ONLY public.flush_node
 
 ALTER TABLE ONLY public.owner
     ADD CONSTRAINT owner_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.account(id);
+
+ALTER TABLE ONLY public.subscriber
+    ADD CONSTRAINT subscriber_to_be_device_id_fkey FOREIGN KEY (device_id) REFERENCES public.device(id) ON UPDATE CASCADE ON DELETE CASCADE;

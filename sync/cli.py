@@ -20,7 +20,7 @@ from sql.errors import DatabaseUnreachable
 from sql.finding import EXIT_UNKNOWN, as_object, as_text, exit_status
 from sql.flushing import account_exists, request_flush
 from sql.logs import LogSettings, log_configuration
-from sql.migrate import require_current_schema
+from sql.migrate import require_current_schema, start_on_schema
 from sql.operators import operators_mistakes
 from sql.settings import DatabaseSettings
 from sync.check import find_all
@@ -48,9 +48,10 @@ def run() -> None:
         settings, database_settings = SyncSettings(), DatabaseSettings()
         metrics = Metrics(accounts=settings.sync_metrics_accounts)
         nodes = Nodes(KamailioSettings(), observe=metrics.call)
+        worker = Worker(settings, database_settings, nodes, metrics)
         try:
             with connect(database_settings, application_name="registrations-sync start") as connection:
-                require_current_schema(connection)
+                start_on_schema(connection)
         except DatabaseUnreachable as error:
             log.warning("starting without the database", extra={"action": "start", "cause": str(error)})
     if settings.sync_metrics_listen:
@@ -58,7 +59,7 @@ def run() -> None:
             metrics.serve(settings.sync_metrics_listen)
         except (OSError, OverflowError) as error:
             raise click.ClickException(f"REGISTRATIONS_SYNC_METRICS_LISTEN: {error}") from error
-    sys.exit(Worker(settings, database_settings, nodes, metrics).run())
+    sys.exit(worker.run())
 
 
 @main.command()

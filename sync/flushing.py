@@ -8,6 +8,7 @@ from kamailio.errors import KamailioError, KamailioUnreachable
 from kamailio.nodes import Nodes
 from kamailio.removal import Outcome, remove_unchanged
 from sql.connections import Connection, Database
+from sql.errors import RowHeld
 from sql.flush_progress import (
     Answers,
     Pending,
@@ -28,7 +29,7 @@ LATE_RECHECK_SECONDS = 10.0
 STEP = 500
 WAIT_SECONDS = 0.5
 
-Answered = tuple[Binding, Outcome | KamailioError]
+Answer = Outcome | KamailioError | RowHeld
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +70,8 @@ class Flusher:
             return counts
         with self._database.connection() as connection:
             due = find_due(connection, self._set, node, limit=limit, flush_id=flush_id)
-            # Whoever asked may have died before he came to it.
-            hide_bindings(connection, [binding.id for binding in due if binding.shown and binding.attempts == 0])
+            # Whoever asked may have died before he came to it. What somebody holds is hidden the next time.
+            hide_bindings(connection, [binding.id for binding in due if binding.shown], wait=False)
         if not due:
             return counts
         mode = self._nodes.mode(node)
@@ -79,14 +80,16 @@ class Flusher:
         with self._database.connection() as connection:
             return self._note(connection, node, list(zip(due, outcomes, strict=True)), mode=mode)
 
-    def _outcomes(self, node: int, due: list[Binding], *, mode: int | None) -> list[Outcome | KamailioError]:
+    def _outcomes(self, node: int, due: list[Binding], *, mode: int | None) -> list[Answer]:
         if mode == 3:  # the table is the memory
             with self._database.connection() as connection:
-                newer = remove_rows(connection, [binding.id for binding in due])
-            return [Outcome.NEWER if binding.id in newer else Outcome.GONE for binding in due]
+                left = remove_rows(connection, [binding.id for binding in due])
+            states: dict[int, Answer] = dict.fromkeys(left.newer, Outcome.NEWER)
+            states |= dict.fromkeys(left.held, RowHeld("somebody holds the row"))
+            return [states.get(binding.id, Outcome.GONE) for binding in due]
         budget = self._settings.sync_flush_budget
         answer = self._nodes.on_each([node], lambda _, client: remove_unchanged(client, due, budget=budget))[node]
-        return [answer] * len(due) if isinstance(answer, KamailioError) else answer
+        return [answer] * len(due) if isinstance(answer, KamailioError) else list(answer)
 
     def carry_out(self, flush: Flush, *, patience: float, progress: Callable[[int], None]) -> Pending:
         """Go through one flush until every node has confirmed, or nothing moves any more.
@@ -116,18 +119,18 @@ class Flusher:
         self,
         connection: Connection,
         node: int,
-        pairs: list[Answered],
+        pairs: list[tuple[Binding, Answer]],
         *,
         mode: int | None,
     ) -> dict[str, int]:
         gone = [binding for binding, outcome in pairs if outcome is Outcome.GONE]
         newer = [binding.id for binding, outcome in pairs if outcome is Outcome.NEWER]
-        failed = {binding.id: outcome for binding, outcome in pairs if isinstance(outcome, KamailioError)}
+        failed = {binding.id: outcome for binding, outcome in pairs if not isinstance(outcome, Outcome)}
         flushes: dict[str, str | None] = dict.fromkeys(
             binding.flush_id for binding, _ in pairs if binding.settled_for is None
         )
         for binding, outcome in pairs:
-            if isinstance(outcome, KamailioError) and binding.flush_id in flushes:
+            if not isinstance(outcome, Outcome) and binding.flush_id in flushes:
                 flushes[binding.flush_id] = str(outcome)
         # A row goes once memory is clean of its binding. Where usrloc writes late, or where the row may be that of a
         # node we do not know of, it is given the time to remove it itself. In db_mode 3 the table is the memory.
@@ -161,7 +164,7 @@ class Flusher:
         settled = sum(binding.settled_for is None for binding in gone)
         return {"flushed": settled, "superseded": len(newer), "rows_deleted": deleted}
 
-    def _pause(self, node: int, outcomes: list[Outcome | KamailioError]) -> None:
+    def _pause(self, node: int, outcomes: list[Answer]) -> None:
         unreachable = next((each for each in outcomes if isinstance(each, KamailioUnreachable)), None)
         if unreachable is None:
             if self._pauses.pop(node, None) is not None:
@@ -175,7 +178,9 @@ class Flusher:
         self._not_before[node] = monotonic() + pause
 
 
-def _log_progress(connection: Connection, node: int, pairs: list[Answered], flushes: dict[str, str | None]) -> None:
+def _log_progress(
+    connection: Connection, node: int, pairs: list[tuple[Binding, Answer]], flushes: dict[str, str | None]
+) -> None:
     """Tell of each flush how far it came, with the HTTP request that asked for it."""
     moved: dict[str, dict[str, int]] = {}
     for binding, outcome in pairs:

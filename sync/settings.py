@@ -41,6 +41,12 @@ class SyncSettings(BaseSettings):
     sync_flush_keep: float = Field(
         2592000.0, ge=0, le=315360000, description="seconds that a finished flush can be looked at"
     )
+    sync_kazoo_url: str | None = Field(
+        None,
+        description="Crossbar of a Kazoo whose accounts, users and devices the worker imports by itself, as "
+        "`registrations-db import --from-kazoo URL --replace` does; needs the role `registrations_import`",
+    )
+    sync_kazoo_interval: float = Field(3600.0, ge=60, le=604800, description="seconds between two of these imports")
     sync_statement_timeout: float = Field(
         60.0, gt=0, le=3600, description="seconds after which PostgreSQL cancels a statement of the worker"
     )

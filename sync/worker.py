@@ -22,17 +22,21 @@ from kamailio.nodes import Nodes
 from sql.census import Census
 from sql.connections import Database
 from sql.errors import DatabaseUnreachable, SchemaStale
+from sql.kazoo_settings import KazooSettings
 from sql.leadership import Leadership
 from sql.migrate import require_current_schema
 from sql.settings import DatabaseSettings
 from sql.worker_state import WorkerState
 from sync.jobs import Jobs
+from sync.kazoo import KazooImport
 from sync.metrics import Metrics
 from sync.settings import SyncSettings
 
 DATABASE_JOBS = 5
 WATCH_SECONDS = 5.0
 JOB_DEFAULTS = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
+
+Job = Callable[..., dict[str, int]]
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +63,11 @@ class Worker:
             statement_timeout=settings.sync_statement_timeout,
         )
         metrics.of(self._database)
+        self._kazoo = (
+            KazooImport(settings.sync_kazoo_url, KazooSettings(), database_settings, stopping=self._stopping)
+            if settings.sync_kazoo_url
+            else None
+        )
         self._leadership = Leadership(database_settings)
         self._leadership_lock = threading.Lock()
         self._leads = False
@@ -71,14 +80,17 @@ class Worker:
             The exit code: 0 after a signal, 1 when a thread died or the schema is stale.
         """
         jobs = Jobs(self._database, self._nodes, self._settings, stopping=self._stopping)
-        threads = ThreadPoolExecutor(DATABASE_JOBS + len(self._nodes.ids))
+        threads = ThreadPoolExecutor(DATABASE_JOBS + len(self._nodes.ids) + (self._kazoo is not None))
         scheduler = BackgroundScheduler({"default": threads}, job_defaults=JOB_DEFAULTS, timezone="UTC")
         now = datetime.now(UTC)
-        for job, seconds in (
+        every: list[tuple[Job, float]] = [
             (jobs.enrich, self._settings.sync_enrich_interval),
             (jobs.reconcile, self._settings.sync_reconcile_interval),
             (jobs.expire, self._settings.sync_expire_interval),
-        ):
+        ]
+        if self._kazoo is not None:
+            every.append((self._kazoo.import_kazoo, self._settings.sync_kazoo_interval))
+        for job, seconds in every:
             scheduler.add_job(self._run_job, "interval", [job], seconds=seconds, id=job.__name__, next_run_time=now)
         if self._settings.sync_metrics_listen:
             for measure, seconds in ((jobs.count, self._settings.sync_metrics_interval), (jobs.watch, WATCH_SECONDS)):
@@ -111,7 +123,7 @@ class Worker:
         log.info("worker stopped", extra={"action": "stop"})
         return 1 if self._failed else 0
 
-    def _run_job(self, job: Callable[..., dict[str, int]], *arguments: int) -> None:
+    def _run_job(self, job: Job, *arguments: int) -> None:
         written = self._run_if_leading(job, *arguments)
         if written and any(written.values()):
             self._metrics.wrote(job.__name__, written)

@@ -183,3 +183,23 @@ cross join lateral (
 ) t;
 
 drop function sip_uri_hostport_plain(text);
+
+-- As in 0011, but what waits for the worker is only asked for where anything does: starting that half of live_location
+-- costs a fifth of counting 200 rows.
+create or replace function registrations_count(wanted_account text) returns bigint
+    language plpgsql stable parallel safe set plan_cache_mode = force_generic_plan
+as $$
+begin
+    if exists (select from location l where l.enriched_at is null) then
+        return (select count(*) from live_location l where l.account_id between wanted_account and wanted_account);
+    end if;
+    return (
+        select count(*)
+        from location l
+        where l.account_id between wanted_account and wanted_account
+            and registration_shows(
+                registration_epoch(l.expires), registration_epoch(l.last_modified), l.cseq, l.flushed_epoch,
+                l.flushed_cseq
+            )
+    );
+end $$;

@@ -3,9 +3,8 @@
 
 do $$
 begin
-    -- An empty database has a view of that name (0003); and who has accounts has a directory.
-    if (select relkind from pg_class where oid = to_regclass('subscriber')) is distinct from 'r'
-        or exists (select from account) then
+    -- Only beside a table of kamdbctl's ours is called directory_subscriber (0003); and who has accounts has a directory.
+    if to_regclass('directory_subscriber') is null or exists (select from account) then
         return;
     end if;
     -- First, since it takes the longest. Kamailio only reads the table, and no reader waits for the making of an index. Not

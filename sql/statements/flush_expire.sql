@@ -1,33 +1,35 @@
--- Bindings that would have expired by themselves, and flushes that were finished long ago.
-with over as (
-    delete from flush_binding f
-    where f.id in (
-        select o.id from flush_binding o
-        where o.expires_epoch < extract(epoch from now()) - 60
-            and not exists (
-                select from location l
-                where l.ruid = o.ruid
-                    and registration_lives(registration_epoch(l.expires))
-                    and registration_is(registration_epoch(l.last_modified), l.cseq, o.modified_epoch, o.cseq)
-            )
-        limit %(limit)s
-    )
-    returning f.flush_id
+-- Bindings that would have expired by themselves, and flushes that were finished long ago. What somebody holds is left for
+-- the next time: the answers of nodes lock a flush before its bindings, this does not.
+with over as materialized (
+    select o.id from flush_binding o
+    where o.expires_epoch < extract(epoch from now()) - 60
+        and not exists (
+            select from location l
+            where l.ruid = o.ruid
+                and registration_lives(registration_epoch(l.expires))
+                and registration_is(registration_epoch(l.last_modified), l.cseq, o.modified_epoch, o.cseq)
+        )
+    limit %(limit)s
+    for update of o skip locked
 ),
-finished as (
-    update flush q set finished_at = now()
-    where q.finished_at is null
+finished as materialized (
+    select o.id from flush o
+    where o.finished_at is null
         and not exists (
             select from flush_binding f
-            where f.flush_id = q.id and f.settled_at is null
+            where f.flush_id = o.id and f.settled_at is null
                 and (f.expires_epoch is null or f.expires_epoch >= extract(epoch from now()) - 60)
         )
-        and q.requested_at < now() - interval '1 minute'
-)
-delete from flush q
-where q.id in (
+        and o.requested_at < now() - interval '1 minute'
+    for update of o skip locked
+),
+old as materialized (
     select o.id from flush o
     where o.finished_at < now() - make_interval(secs => %(keep)s)
         and not exists (select from flush_binding f where f.flush_id = o.id)
     limit %(limit)s
-)
+    for update of o skip locked
+),
+deleted as (delete from flush_binding f using over where f.id = over.id),
+updated as (update flush q set finished_at = now() from finished where q.id = finished.id)
+delete from flush q using old where q.id = old.id

@@ -30,6 +30,6 @@ cross join lateral (
 ) pending
 where q.account_id = %(account_id)s
     and (%(flush_id)s::text is null or q.id = %(flush_id)s)
-    and q.position <= coalesce(%(start)s, 9223372036854775807)
-order by q.position desc
+    and (%(start)s::bigint is null or q.position {bound} %(start)s)
+order by q.position {direction}
 limit %(limit)s::bigint

@@ -1,5 +1,5 @@
 -- db_mode 3, where the table is the memory: removes bindings that have not registered since their flush was asked for. A
--- REGISTER that holds a row at the moment is waited for, and looked at again.
+-- row that somebody holds at the moment is left for the next try: who waits for it would keep others waiting for the rest.
 with doomed as materialized (
     select l.id
     from unnest(%(ids)s::bigint[]) as wanted (id)
@@ -7,6 +7,6 @@ with doomed as materialized (
     join location l on l.ruid = f.ruid
     where registration_is(registration_epoch(l.last_modified), l.cseq, f.modified_epoch, f.cseq)
     order by l.id
-    for update of l
+    for update of l skip locked
 )
 delete from location l using doomed where l.id = doomed.id

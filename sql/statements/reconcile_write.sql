@@ -1,5 +1,6 @@
 -- Sets rows to what the directory says, and asks for the flush of those whose device may not be registered any more, in
--- one statement: either both happen or neither.
+-- one statement: either both happen or neither. The commit does not wait for the disk: what a crash takes back is found once
+-- more. enriched_at stays as it is: an index has it in its condition, and would make each update write all indexes.
 --
 -- No reason: a new owner or device ID, a device that is enabled again, a first password, a first import (rows that had no
 -- device, were enriched before devices had a state, or while Kamailio's own subscribers were the directory). Rows without a
@@ -92,11 +93,13 @@ written as (
         owner_id = j.owner_id,
         device_state = j.device_state,
         flushed_epoch = coalesce(b.modified_epoch, l.flushed_epoch),
-        flushed_cseq = coalesce(b.cseq, l.flushed_cseq),
-        enriched_at = now()
+        flushed_cseq = coalesce(b.cseq, l.flushed_cseq)
     from judged j
     left join bindings b on b.ruid = j.ruid
     where l.id = j.id
     returning l.id
 )
-select (select count(*) from written), (select count(*) from bindings)
+select
+    (select count(*) from written),
+    (select count(*) from bindings),
+    set_config('synchronous_commit', 'off', true)

@@ -59,6 +59,20 @@ def test_flushes_come_newest_first_and_in_pages(http: FlaskClient, directory: Di
     assert "next_start_key" not in second
 
 
+def test_flushes_come_oldest_first_if_wanted(http: FlaskClient, directory: Directory) -> None:
+    """The same order as of registrations, by either name; pages follow it."""
+    ids = [
+        _ask(http, directory, "/v2/accounts/child/registrations/bob", method="DELETE").get_json()["flush_id"]
+        for _ in range(3)
+    ]
+    for order in ("ascending=true", "descending=false"):
+        assert [each["id"] for each in _ask(http, directory, f"{LIST}?{order}").get_json()["data"]] == ids
+    first = _ask(http, directory, f"{LIST}?ascending=true&page_size=2").get_json()
+    assert [each["id"] for each in first["data"]] == ids[:2]
+    following = f"{LIST}?ascending=true&page_size=2&start_key={first['next_start_key']}"
+    assert [each["id"] for each in _ask(http, directory, following).get_json()["data"]] == ids[2:]
+
+
 def test_a_flush_of_another_account_is_unknown(
     http: FlaskClient, directory: Directory, add_binding: AddBinding
 ) -> None:

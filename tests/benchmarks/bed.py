@@ -36,7 +36,7 @@ NOWHERE = "http://127.0.0.1:1/RPC"
 STOCK_DIRECTORY = Path("/usr/share/kamailio/postgres")
 STOCK_SCHEMA = ("standard", "usrloc", "auth_db")
 # For all sides alike; what an operator with a million rows has set at the least.
-POSTGRES = {"shared_buffers": "1GB", "max_wal_size": "8GB", "checkpoint_timeout": "30min"}
+POSTGRES = {"shared_buffers": "1GB", "max_wal_size": "4GB", "checkpoint_timeout": "30min"}
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,12 @@ class Bed:
         try:
             yield copied
         finally:
-            self.execute("drop database {name} with (force)", name=copied)
+            self.drop(copied)
+
+    def drop(self, name: str) -> None:
+        """Give a database's disk back, after the last figure that needs it."""
+        self.execute("drop database {name} with (force)", name=name)
+        self._made.discard(name)
 
     def connect(self, name: str) -> psycopg.Connection:
         """A connection as the superuser, in autocommit."""
@@ -155,7 +160,7 @@ class Bed:
         rpc: str = NOWHERE,
         command: list[str | Path] | None = None,
         ready: str = "/ready",
-        **settings: str | int,
+        **settings: str | float,
     ) -> Iterator[Server]:
         """Serve the API with its defaults, but for the rate limit; or another gunicorn on the same database."""
         port = free_port()
@@ -174,13 +179,16 @@ class Bed:
             yield Server(port, served)
 
     @contextlib.contextmanager
-    def worker(self, name: str, *, rpc: str = NOWHERE) -> Iterator[Daemon]:
-        """Run the worker with every setting at its default."""
+    def worker(self, name: str, *, rpc: str = NOWHERE, **settings: str | int) -> Iterator[Daemon]:
+        """Run the worker, with every setting at its default but for these."""
         log = self.path("worker") / "log"
         with daemon(
             [self.program("registrations-sync"), "run"],
             log=log,
-            env=self.worker_environment(name, rpc),
+            env={
+                **self.worker_environment(name, rpc),
+                **{f"REGISTRATIONS_{key.upper()}": str(value) for key, value in settings.items()},
+            },
             ready=lambda: log.exists() and "action=lead" in log.read_text(encoding="utf-8"),
         ) as running:
             yield running

@@ -63,6 +63,7 @@ class _Client:
     sock: socket.socket
     left: int = -1
     head: bytes = b""
+    closes: bool = False
 
 
 @dataclass
@@ -79,7 +80,7 @@ class Pace:
 
 
 def pace(port: int, requests: Iterable[bytes], *, clients: int, seconds: float) -> Pace:
-    """Ask as fast as so many clients get answers, each on a connection that is kept."""
+    """Ask as fast as so many clients get answers, each on a connection that is kept if the server keeps it."""
     upcoming, result = cycle(requests), Pace()
     with selectors.DefaultSelector() as selector:
         running = [_Client(socket.create_connection((HOST, port))) for _ in range(clients)]
@@ -93,6 +94,11 @@ def pace(port: int, requests: Iterable[bytes], *, clients: int, seconds: float) 
                 status = _read(client)
                 if status is not None:
                     result.statuses[status] = result.statuses.get(status, 0) + 1
+                    if client.closes:
+                        selector.unregister(client.sock)
+                        client.sock.close()
+                        client.sock = socket.create_connection((HOST, port))
+                        selector.register(client.sock, selectors.EVENT_READ, client)
                     client.sock.sendall(next(upcoming))
         result.seconds = now - started
         for client in running:
@@ -117,6 +123,7 @@ def _read(client: _Client) -> int | None:
     if client.left > 0:
         return None
     status = int(client.head[9:12])
+    client.closes = b"\r\nconnection: close" in client.head.lower()
     client.left, client.head = -1, b""
     return status
 

@@ -53,7 +53,8 @@ insert into device (id, account_id, owner_id, name, sip_username, account_realm,
         s.account_id || '.example.com', md5('u' || n || ':' || s.account_id || '.example.com:secret')
     from (select account_id, size from shape union all select 'phones', {phones}) s
     cross join lateral generate_series(1, s.size) n;
-analyze account, owner;
+insert into subscriber (device_id, username, domain, ha1) select id, sip_username, realm, ha1 from device;
+analyze account, owner, subscriber;
 """
 SUBSCRIBERS = """
 insert into subscriber (username, domain, password, ha1, ha1b)

@@ -38,6 +38,7 @@ ALL_P99 = Figure(
     name="reconcile-all-register",
     title="REGISTER at 500/s, 99th percentile: while 1,000,000 rows change their owner / idle",
     unit="ms",
+    goal=1.5,
 )
 MEMORY = Figure(
     name="reconcile-memory", title="memory of the worker while 1,000,000 rows change their owner", unit="MB", goal=128
@@ -53,7 +54,7 @@ where e.id = l.id and l.enriched_at is null and l.domain <> %s
 
 
 def _idle(bed: Bed, running: Proxy) -> float:
-    return registers(running, Wish(phones=bed.phones, seconds=bed.seconds(15), rate=STEADY)).p99 * 1000
+    return registers(running, Wish(phones=bed.phones, seconds=bed.seconds(10), rate=STEADY)).p99 * 1000
 
 
 @measures(ENRICH, ENRICH_P99, BARE_P99)
@@ -78,6 +79,7 @@ def enrich(bed: Bed) -> Iterator[Outcome]:
                             assert jobs.enrich()["enriched"] >= bed.rows()
                     taken[bare].append(perf_counter() - started)
                     p99[bare].append(loading.end().p99 * 1000)
+    bed.drop(template)
     yield Outcome(figure=ENRICH, ours=taken[0], reference=taken[1])
     yield Outcome(figure=ENRICH_P99, ours=p99[0], reference=idle[0])
     yield Outcome(figure=BARE_P99, ours=p99[1], reference=idle[1])
@@ -96,13 +98,17 @@ def reconcile(bed: Bed) -> Iterator[Outcome]:
                     idle.append(_idle(bed, running))
                     with steady(bed, running) as loading:
                         started = perf_counter()
-                        while (begun := perf_counter()) < started + bed.seconds(15):
+                        while (begun := perf_counter()) < started + bed.seconds(10):
                             assert not any(jobs.reconcile().values())
                             runs.append(perf_counter() - begun)
                         p99.append(loading.end().p99 * 1000)
             note = f"one run took {median(runs):.1f} s"
             yield Outcome(figure=RECONCILE_P99, ours=p99, reference=idle, note=note)
             connection.execute("update device set owner_id = null where account_id <> 'phones'")
+            # What that left behind is of the change, not of the worker's following it.
+            connection.execute("vacuum analyze device")
+            connection.execute("checkpoint")
+            before = _idle(bed, running)
             with bed.saying(f"{bed.rows():,} rows change their owner"), steady(bed, running) as loading:
                 worker = subprocess.Popen(
                     [bed.program("registrations-sync"), "once"],
@@ -115,9 +121,11 @@ def reconcile(bed: Bed) -> Iterator[Outcome]:
                 worker.returncode = os.waitstatus_to_exitcode(status)
                 spent = perf_counter() - started
                 everything = loading.end().p99 * 1000
+            after = _idle(bed, running)
             left = connection.execute(
                 "select count(*) from location where owner_id is not null and domain <> %s", (REALM,)
             ).fetchone()
             assert left == (0,), f"{left} rows were not reconciled"
-    yield Outcome(figure=ALL_P99, ours=[everything], reference=[idle[-1]], note=f"took {spent:.0f} s")
+    note = f"took {spent:.0f} s; idle before {before:.1f} ms, after {after:.1f} ms"
+    yield Outcome(figure=ALL_P99, ours=[everything], reference=[(before + after) / 2], note=note)
     yield Outcome(figure=MEMORY, ours=[usage.ru_maxrss * 1024 / 1e6])

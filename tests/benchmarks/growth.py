@@ -34,22 +34,26 @@ from generate_series(1, %s) n
 """
 
 
-def _milliseconds(work: Callable[[], object], *, times: int, before: Callable[[], object] = lambda: None) -> float:
-    taken = []
-    for _ in range(times):
-        before()
-        started = perf_counter()
-        work()
-        taken.append((perf_counter() - started) * 1000)
-    return median(taken)
-
-
 def _costs(bed: Bed, name: str) -> dict[str, float]:
     token, times = bed.tokens[name], bed.rounds(5)
     few = min(FEW, bed.phones)
-    costs = {}
+    costs: dict[str, float] = {}
+
+    def measure(
+        label: str, work: Callable[[], object], *, times: int = times, before: Callable[[], object] = lambda: None
+    ) -> None:
+        taken = []
+        for _ in range(times):
+            before()
+            started = perf_counter()
+            work()
+            taken.append((perf_counter() - started) * 1000)
+        costs[label] = median(taken)
+        bed.say(f"  {label}: {costs[label]:.3g} ms")
+
     with bed.connect(name) as connection, ExitStack() as running:
         forget_phones(connection)
+        connection.execute("vacuum analyze location")  # of what other figures have done to it
         registrar = running.enter_context(proxy(bed, name))
         api = running.enter_context(bed.api(name, rpc=registrar.rpc_url, database_statement_timeout=60))
         jobs = running.enter_context(bed.jobs(name, rpc=registrar.rpc_url))
@@ -58,22 +62,19 @@ def _costs(bed: Bed, name: str) -> dict[str, float]:
             return lambda: fetch_well(api.port, path, token, method=method)
 
         get("/v2/registrations/count")()
-        for label, path in {
-            "list of 200": registrations("a200-1"),
-            "list of a tenth": registrations("tenth"),
-            "page of 50 of a tenth": f"{registrations('tenth')}?page_size=50",
-            "count of 200": f"{registrations('a200-1')}/count",
-            "count of a tenth": f"{registrations('tenth')}/count",
-            "count of all": "/v2/registrations/count",
-        }.items():
-            costs[label] = _milliseconds(get(path), times=times if label != "list of a tenth" else bed.rounds(2))
-        costs[TICK] = _milliseconds(jobs.enrich, times=times, before=lambda: _add_new(connection, few))
+        measure("list of 200", get(registrations("a200-1")))
+        measure("list of a tenth", get(registrations("tenth")), times=bed.rounds(2))
+        measure("page of 50 of a tenth", get(f"{registrations('tenth')}?page_size=50"))
+        measure("count of 200", get(f"{registrations('a200-1')}/count"))
+        measure("count of a tenth", get(f"{registrations('tenth')}/count"))
+        measure("count of all", get("/v2/registrations/count"))
+        measure(TICK, jobs.enrich, before=lambda: _add_new(connection, few))
         forget_phones(connection)
-        costs["tick without news"] = _milliseconds(jobs.enrich, times=times)
-        costs["reconcile, nothing changed"] = _milliseconds(jobs.reconcile, times=times)
-        costs["flush of 200"] = _milliseconds(
+        measure("tick without news", jobs.enrich)
+        measure("reconcile, nothing changed", jobs.reconcile, times=bed.rounds(2))
+        measure(
+            "flush of 200",
             get(f"{registrations('phones')}?check_sync=false", "DELETE"),
-            times=times,
             before=lambda: registers(registrar, Wish(phones=few)),
         )
     return costs
@@ -95,6 +96,8 @@ def growth(bed: Bed) -> Iterator[Outcome]:
             name = bed.ours(f"rows_{size}", lambda rows=rows: mixed(max(rows, 1000)))  # type: ignore[misc]
         with bed.saying(f"costs with {rows:,} rows"):
             table[rows] = _costs(bed, name)
+        if size != ROWS:
+            bed.drop(name)
     bed.tables["growth"] = {
         "unit": "ms",
         "rows": list(table),

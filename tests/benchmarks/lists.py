@@ -107,6 +107,7 @@ def list_200(bed: Bed) -> Iterator[Outcome]:
             if number:
                 ours.append(median(times[0]) * 1000)
                 reference.append(median(times[1]) * 1000)
+    bed.drop(small)
     yield Outcome(figure=LIST_200, ours=ours, reference=reference, note=f"median of {len(accounts)} accounts a round")
 
 
@@ -126,6 +127,7 @@ def list_all(bed: Bed) -> Iterator[Outcome]:
         for _ in range(bed.rounds(3)):
             with bed.saying("the whole list"):
                 grown.append(peak_growth(server.workers, whole))
+    bed.drop(name)
     yield Outcome(figure=GROWTH, ours=grown)
     yield Outcome(figure=FIRST_BYTE, ours=first, note=f"last byte after {last:.1f} s")
 
@@ -137,8 +139,8 @@ def count(bed: Bed) -> Iterator[Outcome]:
     ours, reference = [], []
     with bed.api(name) as server:
         for number in range(bed.rounds(7) + 1):
-            asked = pace(server.port, [counts], clients=8, seconds=bed.seconds(4))
-            empty = pace(server.port, [request_bytes("/live")], clients=8, seconds=bed.seconds(4))
+            asked = pace(server.port, [counts], clients=8, seconds=bed.seconds(3))
+            empty = pace(server.port, [request_bytes("/live")], clients=8, seconds=bed.seconds(3))
             if number or bed.rounds(2) == 1:
                 ours.append(asked.per_second)
                 reference.append(empty.per_second)

@@ -8,6 +8,7 @@ when a REGISTER was due, not from when it could be sent.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -40,6 +41,7 @@ class Wish:
         seconds: how long; 0: until each has registered once.
         rate: REGISTERs a second, whatever becomes of them; 0: as fast as `window` under way at a time allow.
         keep: also tell when each 200 came.
+        patience: seconds after which a REGISTER without an answer counts as lost.
     """
 
     first: int = 1
@@ -48,6 +50,7 @@ class Wish:
     rate: float = 0.0
     window: int = 32
     keep: bool = False
+    patience: float = LOST_AFTER
 
 
 @dataclass(kw_only=True)
@@ -134,7 +137,7 @@ class Load:
             sending = now < end and (limit is None or self._number < limit)
             if not sending and not self._sent:
                 break
-            pause = LOST_AFTER
+            pause = wish.patience
             if sending and wish.rate:
                 due = started + self._number / wish.rate
                 while due <= now and due < end:
@@ -161,7 +164,8 @@ class Load:
         self._sent[number] = (phone, due)
         self._order.append(number)
         self._number += 1
-        self._socket.send(b"%b%d.%b%d%b" % (head, number, middle, round_ + 1, tail))
+        with contextlib.suppress(ConnectionRefusedError):  # of an earlier one: this one is sent with the next
+            self._socket.send(b"%b%d.%b%d%b" % (head, number, middle, round_ + 1, tail))
 
     def _receive(self) -> None:
         while True:
@@ -169,6 +173,8 @@ class Load:
                 data = self._socket.recv(65536, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
+            except ConnectionRefusedError:  # no proxy just now: what was sent is lost
+                continue
             at = data.index(MARK) + len(MARK)
             number = int(data[at : data.index(b".", at)])
             phone, due = self._sent.pop(number, (-1, 0.0))
@@ -186,11 +192,11 @@ class Load:
         while self._order:
             oldest = self._order[0]
             if oldest in self._sent:
-                if self._sent[oldest][1] > now - LOST_AFTER:
+                if self._sent[oldest][1] > now - self._wish.patience:
                     return
                 del self._sent[oldest]
                 self._came.lost += 1
-                self._latencies.append(LOST_AFTER)
+                self._latencies.append(self._wish.patience)
             self._order.popleft()
 
 

@@ -93,7 +93,7 @@ def refresh(bed: Bed) -> Iterator[Outcome]:
         for _ in range(bed.rounds(5)):
             for stock, name in names.items():
                 bed.execute("checkpoint")
-                said = bed.pgbench(name, scripts[stock], time=max(1, round(bed.seconds(8))), **common)
+                said = bed.pgbench(name, scripts[stock], time=max(1, round(bed.seconds(6))), **common)
                 found = re.search(r"tps = ([0-9.]+)", said)
                 assert found, said
                 rates[stock].append(float(found[1]))
@@ -101,6 +101,7 @@ def refresh(bed: Bed) -> Iterator[Outcome]:
     yield Outcome(figure=WAL, ours=wal[False], reference=wal[True], note=f"{bed.rows(SAME):,} refreshes")
     yield Outcome(figure=HOT, ours=[_hot_share(bed, names[False])])
     yield Outcome(figure=HOT_STOCK, ours=[_hot_share(bed, names[True])])
+    bed.drop(names[True])
 
 
 @measures(BLOAT, BLOAT_STOCK)
@@ -121,6 +122,7 @@ def bloat(bed: Bed) -> Iterator[Outcome]:
             script = _script(bed, rows, stock=stock)
             bed.pgbench(name, script, client=CLIENTS, jobs=1, transactions=rows * 20 // CLIENTS)
         sizes[stock] = (_value(bed, name, size), before)
+        bed.drop(name)
     with bed.connect("postgres") as admin:
         admin.execute("alter system reset autovacuum_naptime")
         admin.execute("select pg_reload_conf()")

@@ -62,6 +62,13 @@ def test_many_answers_come_in_the_order_of_the_calls(client: JsonRpcClient, way:
         assert isinstance(result, RpcError) == (call.method == "ul.lookup")
 
 
+def test_each_of_many_refusals_stands_where_its_call_stood(client: JsonRpcClient, way: str) -> None:
+    """Also of those that are refused before they are read, and so bear no id."""
+    calls = [Call("no.such") if number % 3 else Call("core.version") for number in range(12)]
+    results = client.call_many(calls, budget=30)
+    assert [isinstance(result, RpcError) for result in results] == [call.method == "no.such" for call in calls]
+
+
 def test_a_client_survives_a_restart_of_kamailio(client: JsonRpcClient, reached: Proxy) -> None:
     """A connection that died while idle is replaced without the caller noticing."""
     client.call("core.version")

@@ -9,7 +9,7 @@ import socket
 import stat
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 
@@ -139,6 +139,38 @@ def test_an_answer_larger_than_a_pipe_is_whole(reached: Proxy, rpc_url: str, way
         for number in range(150):
             witness.call("ul.add", "location", "a@example.com", f"sip:{number}@127.0.0.1:9", 300, "1.0", "", 0, 0, 0)
         assert len(usrloc.lookup(client, "a@example.com")) == 150
+
+
+@contextmanager
+def fake_http_peer(connections: int) -> Iterator[str]:
+    """A fake: answers nobody before that many have asked, then the last one first, each with its id."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(5)
+
+        def serve() -> None:
+            with ExitStack() as open_ones:
+                asking = [open_ones.enter_context(server.accept()[0]) for _ in range(connections)]
+                for one in reversed(asking):
+                    request = b""
+                    while not request.endswith(b"}"):
+                        request += one.recv(65536)
+                    number = json.loads(request.partition(b"\r\n\r\n")[2])["id"]
+                    answer = b'{"jsonrpc":"2.0","result":%d,"id":%d}' % (number, number)
+                    one.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(answer), answer))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/RPC"
+        thread.join()
+
+
+def test_several_requests_are_under_way_by_http() -> None:
+    """As many as the window says, each on a connection of its own; whoever is answered first, each has its result."""
+    with fake_http_peer(HttpTransport.window) as url, JsonRpcClient(transport_for(url)) as client:
+        results = client.call_many([Call("core.version")] * HttpTransport.window, budget=5)
+    first = results[0]
+    assert isinstance(first, int)
+    assert results == list(range(first, first + HttpTransport.window)), "ids are given in the order of the calls"
 
 
 @contextmanager

@@ -173,7 +173,7 @@ def test_what_registrations_lack_is_told(
     ("row", "said"),
     [
         ({"last_modified": 300}, "in the future"),
-        ({"last_modified": -300}, " seconds old when it was written"),
+        ({"last_modified": -300}, "seconds old when it was written"),
         ({"last_modified": -9000, "expires": -5400}, "every registration seems expired"),
     ],
     ids=["ahead", "behind", "expired"],

@@ -35,7 +35,7 @@ def _ask(connection: Connection, account: str = "child", username: str | None = 
         connection, account, username=username, cause="request", requested_by="test", lease=0, late=late
     )
     assert flush is not None
-    hide_bindings(connection, [binding.id for binding in flush.bindings])
+    hide_bindings(connection, [binding.id for binding in flush.bindings], wait=True)
     return flush
 
 
@@ -69,12 +69,12 @@ def test_a_row_that_somebody_holds_keeps_no_other_locked(
     with psycopg.connect(database_url) as holder:
         holder.execute("select from location where username = 'phone19' for update")
         with pytest.raises(psycopg.errors.QueryCanceled):
-            hide_bindings(connection, [binding.id for binding in flush.bindings])
+            hide_bindings(connection, [binding.id for binding in flush.bindings], wait=True)
         database.execute("set lock_timeout = '50ms'")
         database.execute("update location set q = 1 where username <> 'phone19'")
         assert _shown(connection) == 1
         holder.rollback()
-    hide_bindings(connection, [binding.id for binding in flush.bindings])
+    hide_bindings(connection, [binding.id for binding in flush.bindings], wait=True)
     assert _shown(connection) == 0
 
 

@@ -1,0 +1,51 @@
+"""An import whose files are pulled out of Kazoo first."""
+
+from collections.abc import Callable
+
+from sql.connections import connect
+from sql.directory_import import import_directory
+from sql.directory_writing import ImportCounts
+from sql.kazoo_client import KazooClient
+from sql.kazoo_pull import pulled
+from sql.kazoo_settings import KazooSettings
+from sql.migrate import require_current_schema
+from sql.settings import DatabaseSettings
+
+
+def import_from_kazoo(
+    url: str,
+    settings: KazooSettings,
+    database_settings: DatabaseSettings,
+    *,
+    replace: bool,
+    delete_at_most: int,
+    wait: Callable[[float], object],
+    report: Callable[[str], None],
+) -> ImportCounts:
+    """Bring accounts, owners and devices to what Kazoo has below the account of the API key.
+
+    Args:
+        url: of Crossbar, ``https://kazoo.example.com:8443``.
+        settings: the key, the pace, and where files are kept meanwhile.
+        database_settings: connected to only before the pull, to see that it is not in vain, and after it.
+        replace: and delete what Kazoo does not have.
+        delete_at_most: percent of the devices; see :func:`import_directory`.
+        wait: spends so many seconds; what it raises ends the pull, and the next one goes on from there.
+        report: called with a line now and then.
+
+    Raises:
+        KazooRefused: Kazoo does not know the key, or does not give what is wanted.
+        KazooUnreachable: Kazoo is away; the next call goes on from here.
+        DirectoryRefused: Kazoo's documents do not make a directory; the files stay, for the lines that are named.
+        DatabaseUnreachable: PostgreSQL is away.
+        StatementFailed: the role lacks a grant.
+        SchemaStale: the database lacks migrations.
+    """
+    with connect(database_settings, application_name="registrations import") as connection:
+        require_current_schema(connection)
+    client = KazooClient(url, settings, wait=wait)
+    with (
+        pulled(client, settings.kazoo_directory, report=report) as files,
+        connect(database_settings, application_name="registrations import") as connection,
+    ):
+        return import_directory(connection, files, replace=replace, delete_at_most=delete_at_most, report=report)

@@ -1,0 +1,152 @@
+"""Pulling an account's tree out of Kazoo into the files that an import takes; a pull that broke off goes on.
+
+Lists are cheap and read anew. Documents cost a request each: what was made of them is kept until the import is done,
+for a day at the most.
+"""
+
+import csv
+import fcntl
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from time import monotonic, time
+from typing import IO, Any
+
+from sql.errors import DirectoryRefused, KazooMissing, KazooRefused
+from sql.kazoo_client import KazooClient
+from sql.kazoo_rows import COLUMNS, Row, account_row, device_row, owner_row
+
+KEPT_SECONDS = 86400
+PROGRESS_SECONDS = 5.0
+Report = Callable[[str], None]
+
+
+class Journal:
+    """Rows of documents by their path in Kazoo, one line each; a line that a break cut short does not count."""
+
+    def __init__(self, file: IO[str]) -> None:
+        """Read what an earlier pull left in the file, unless it began too long ago."""
+        self._file = file
+        self._rows: dict[str, Row | None] = {}
+        file.seek(0)
+        lines = [line for line in file.readlines() if line.endswith("\n")]
+        begun = json.loads(lines[0]) if lines else 0.0
+        if not 0 <= time() - begun < KEPT_SECONDS:
+            lines, begun = [], time()
+        self._rows = dict(json.loads(line) for line in lines[1:])
+        file.seek(0)
+        file.truncate()
+        file.writelines(lines or [f"{json.dumps(begun)}\n"])
+        file.flush()
+        self.kept = len(self._rows)
+
+    def row(self, path: str, make: Callable[[], Row | None]) -> Row | None:
+        """The row of a document, made now if it is not there yet."""
+        if path not in self._rows:
+            self._rows[path] = row = make()
+            self._file.write(f"{json.dumps([path, row])}\n")
+            self._file.flush()
+        return self._rows[path]
+
+
+@contextmanager
+def pulled(client: KazooClient, directory: Path, *, report: Report) -> Iterator[list[str]]:
+    """Pull the tree of the key's account, and lend the files for an import.
+
+    Args:
+        client: not logged in yet.
+        directory: for the files, each account of a key in its own directory below; readable by their owner alone.
+        report: called with a line now and then.
+
+    Raises:
+        KazooRefused: Kazoo does not know the key or does not give something, or another pull is at it.
+        KazooUnreachable: Kazoo is away; the next pull goes on from here.
+    """
+    root = client.log_in()
+    directory = directory / f"kazoo-{root}"
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with ExitStack() as stack:
+        journal_file = stack.enter_context(_opened(directory / "journal", "a+"))
+        try:
+            fcntl.flock(journal_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise KazooRefused(f"another import from Kazoo is at work in {directory}") from error
+        journal = Journal(journal_file)
+        if journal.kept:
+            report(f"going on after a break: {journal.kept:,} documents are here already")
+        files = {kind: directory / f"{kind}.csv" for kind in COLUMNS}
+        with ExitStack() as writing:
+            writers = {kind: csv.writer(writing.enter_context(_opened(path, "w"))) for kind, path in files.items()}
+            for kind, columns in COLUMNS.items():
+                writers[kind].writerow(columns)
+            for kind, row in _Tree(client, journal, report=report).rows(root):
+                writers[kind].writerow(row)
+        try:
+            yield [str(path) for path in files.values()]
+        except DirectoryRefused:  # the next pull is to see what is mended in Kazoo; the files stay, for the lines named
+            journal_file.truncate(0)
+            raise
+        journal_file.truncate(0)
+        for path in files.values():
+            path.unlink()
+
+
+class _Tree:
+    """One walk over all accounts: of each its row, its users, its devices."""
+
+    def __init__(self, client: KazooClient, journal: Journal, *, report: Report) -> None:
+        self._client = client
+        self._journal = journal
+        self._report = report
+        self._due = monotonic() + PROGRESS_SECONDS
+        self._counts = dict.fromkeys(COLUMNS, 0)
+
+    def rows(self, root: str) -> Iterator[tuple[str, Row]]:
+        parents = {root: ""}
+        for summary in self._client.pages(f"accounts/{root}/descendants"):
+            parents[summary["id"]] = summary["tree"][-1]
+        for number, (account_id, parent_id) in enumerate(parents.items(), start=1):
+            for kind, row in self._account_rows(account_id, parent_id):
+                self._counts[kind] += 1
+                if monotonic() >= self._due:
+                    self._tell(f"account {number:,} of {len(parents):,}")
+                yield kind, row
+        self._tell("all")
+
+    def _account_rows(self, account_id: str, parent_id: str) -> Iterator[tuple[str, Row]]:
+        path = f"accounts/{account_id}"
+        account = self._row(path, lambda document: account_row(document, parent_id))
+        if account is None:
+            return
+        yield "accounts", account
+        realm = account[COLUMNS["accounts"].index("realm")].lower()
+        # A list may show one twice, when it changes between two pages.
+        owners = {summary["id"]: summary for summary in self._client.pages(f"{path}/users")}
+        for summary in self._client.pages(f"{path}/users", filter_enabled="false"):
+            owners.setdefault(summary["id"], summary)["enabled"] = False
+        for owner in owners.values():
+            yield "owners", owner_row(owner, account_id)
+        for device_id in {summary["id"]: None for summary in self._client.pages(f"{path}/devices")}:
+            device = self._row(
+                f"{path}/devices/{device_id}", lambda document: device_row(document, account_id, realm, owners)
+            )
+            if device is not None:
+                yield "devices", device
+
+    def _row(self, path: str, make: Callable[[dict[str, Any]], Row | None]) -> Row | None:
+        try:
+            return self._journal.row(path, lambda: make(self._client.get(path)))
+        except KazooMissing:  # it went since it was listed
+            return None
+
+    def _tell(self, where: str) -> None:
+        counts = ", ".join(f"{count:,} {kind}" for kind, count in self._counts.items())
+        self._report(f"Kazoo: {where}; {counts}; {self._client.requests:,} requests")
+        self._due = monotonic() + PROGRESS_SECONDS
+
+
+def _opened(path: Path, mode: str) -> IO[str]:
+    """Open a file of ours; hashes of passwords are in it, so nobody else reads it."""
+    path.touch(mode=0o600)
+    return path.open(mode, encoding="utf-8", newline="" if path.suffix == ".csv" else None)

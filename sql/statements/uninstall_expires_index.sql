@@ -1,0 +1,1 @@
+create index concurrently location_expires_idx on location (expires)

@@ -1,0 +1,186 @@
+"""Taking everything of ours out of a database again: Kamailio's tables stay with their rows, as kamdbctl made them.
+
+What is ours is read from schema.sql, which a test keeps equal to what the migrations make.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+
+import psycopg
+from psycopg import sql
+
+from sql.connections import Connection, connect
+from sql.errors import SchemaRefused
+from sql.migrate import in_a_gap, lock_out_others, refuse_what_is_not_ours_to_change
+from sql.migration_plan import KAMAILIO_TABLES
+from sql.settings import DatabaseSettings
+from sql.statements import statement
+
+UNINSTALL_COMMAND = "registrations-db uninstall"
+ROLES = ("registrations_kamailio", "registrations_api", "registrations_sync", "registrations_report")
+# Of usrloc's own schema; its fourth, on expires, is what the migrations drop.
+KAMAILIO_INDEXES = ("location_account_contact_idx", "location_connection_idx", "location_tcpcon_idx")
+BOOKKEEPING = ("_yoyo_log", "_yoyo_migration", "_yoyo_version", "yoyo_lock")
+# What still stands when all else is dropped may be what columns and triggers of ours on location use.
+_USED_BY_LOCATION = re.compile(r"(on|of) table location depends on")
+
+
+@dataclass(frozen=True, slots=True)
+class _Ours:
+    """Names of what the migrations make, as DROP wants them."""
+
+    objects: list[str]
+    columns: list[str]
+    indexes: list[str]
+    triggers: list[str]
+
+
+def _read_ours() -> _Ours:
+    text = files("sql").joinpath("schema.sql").read_text(encoding="utf-8").replace("public.", "")
+    objects = [f"view {name}" for name in re.findall(r"^CREATE VIEW (\w+)", text, re.M)]
+    objects += [f"table {name}" for name in re.findall(r"^CREATE TABLE (\w+)", text, re.M)]
+    objects += [f"function {each}" for each in re.findall(r"^CREATE FUNCTION (\w+\(.*?\)) RETURNS", text, re.M)]
+    objects += [f"domain {name}" for name in re.findall(r"^CREATE DOMAIN (\w+)", text, re.M)]
+    location = re.search(r"^CREATE TABLE location \((.*?)^\)", text, re.M | re.S)
+    assert location is not None  # noqa: S101  # a test compares the file with the migrations
+    columns = re.findall(r"^    (\w+) ", location[1], re.M)
+    return _Ours(
+        objects=[each for each in objects if each.split()[1] not in KAMAILIO_TABLES],
+        columns=columns[columns.index("partition") + 1 :],  # ours stand behind Kamailio's
+        indexes=[
+            name
+            for name in re.findall(r"^CREATE (?:UNIQUE )?INDEX (\w+) ON location ", text, re.M)
+            if name not in KAMAILIO_INDEXES
+        ],
+        triggers=re.findall(r"^CREATE (?:CONSTRAINT )?TRIGGER (\w+) .*? ON location ", text, re.M),
+    )
+
+
+def describe() -> list[str]:
+    """Say what `uninstall` would take away, a line each; asks no database."""
+    ours = _read_ours()
+    kinds: dict[str, list[str]] = {}
+    for each in [*ours.objects, "view subscriber", "view directory_subscriber"]:
+        kind, name = each.split(maxsplit=1)
+        kinds.setdefault(kind, []).append(name.partition("(")[0])
+    lines = [f"{kind}s, with all that is in them: {', '.join(dict.fromkeys(names))}" for kind, names in kinds.items()]
+    lines += [f"columns of location: {', '.join(ours.columns)}", f"indexes of location: {', '.join(ours.indexes)}"]
+    lines += [
+        f"roles, unless something else needs them: {', '.join(ROLES)}",
+        f"tables of yoyo: {', '.join(BOOKKEEPING)}",
+    ]
+    return [
+        *lines,
+        "location_expires_idx, which Kamailio's schema has, is made again; rows of Kamailio's tables all stay",
+    ]
+
+
+def uninstall(settings: DatabaseSettings, *, report: Callable[[str], None] = lambda _: None) -> None:
+    """Take everything of ours out; may be repeated, also after it was interrupted.
+
+    Args:
+        settings: which database.
+        report: called with one line for each step, before it is taken.
+
+    Raises:
+        SchemaRefused: worker or API still run, or something of the operator's uses what is ours; nothing was changed.
+        DatabaseUnreachable: PostgreSQL is away.
+    """
+    ours = _read_ours()
+    with connect(settings, application_name=UNINSTALL_COMMAND) as connection:
+        lock_out_others(connection, report=report)
+        refuse_what_is_not_ours_to_change(connection)
+        _refuse_while_used(connection)
+
+        def step(name: str, change: Callable[[], None]) -> None:
+            report(name)
+            in_a_gap(connection, change, name=name, report=report)
+
+        step("views, tables and functions", lambda: _drop(connection, ours.objects, partly=True))
+        step("indexes of location, beside the running proxy", lambda: _mend_indexes(connection, ours))
+        step("columns of location", lambda: _strip_location(connection, ours))
+        step("what those used", lambda: _drop(connection, ours.objects, partly=False))
+        step("privileges and roles", lambda: _drop_roles(connection, report))
+        step(
+            "record of the migrations",
+            lambda: _drop(connection, [f"table {name}" for name in BOOKKEEPING], partly=False),
+        )
+
+
+def _refuse_while_used(connection: Connection) -> None:
+    names = [row[0] for row in connection.execute(statement("uninstall_sessions"))]
+    if names:
+        raise SchemaRefused(f"still connected: {', '.join(names)}; stop worker and API first")
+
+
+def _drop(connection: Connection, objects: list[str], *, partly: bool) -> None:
+    """Drop in whatever order works, without CASCADE, so that nothing goes that is not ours.
+
+    Args:
+        connection: in autocommit.
+        objects: kind and name of each.
+        partly: whether what location still uses may be left.
+    """
+    with connection.transaction():
+        left = [*objects, *(row[0] for row in connection.execute(statement("uninstall_subscriber")))]
+        reasons: list[str] = []
+        while left:
+            reasons, before, left = [], left, []
+            for each in before:
+                try:
+                    with connection.transaction():
+                        connection.execute(_drop_command(each))
+                except psycopg.errors.DependentObjectsStillExist as error:
+                    left.append(each)
+                    reasons += (error.diag.message_detail or "").splitlines()
+            if len(left) == len(before):
+                break
+        foreign = [reason for reason in reasons if not (partly and _USED_BY_LOCATION.search(reason))]
+        names = {each.partition(" ")[2].partition("(")[0] for each in left}
+        foreign = [reason for reason in foreign if not any(re.search(rf"^\w+ {name}\b", reason) for name in names)]
+        if foreign:
+            raise SchemaRefused("something that is not ours is in the way: " + "; ".join(dict.fromkeys(foreign)))
+
+
+def _drop_command(each: str) -> bytes:
+    kind, _, name = each.partition(" ")
+    return f"drop {kind} if exists {name}".encode()
+
+
+def _mend_indexes(connection: Connection, ours: _Ours) -> None:
+    connection.execute(statement("uninstall_patience"))
+    for name in [*ours.indexes, "location_expires_idx"]:
+        connection.execute(sql.SQL("drop index concurrently if exists {}").format(sql.Identifier(name)))
+    connection.execute(statement("uninstall_expires_index"))
+
+
+def _strip_location(connection: Connection, ours: _Ours) -> None:
+    changes: list[sql.Composable] = [sql.SQL("reset (fillfactor, autovacuum_vacuum_scale_factor)")]
+    changes += [sql.SQL("drop column if exists {}").format(sql.Identifier(name)) for name in ours.columns]
+    with connection.transaction():
+        connection.execute(statement("uninstall_versions"))
+        for name in ours.triggers:
+            connection.execute(sql.SQL("drop trigger if exists {} on location").format(sql.Identifier(name)))
+        connection.execute(sql.SQL("alter table location {}").format(sql.SQL(", ").join(changes)))
+
+
+def _drop_roles(connection: Connection, report: Callable[[str], None]) -> None:
+    for role in ROLES:
+        row = connection.execute(statement("uninstall_role"), {"role": role}).fetchone()
+        if not row or not row[0]:
+            continue
+        database, schema = (sql.Identifier(name) for name in row[1:])
+        with connection.transaction():
+            for what in (
+                sql.SQL("all tables in schema {}").format(schema),
+                sql.SQL("all sequences in schema {}").format(schema),
+                sql.SQL("schema {}").format(schema),
+                sql.SQL("database {}").format(database),
+            ):
+                connection.execute(sql.SQL("revoke all on {} from {}").format(what, sql.Identifier(role)))
+        try:
+            connection.execute(sql.SQL("drop role {}").format(sql.Identifier(role)))
+        except (psycopg.errors.DependentObjectsStillExist, psycopg.errors.InsufficientPrivilege) as error:
+            report(f"role {role} stays: {error.diag.message_detail or error.diag.message_primary}")

@@ -1,0 +1,61 @@
+"""The worker's import from Kazoo: a job like the others, but one that lasts for as long as Kazoo makes it."""
+
+import logging
+from threading import Event
+
+from sql.directory_import import DELETE_AT_MOST
+from sql.errors import DatabaseError, DatabaseUnreachable
+from sql.kazoo_import import import_from_kazoo
+from sql.kazoo_settings import KazooSettings
+from sql.settings import DatabaseSettings
+
+log = logging.getLogger(__name__)
+
+
+class _Stopping(Exception):
+    """The worker is to end; the next import goes on from here."""
+
+
+class KazooImport:
+    """Imports all that Kazoo has below the account of the API key, and deletes what it does not have."""
+
+    def __init__(
+        self, url: str, settings: KazooSettings, database_settings: DatabaseSettings, *, stopping: Event
+    ) -> None:
+        self._url = url
+        self._settings = settings
+        self._database_settings = database_settings
+        self._stopping = stopping
+
+    def import_kazoo(self) -> dict[str, int]:
+        """Import once; what stands in the way is logged, and tried again the next time.
+
+        Raises:
+            DatabaseUnreachable: PostgreSQL is away.
+        """
+        try:
+            counts = import_from_kazoo(
+                self._url,
+                self._settings,
+                self._database_settings,
+                replace=True,
+                delete_at_most=DELETE_AT_MOST,
+                wait=self._wait,
+                report=lambda line: log.info("import", extra={"action": "import_kazoo", "progress": line}),
+            )
+        except _Stopping:
+            return {}
+        except DatabaseUnreachable:
+            raise
+        except DatabaseError as error:
+            log.warning("import failed", extra={"action": "import_kazoo", "cause": str(error)})
+            return {}
+        return {
+            "created": counts.device.created,
+            "updated": counts.device.updated,
+            "deleted": counts.device.deleted,
+        }
+
+    def _wait(self, seconds: float) -> None:
+        if self._stopping.wait(seconds):
+            raise _Stopping
