@@ -1,5 +1,7 @@
 """The application factory. Nothing happens at import; only api.wsgi and api.cli read the environment."""
 
+from collections.abc import Callable
+
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -25,9 +27,18 @@ from api import (
 )
 from api.settings import ApiSettings
 from kamailio.nodes import Nodes
+from kamailio.rpc import Observation
 from kamailio.settings import KamailioSettings
 from sql.connections import Database
 from sql.settings import DatabaseSettings
+
+
+def _measure(app: Flask, listen: str) -> Callable[[int, Observation], None]:
+    from api import metrics  # noqa: PLC0415  # its library looks for the shared directory when it is imported
+
+    counters = metrics.Metrics()
+    metrics.init_app(app, counters, listen=listen)
+    return counters.call
 
 
 def create_app(
@@ -45,10 +56,11 @@ def create_app(
     if api_settings.api_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=api_settings.api_proxies, x_proto=0)  # type: ignore[method-assign]
     paths.init_app(app)
+    observe = _measure(app, api_settings.api_metrics_listen) if api_settings.api_metrics_listen else None
     extensions.init_app(
         app,
         database=Database(database_settings, application_name="registrations-api", pool_size=api_settings.api_threads),
-        nodes=Nodes(kamailio_settings),
+        nodes=Nodes(kamailio_settings, observe=observe),
     )
     body.init_app(app, max_bytes=api_settings.api_max_body)
     envelope.init_app(app, node=api_settings.api_node)

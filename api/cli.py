@@ -1,23 +1,27 @@
 """registrations-api: the command that serves the API, by gunicorn."""
 
 import logging
-import re
+import logging.config
+import os
+import shutil
 import sys
+import tempfile
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import click
 from gunicorn.app.base import BaseApplication
-from logfmter import Logfmter
 
 from api.access import callers
 from api.app import create_app
+from api.paths import template
 from api.settings import ApiSettings
 from api.worker import EnvelopeWorker
 from kamailio.settings import KamailioSettings
 from sql.connections import connect
 from sql.errors import DatabaseUnreachable
+from sql.logs import LogSettings, log_configuration
 from sql.migrate import start_on_schema
 from sql.operators import operators_mistakes
 from sql.settings import DatabaseSettings
@@ -49,9 +53,23 @@ def _close_database(_arbiter: Any, worker: Any) -> None:
         worker.wsgi.extensions["database"].close()
 
 
-def _gunicorn_options(settings: ApiSettings) -> dict[str, Any]:
+def _share_metrics() -> dict[str, Any]:
+    """Give the processes a directory for what they count, as prometheus_client wants it, and return their hooks."""
+    directory = tempfile.mkdtemp(prefix="registrations-api-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+
+    def forget(_arbiter: Any, worker: Any) -> None:
+        from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415  # reads the variable
+
+        mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+    return {"child_exit": forget, "on_exit": lambda _arbiter: shutil.rmtree(directory, ignore_errors=True)}
+
+
+def _gunicorn_options(settings: ApiSettings, log_settings: LogSettings) -> dict[str, Any]:
     return {
-        "bind": settings.api_bind,
+        "bind": [settings.api_bind, *filter(None, [settings.api_metrics_listen])],
+        **(_share_metrics() if settings.api_metrics_listen else {}),
         "workers": settings.api_workers,
         "worker_class": EnvelopeWorker,
         "threads": settings.api_threads,
@@ -60,18 +78,7 @@ def _gunicorn_options(settings: ApiSettings) -> dict[str, Any]:
         "proc_name": "registrations-api",
         "worker_exit": _close_database,
         "control_socket_disable": True,
-        "logconfig_dict": {
-            "version": 1,
-            "disable_existing_loggers": False,
-            "formatters": {"logfmt": {"()": "logfmter.Logfmter"}},
-            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "logfmt"}},
-            "root": {"level": "INFO", "handlers": ["stderr"]},
-            "loggers": {
-                "gunicorn.error": {"level": "INFO", "handlers": [], "propagate": True},
-                # Its lines would hold the query, and so tokens; the application logs each request itself.
-                "gunicorn.access": {"level": "WARNING", "handlers": [], "propagate": True},
-            },
-        },
+        "logconfig_dict": log_configuration(log_settings),
     }
 
 
@@ -93,14 +100,13 @@ def main() -> None:
 @main.command()
 def serve() -> None:
     """Serve until SIGTERM; requests that are under way are finished."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(Logfmter())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
     with operators_mistakes():
+        log_settings = LogSettings()
+        logging.config.dictConfig(log_configuration(log_settings))
         settings = ApiSettings()
         KamailioSettings()
         _require_schema(DatabaseSettings())
-    _Server(_gunicorn_options(settings)).run()
+    _Server(_gunicorn_options(settings, log_settings)).run()
 
 
 @main.command()
@@ -109,7 +115,7 @@ def routes() -> None:
     with operators_mistakes():
         app = create_app(ApiSettings(), DatabaseSettings(), KamailioSettings())
     rows = sorted(
-        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method, callers(app, rule))
+        (template(rule), method, callers(app, rule))
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     )

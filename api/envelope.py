@@ -14,6 +14,7 @@ from flask import Flask, Response, current_app, g, json, request
 
 from api.paths import shown
 from api.spool import respond
+from sql.logs import request_id as current_request_id
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,11 @@ def name_request() -> None:
     """Give the request its ID."""
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if SANE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    current_request_id.set(g.request_id)
+
+
+def _forget_request(_error: BaseException | None) -> None:
+    current_request_id.set(None)  # the thread's next lines are of no request, or of another
 
 
 def send_request_id(response: Response) -> Response:
@@ -157,3 +163,4 @@ def init_app(app: Flask, *, node: str) -> None:
     app.config["NODE"] = node
     app.before_request(name_request)
     app.after_request(_finish)
+    app.teardown_request(_forget_request)

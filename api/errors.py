@@ -219,6 +219,8 @@ def answer_unread(app: Flask, error: BaseException | None) -> Response:
     with app.test_request_context():
         name_request()
         answer = as_api_error(error) if isinstance(error, Exception) else UnspecifiedFault()
+        if metrics := app.extensions.get("metrics"):
+            metrics.unread(answer.status)
         return send_request_id(error_envelope(status=answer.status, message=answer.message, data=answer.data))
 
 

@@ -6,6 +6,7 @@ request is over the worker goes on with, so a flush that was promised is a succe
 
 import logging
 from collections.abc import Sequence
+from contextvars import copy_context
 from dataclasses import dataclass
 from threading import Thread
 
@@ -73,6 +74,8 @@ def flush(account_id: str, *, username: str | None = None, check_sync: bool) -> 
         )
         if promised is None:
             return None
+        facts = {"flush_id": promised.id, "account_id": account_id, "bindings": promised.shown}
+        log.info("flush promised", extra={"action": "flush", **facts})
         contacts = find_flush_contacts(connection, promised.id) if check_sync else []
     answers = _tell(promised, proxy=proxy, budget=budget)
     with database().connection() as connection:
@@ -86,7 +89,11 @@ def flush(account_id: str, *, username: str | None = None, check_sync: bool) -> 
         pending = Pending(shown=promised.shown, bindings=with_row, unsettled=len(promised.bindings))
     if contacts:
         reboot = current_app.config["SYNC_REBOOT"]
-        Thread(target=_call_back, args=(proxy, contacts), kwargs={"reboot": reboot, "budget": budget}).start()
+        Thread(
+            target=copy_context().run,
+            args=(_call_back, proxy, contacts),
+            kwargs={"reboot": reboot, "budget": budget},
+        ).start()
     return Flushed(flushed=promised.shown - pending.shown, pending=pending.bindings, flush_id=promised.id)
 
 

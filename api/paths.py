@@ -3,12 +3,13 @@
 WSGI hands over a decoded path, in which the slash of ``a%2Fb`` is as any other. The servers tell the raw one, too.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from flask import Flask
-from werkzeug.routing import BaseConverter
+from werkzeug.routing import BaseConverter, Rule
 
 # Stands for a slash inside of a segment while the path is routed: a character that Unicode will never assign.
 INNER_SLASH = "\ufdd0"
@@ -49,6 +50,11 @@ class UsernameConverter(SegmentConverter):
 
     regex = r"(?!count$)[^/]+"
     part_isolating = True
+
+
+def template(rule: Rule) -> str:
+    """A rule for people, and for OpenAPI: its parts in braces."""
+    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
 
 
 def shown(path: str) -> str:

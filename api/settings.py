@@ -2,11 +2,11 @@
 
 import re
 import socket
-from typing import Literal
+from typing import Literal, Self
 
 from limits.errors import ConfigurationError
 from limits.storage import storage_from_string
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -74,17 +74,31 @@ class ApiSettings(BaseSettings):
         "*",
         description="origins whose web apps may use the API, `https://apps.example.com,...`; `*`: all; empty: none",
     )
+    api_metrics_listen: str | None = Field(
+        None,
+        description="address and port, or `unix:/path`, where `registrations-api serve` shows metrics to Prometheus, "
+        "such as 127.0.0.1:9469; anybody who reaches it may read them; unset: nowhere",
+    )
     api_node: str = Field(
         default_factory=socket.gethostname, description="`node` in the envelope; unset: the host's name"
     )
 
-    @field_validator("api_bind")
+    @field_validator("api_bind", "api_metrics_listen")
     @classmethod
-    def _is_an_address(cls, bind: str) -> str:
+    def _is_an_address(cls, bind: str | None) -> str | None:
+        if not bind:
+            return None
         host, _, port = bind.rpartition(":")
         if not bind.startswith("unix:/") and not (host and port.isdecimal() and 0 < int(port) < 65536):
             raise ValueError(f"{bind!r} is neither address:port nor unix:/path")
         return bind
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        """The port tells a scrape from a request of the API."""
+        if self.api_metrics_listen and self.api_metrics_listen.rpartition(":")[2] == self.api_bind.rpartition(":")[2]:
+            raise ValueError("REGISTRATIONS_API_METRICS_LISTEN must have another port than REGISTRATIONS_API_BIND")
+        return self
 
     @property
     def allowed_origins(self) -> frozenset[str]:

@@ -9,10 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from typing import TypeVar
 
 from kamailio.errors import KamailioError, KamailioUnreachable, RpcError
-from kamailio.rpc import JsonRpcClient
+from kamailio.rpc import JsonRpcClient, Observation
 from kamailio.settings import KamailioSettings, parse_rpc
 from kamailio.transports import transport_for
 
@@ -35,8 +37,16 @@ class Nodes:
         replicated: whether they replicate their bindings (module dmq_usrloc), so that each may hold any.
     """
 
-    def __init__(self, settings: KamailioSettings) -> None:
-        """Connect to nothing yet."""
+    def __init__(
+        self, settings: KamailioSettings, *, observe: Callable[[int, Observation], None] | None = None
+    ) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            settings: which nodes there are.
+            observe: is told of every call, by the node, in the thread that made it.
+        """
+        self._observe = observe
         self._urls = parse_rpc(settings.kamailio_rpc)
         self._timeout = settings.kamailio_timeout
         self._db_mode = settings.kamailio_db_mode
@@ -56,7 +66,8 @@ class Nodes:
             node: one of ``ids``.
             timeout: seconds for one call; the setting's when left out.
         """
-        return JsonRpcClient(transport_for(self._urls[node]), timeout=timeout or self._timeout)
+        observe = None if self._observe is None else partial(self._observe, node)
+        return JsonRpcClient(transport_for(self._urls[node]), timeout=timeout or self._timeout, observe=observe)
 
     def holders(self, server_id: int | None) -> tuple[int, ...]:
         """Return the nodes that may hold a binding: its own, or all where that is unknown or bindings are replicated.
@@ -93,7 +104,10 @@ class Nodes:
         if len(wanted) == 1:
             return {wanted[0]: at(wanted[0])}
         with ThreadPoolExecutor(max(len(wanted), 1), thread_name_prefix="node") as threads:
-            return dict(zip(wanted, threads.map(at, wanted), strict=True))
+            # In a copy of the caller's context each, so that what they log says for whom it was.
+            contexts = [copy_context() for _ in wanted]
+            answers = threads.map(lambda context, node: context.run(at, node), contexts, wanted)
+            return dict(zip(wanted, answers, strict=True))
 
     def mode(self, node: int) -> int | None:
         """Return usrloc's db_mode at a node: the setting's, or what registrations.cfg answers there.

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Self
 
-from kamailio.errors import KamailioUnreachable, NotCarried, RpcError, RpcProtocolError
+from kamailio.errors import KamailioError, KamailioUnreachable, NotCarried, RpcError, RpcProtocolError
 from kamailio.transport import Request, Transport
+
+log = logging.getLogger(__name__)
 
 
 class Call(NamedTuple):
@@ -23,19 +26,39 @@ class Call(NamedTuple):
     params: tuple[object, ...] = ()
 
 
+class Observation(NamedTuple):
+    """What became of a call.
+
+    Attributes:
+        id: of the request.
+        seconds: from sending, or queueing for it, to the answer, or until it was given up.
+        failure: the class of what went wrong, such as `RpcError`; None for a result.
+    """
+
+    id: int
+    method: str
+    seconds: float
+    failure: str | None
+
+
+Observer = Callable[[Observation], None]
+
+
 class JsonRpcClient:
     """Calls Kamailio. A context manager; not to be shared between threads.
 
     Never sends a batch: Kamailio executes nothing of it and answers as if it had.
     """
 
-    def __init__(self, transport: Transport, *, timeout: float = 3.0) -> None:
+    def __init__(self, transport: Transport, *, timeout: float = 3.0, observe: Observer | None = None) -> None:
         """Connect nothing yet.
 
         Args:
             transport: see `kamailio.transports.transport_for`.
             timeout: seconds for one `call`.
+            observe: is told of every call that was sent, or should have been.
         """
+        self._observe = observe
         self._transport = transport
         self._timeout = timeout
         self._ids = itertools.count(secrets.randbelow(2**30))  # an answer is known by it: not to be guessed
@@ -95,16 +118,19 @@ class JsonRpcClient:
         results: list[object | RpcError] = [None] * len(queue)
         waiting = iter(enumerate(queue))
         under_way: dict[int, int] = {}
+        open_since: dict[int, tuple[int, float]] = {}
         answered = 0
         try:
             while answered < len(queue):
                 for index, call in itertools.islice(waiting, self._transport.window - len(under_way)):
                     request = Request(next(self._ids), *call)
+                    open_since[index] = request.id, time.monotonic()
                     try:
                         self._transport.send(request, deadline=deadline)
                     except NotCarried as refusal:
                         results[index] = refusal
                         answered += 1
+                        del open_since[index]
                     else:
                         under_way[request.id] = index
                 if not under_way:
@@ -112,15 +138,27 @@ class JsonRpcClient:
                 index, outcome = self._next_answer(under_way, queue, deadline=deadline)
                 results[index] = outcome
                 answered += 1
-        except KamailioUnreachable as error:
+                self._tell(queue[index], open_since.pop(index), outcome)
+        except (KamailioUnreachable, RpcProtocolError) as error:
+            for index, since in open_since.items():
+                self._tell(queue[index], since, error)
             self.close()
+            if isinstance(error, RpcProtocolError):
+                raise
             if len(queue) == 1:
                 raise
             raise KamailioUnreachable(self.url, error.reason, answered=answered, asked=len(queue)) from error.__cause__
-        except RpcProtocolError:
-            self.close()
-            raise
         return results
+
+    def _tell(self, call: Call, since: tuple[int, float], outcome: object) -> None:
+        if self._observe is None and not log.isEnabledFor(logging.DEBUG):
+            return
+        failure = type(outcome).__name__ if isinstance(outcome, KamailioError) else None
+        seen = Observation(since[0], call.method, time.monotonic() - since[1], failure)
+        facts = {"rpc_id": seen.id, "method": seen.method, "seconds": round(seen.seconds, 6), "failure": seen.failure}
+        log.debug("call ended", extra={"action": "rpc", "url": self.url, **facts})
+        if self._observe is not None:
+            self._observe(seen)
 
     def _next_answer(
         self, under_way: dict[int, int], queue: list[Call], *, deadline: float

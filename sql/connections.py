@@ -166,6 +166,12 @@ class Database:
             if probes:
                 self._probe.release()
 
+    def occupancy(self) -> dict[str, int]:
+        """How many connections are lent and idle, and how many callers wait for one."""
+        stats = self._pool.get_stats()
+        size, idle = stats.get("pool_size", 0), stats.get("pool_available", 0)
+        return {"lent": size - idle, "idle": idle, "awaited": stats.get("requests_waiting", 0)}
+
     def close(self) -> None:
         """Close every connection; what is lent is closed when it comes back."""
         self._pool.close()

@@ -140,3 +140,8 @@ def expire_flushes(connection: Connection, *, keep: float, limit: int) -> int:
         How many flushes were deleted.
     """
     return execute_once(connection, "flush_expire", {"keep": keep, "limit": limit}).rowcount
+
+
+def find_request_ids(connection: Connection, flush_ids: Sequence[str]) -> dict[str, str | None]:
+    """The IDs of the HTTP requests that asked for these flushes; None for those of a command or the worker."""
+    return dict(execute_once(connection, "flush_requests", {"flush_ids": list(flush_ids)}).fetchall())

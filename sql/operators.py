@@ -16,7 +16,8 @@ def operators_mistakes(*, exit_code: int = 1) -> Iterator[None]:
         yield
     except ValidationError as error:
         lines = [
-            f"REGISTRATIONS_{str(problem['loc'][0]).upper()}: {problem['msg'].removeprefix('Value error, ')}"
+            "".join(f"REGISTRATIONS_{str(name).upper()}: " for name in problem["loc"][:1])
+            + problem["msg"].removeprefix("Value error, ")
             for problem in error.errors()
         ]
         raise _mistake("\n".join(lines), exit_code) from error

@@ -3,6 +3,8 @@
 import re
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -37,6 +39,15 @@ class DatabaseSettings(BaseSettings):
         description="names of the Kamailio nodes, `server_id=name,...`; a name like `kamailio@sip1.example.com` also "
         "tells the host",
     )
+
+    @field_validator("database_url")
+    @classmethod
+    def _libpq_reads_it(cls, url: str) -> str:
+        try:
+            conninfo_to_dict(url)
+        except psycopg.Error:  # whose words hold the URL, and so a password
+            raise ValueError("libpq cannot read it; in a URL a % of the password is written %25, a @ %40") from None
+        return url
 
     @field_validator("kamailio_timezone")
     @classmethod

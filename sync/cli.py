@@ -3,6 +3,7 @@
 import getpass
 import json
 import logging
+import logging.config
 import os
 import sys
 from collections.abc import Callable
@@ -11,7 +12,6 @@ from importlib.resources import files
 from pathlib import Path
 
 import click
-from logfmter import Logfmter
 
 from kamailio.nodes import Nodes
 from kamailio.settings import KamailioSettings
@@ -19,12 +19,14 @@ from sql.connections import Database, connect
 from sql.errors import DatabaseUnreachable
 from sql.finding import EXIT_UNKNOWN, as_object, as_text, exit_status
 from sql.flushing import account_exists, request_flush
+from sql.logs import LogSettings, log_configuration
 from sql.migrate import require_current_schema, start_on_schema
 from sql.operators import operators_mistakes
 from sql.settings import DatabaseSettings
 from sync.check import find_all
 from sync.flushing import Flusher
 from sync.jobs import Jobs
+from sync.metrics import Metrics
 from sync.settings import SyncSettings
 from sync.worker import Worker
 
@@ -35,23 +37,28 @@ log = logging.getLogger(__name__)
 @click.version_option(package_name="kamailio-registrations")
 def main() -> None:
     """The worker that keeps account, device and owner on Kamailio's location rows."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(Logfmter())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a job that still runs is no news
+    with operators_mistakes():
+        logging.config.dictConfig(log_configuration(LogSettings()))
 
 
 @main.command()
 def run() -> None:
     """Work until SIGTERM. Several may run; one of them leads."""
     with operators_mistakes():
-        database_settings = DatabaseSettings()
-        worker = Worker(SyncSettings(), database_settings, Nodes(KamailioSettings()))
+        settings, database_settings = SyncSettings(), DatabaseSettings()
+        metrics = Metrics(accounts=settings.sync_metrics_accounts)
+        nodes = Nodes(KamailioSettings(), observe=metrics.call)
+        worker = Worker(settings, database_settings, nodes, metrics)
         try:
             with connect(database_settings, application_name="registrations-sync start") as connection:
                 start_on_schema(connection)
         except DatabaseUnreachable as error:
             log.warning("starting without the database", extra={"action": "start", "cause": str(error)})
+    if settings.sync_metrics_listen:
+        try:
+            metrics.serve(settings.sync_metrics_listen)
+        except (OSError, OverflowError) as error:
+            raise click.ClickException(f"REGISTRATIONS_SYNC_METRICS_LISTEN: {error}") from error
     sys.exit(worker.run())
 
 

@@ -15,6 +15,7 @@ from sql.flush_progress import (
     count_pending,
     delete_left_rows,
     find_due,
+    find_request_ids,
     note_answers,
     remove_rows,
 )
@@ -159,6 +160,7 @@ class Flusher:
             recheck=LATE_RECHECK_SECONDS if late else 1.0,
             longest_pause=self._settings.sync_flush_longest_pause,
         )
+        _log_progress(connection, node, pairs, flushes)
         settled = sum(binding.settled_for is None for binding in gone)
         return {"flushed": settled, "superseded": len(newer), "rows_deleted": deleted}
 
@@ -174,3 +176,20 @@ class Flusher:
         pause = min(self._pauses.get(node, 0.5) * 2, self._settings.sync_flush_longest_pause)
         self._pauses[node] = pause
         self._not_before[node] = monotonic() + pause
+
+
+def _log_progress(
+    connection: Connection, node: int, pairs: list[tuple[Binding, Answer]], flushes: dict[str, str | None]
+) -> None:
+    """Tell of each flush how far it came, with the HTTP request that asked for it."""
+    moved: dict[str, dict[str, int]] = {}
+    for binding, outcome in pairs:
+        if isinstance(outcome, Outcome) and binding.flush_id in flushes:
+            what = "flushed" if outcome is Outcome.GONE else "superseded"
+            counts = moved.setdefault(binding.flush_id, {"flushed": 0, "superseded": 0})
+            counts[what] += binding.ruid is not None  # not what stands for the rest of an AoR
+    if moved:
+        requests = find_request_ids(connection, list(moved))
+        for flush_id, counts in moved.items():
+            facts = {"flush_id": flush_id, "request_id": requests.get(flush_id), "server_id": node, **counts}
+            log.info("flush goes on", extra={"action": "flush", **facts})

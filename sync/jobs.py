@@ -3,11 +3,13 @@
 from threading import Event
 
 from kamailio.nodes import Nodes
+from sql.census import Census, take_census
 from sql.connections import Database
 from sql.default_directory import follow_domains
 from sql.enrichment import Pace, enrich_pending, expire_from_facts, expire_rows, reconcile
 from sql.flush_progress import expire_flushes
 from sql.tokens import expire_tokens
+from sql.worker_state import WorkerState, find_worker_state
 from sync.flushing import Flusher
 from sync.settings import SyncSettings
 
@@ -48,6 +50,16 @@ class Jobs:
             done = reconcile(connection, batch=self._settings.sync_batch, stopping=self._stopping)
         counts = {"reconciled": done.written, "flushes_asked": done.flushed}
         return {"accounts_made": made, **counts} if made else counts
+
+    def count(self) -> Census | None:
+        """Count all registrations, for the metrics."""
+        with self._database.connection() as connection:
+            return take_census(connection, stopping=self._stopping.is_set)
+
+    def watch(self) -> WorkerState:
+        """See what waits for the other jobs, for the metrics."""
+        with self._database.connection() as connection:
+            return find_worker_state(connection)
 
     def flush(self, node: int) -> dict[str, int]:
         """Ask one node about the flushes that it has not confirmed; see `sync.flushing`."""

@@ -50,6 +50,18 @@ class SyncSettings(BaseSettings):
     sync_statement_timeout: float = Field(
         60.0, gt=0, le=3600, description="seconds after which PostgreSQL cancels a statement of the worker"
     )
+    sync_metrics_listen: str | None = Field(
+        None,
+        pattern=r"^$|^.+:\d{1,5}$",
+        description="address and port where the worker shows metrics to Prometheus, such as 127.0.0.1:9470; anybody "
+        "who reaches it may read them; unset: nowhere",
+    )
+    sync_metrics_interval: float = Field(
+        60.0, ge=1, le=86400, description="seconds between counts of all registrations for the metrics"
+    )
+    sync_metrics_accounts: int = Field(
+        20, ge=0, le=1000, description="accounts that the metrics count each; the smaller ones are counted together"
+    )
     sync_batch: int = Field(
         200, ge=1, le=10000, description="rows that are locked at a time; a SIP worker may wait for one batch"
     )

@@ -13,34 +13,44 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from queue import SimpleQueue
 from types import FrameType
+from typing import TypeVar
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from kamailio.nodes import Nodes
+from sql.census import Census
 from sql.connections import Database
 from sql.errors import DatabaseUnreachable, SchemaStale
 from sql.kazoo_settings import KazooSettings
 from sql.leadership import Leadership
 from sql.migrate import require_current_schema
 from sql.settings import DatabaseSettings
+from sql.worker_state import WorkerState
 from sync.jobs import Jobs
 from sync.kazoo import KazooImport
+from sync.metrics import Metrics
 from sync.settings import SyncSettings
 
-DATABASE_JOBS = 3
+DATABASE_JOBS = 5
+WATCH_SECONDS = 5.0
 JOB_DEFAULTS = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
 
 Job = Callable[..., dict[str, int]]
 
 log = logging.getLogger(__name__)
 
+Result = TypeVar("Result")
+
 
 class Worker:
     """Runs the jobs on their intervals until it is told to stop."""
 
-    def __init__(self, settings: SyncSettings, database_settings: DatabaseSettings, nodes: Nodes) -> None:
+    def __init__(
+        self, settings: SyncSettings, database_settings: DatabaseSettings, nodes: Nodes, metrics: Metrics
+    ) -> None:
         self._settings = settings
+        self._metrics = metrics
         self._nodes = nodes
         self._stopping = threading.Event()
         # Put by signal handlers: its lock is reentrant, an Event's could be held by the very thread they interrupt.
@@ -52,6 +62,7 @@ class Worker:
             pool_size=DATABASE_JOBS + len(nodes.ids),
             statement_timeout=settings.sync_statement_timeout,
         )
+        metrics.of(self._database)
         self._kazoo = (
             KazooImport(settings.sync_kazoo_url, KazooSettings(), database_settings, stopping=self._stopping)
             if settings.sync_kazoo_url
@@ -81,6 +92,16 @@ class Worker:
             every.append((self._kazoo.import_kazoo, self._settings.sync_kazoo_interval))
         for job, seconds in every:
             scheduler.add_job(self._run_job, "interval", [job], seconds=seconds, id=job.__name__, next_run_time=now)
+        if self._settings.sync_metrics_listen:
+            for measure, seconds in ((jobs.count, self._settings.sync_metrics_interval), (jobs.watch, WATCH_SECONDS)):
+                scheduler.add_job(
+                    self._run_measurement,
+                    "interval",
+                    [measure],
+                    seconds=seconds,
+                    id=measure.__name__,
+                    next_run_time=now,
+                )
         # One job a node, so that a dead one delays no other.
         for node in self._nodes.ids:
             scheduler.add_job(
@@ -103,27 +124,40 @@ class Worker:
         return 1 if self._failed else 0
 
     def _run_job(self, job: Job, *arguments: int) -> None:
+        written = self._run_if_leading(job, *arguments)
+        if written and any(written.values()):
+            self._metrics.wrote(job.__name__, written)
+            log.info("job done", extra={"action": job.__name__, **written})
+
+    def _run_measurement(self, measure: Callable[[], Census | WorkerState | None]) -> None:
+        found = self._run_if_leading(measure)
+        if found is not None:
+            self._metrics.take(found)
+
+    def _run_if_leading(self, job: Callable[..., Result], *arguments: int) -> Result | None:
         if self._stopping.is_set():
-            return
+            return None
         try:
             leads = self._lead()
             self._note_back()
-            written = job(*arguments) if leads else {}
+            if not leads:
+                return None
+            with self._metrics.run_of(job.__name__):
+                return job(*arguments)
         except DatabaseUnreachable as error:
             self._note_away(str(error))
-            return
         except SchemaStale as error:
             log.error("cannot work", extra={"action": "stop", "cause": str(error)})
             self._failed = True
             self._told_to_stop.put(None)
-            return
-        if any(written.values()):
-            log.info("job done", extra={"action": job.__name__, **written})
+        return None
 
     def _lead(self) -> bool:
         with self._leadership_lock:
             leads, led = self._leadership.hold(), self._leads
             self._leads = leads
+            if leads != led:
+                self._metrics.lead(leads)
             if leads and not led:  # also after an outage: another database may have come back
                 with self._database.connection() as connection:
                     require_current_schema(connection)
@@ -135,6 +169,7 @@ class Worker:
         if not self._away:
             self._away = True
             self._leads = False
+            self._metrics.lead(False)
             log.warning("database is away, waiting", extra={"action": "database", "cause": cause})
 
     def _note_back(self) -> None:

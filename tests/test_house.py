@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings
 from api.settings import ApiSettings
 from kamailio.settings import KamailioSettings
 from sql.kazoo_settings import KazooSettings
+from sql.logs import LogSettings
 from sql.settings import DatabaseSettings
 from sync.settings import SyncSettings
 
@@ -23,6 +24,7 @@ SETTINGS: tuple[type[BaseSettings], ...] = (
     SyncSettings,
     KazooSettings,
     ApiSettings,
+    LogSettings,
 )
 SQL_VERBS = re.compile(
     r"\b(select|insert into|update|delete from|create|alter|drop)\s+[\w*(]+\s+(from|set|values|table|view)\b", re.I

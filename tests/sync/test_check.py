@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable
@@ -205,7 +206,7 @@ def test_a_node_that_still_loads_is_told(check: Check, start_kamailio: StartKama
 def test_a_clock_that_goes_wrong_is_told_by_its_seconds(check: Check, start_kamailio: StartKamailio) -> None:
     """Whatever its zone: here one that lies ten seconds beside five hours and three quarters."""
     found = check(start_kamailio(timezone="XXX-05:45:10").rpc_url)
-    assert "10 seconds ahead of" in found["node_clock"]["what"]
+    assert re.search(r" (9|10|11|12) seconds ahead of ", found["node_clock"]["what"])
     assert "node_clock" not in check(start_kamailio(server_id=2, timezone="Asia/Kathmandu").rpc_url)
 
 

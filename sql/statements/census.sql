@@ -1,0 +1,26 @@
+-- Of a slice of the table the registrations that show, by account, node and transport; as the view registrations has
+-- them. The last id also when none shows.
+select s.last, c.account_id, c.server_id, c.transport, coalesce(c.count, 0)
+from (
+    select max(id) as last from (select id from location where id > %(after)s order by id limit %(limit)s) slice
+) s
+left join lateral (
+    select
+        l.account_id,
+        l.server_id,
+        registration_protocol(
+            case
+                when l.socket like any (array['udp:%%', 'tcp:%%', 'tls:%%']) then left(l.socket, 3)
+                else lower(substring(l.socket from '^([a-zA-Z]+):'))
+            end,
+            l.received, registration_text(l.contact), l.path
+        ) as transport,
+        count(*)
+    from location l
+    where l.id > %(after)s
+        and l.id <= s.last
+        and registration_shows(
+            registration_epoch(l.expires), registration_epoch(l.last_modified), l.cseq, l.flushed_epoch, l.flushed_cseq
+        )
+    group by 1, 2, 3
+) c on true
