@@ -58,7 +58,10 @@ def patched(text: str, *, defines: Mapping[str, str]) -> str:
         begin, before = BEGIN, ""
         if each.at == len(bare) and bare and not bare.endswith("\n"):
             begin, before = BEGIN_MENDED, newline
-        block = "".join(line + newline for line in [begin, *each.lines, END])
+        # Kamailio takes a carriage return for a part of the value.
+        block = "".join(
+            line + ("\n" if line.startswith("#!define ") else newline) for line in [begin, *each.lines, END]
+        )
         bare = bare[: each.at] + before + block + bare[each.at :]
     return bare
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from threading import Event
-from time import perf_counter
 
 from sql.connections import Connection
 from sql.statements import statement
@@ -12,22 +11,6 @@ SLICE_ROWS = 5000
 # Of rows that lie beside each other one in so many is written at a time: the new versions find room in their page, so
 # that no index is written, and by the next turn PostgreSQL may clear the old ones away.
 TURNS = 8
-# Between two batches phones have the processors and the disk for themselves for this share of the time that one took.
-REST = 0.5
-
-
-class Pace:
-    """Rests after each piece of work that has more behind it."""
-
-    def __init__(self, stopping: Event | None = None) -> None:
-        self._stopping = stopping or Event()
-        self._began = perf_counter()
-
-    def rest(self) -> bool:
-        """Wait in proportion to the time since the last rest; returns whether to stop, and then at once."""
-        stopped = self._stopping.wait(REST * (perf_counter() - self._began))
-        self._began = perf_counter()
-        return stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +55,13 @@ def reconcile(connection: Connection, *, batch: int = 200, stopping: Event | Non
         batch: rows that are locked at a time.
         stopping: ends it between two batches.
     """
-    pace = Pace(stopping)
+    stopping = stopping or Event()
     written = flushed = after = 0
-    while not pace.rest() and (found := find_stale(connection, after=after)) is not None:
+    while not stopping.is_set() and (found := find_stale(connection, after=after)) is not None:
         after, stale = found
         for turn in (stale[start::TURNS] for start in range(TURNS)):
             for start in range(0, len(turn), batch):
-                if pace.rest():
+                if stopping.is_set():
                     return Reconciled(written, flushed)
                 done = reconcile_rows(connection, turn[start : start + batch])
                 written += done.written

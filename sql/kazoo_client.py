@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from urllib3.exceptions import InvalidHeader
@@ -31,8 +32,10 @@ class KazooClient:
             wait: spends so many seconds; raises, should it be time to end.
 
         Raises:
-            KazooRefused: there is no key.
+            KazooRefused: there is no key, or the URL has a user or a password, which everybody here could read.
         """
+        if "@" in urlsplit(url).netloc:
+            raise KazooRefused("Kazoo's URL has a user or a password; the key is all that is needed")
         self._url = url.rstrip("/").removesuffix("/v2") + "/v2"
         self._key = settings.api_key()
         self._interval = 1 / settings.kazoo_rate

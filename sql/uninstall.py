@@ -19,7 +19,13 @@ from sql.settings import DatabaseSettings
 from sql.statements import statement
 
 UNINSTALL_COMMAND = "registrations-db uninstall"
-ROLES = ("registrations_kamailio", "registrations_api", "registrations_sync", "registrations_report")
+ROLES = (
+    "registrations_kamailio",
+    "registrations_api",
+    "registrations_sync",
+    "registrations_report",
+    "registrations_import",
+)
 # Of usrloc's own schema; its fourth, on expires, is what the migrations drop.
 KAMAILIO_INDEXES = ("location_account_contact_idx", "location_connection_idx", "location_tcpcon_idx")
 # What is made on a database of kamdbctl alone, and so is not in schema.sql.

@@ -6,6 +6,7 @@ do $$
 declare
     old regclass := coalesce(to_regclass('directory_subscriber'), to_regclass('subscriber'));
     name text := format('%s', old);
+    not_null text;
 begin
     -- Nobody writes devices and accounts from here on; phones are served from the view meanwhile.
     lock table account, device in share row exclusive mode;
@@ -65,6 +66,13 @@ begin
     execute format('drop view %s', old);
     execute format('alter table subscriber_to_be rename to %s', name);
     execute format('alter index subscriber_to_be_pkey rename to %s_pkey', name);
+    for not_null in
+        select conname from pg_constraint where conrelid = to_regclass(name) and contype = 'n'  -- from PostgreSQL 18 on
+    loop
+        execute format(
+            'alter table %s rename constraint %I to %I', name, not_null, replace(not_null, 'subscriber_to_be', name)
+        );
+    end loop;
     execute format('grant select on %s to registrations_kamailio', name);
     execute format('comment on table %s is %L', name, 'what auth_db reads: every device that may log in; follows device and account by itself');
     drop index device_subscriber_idx;

@@ -94,7 +94,7 @@ def reconcile(bed: Bed) -> Iterator[Outcome]:
             registers(running, Wish(phones=bed.phones))
             jobs.enrich()
             with bed.saying("all rows compared with the directory, over and over"):
-                for _ in range(bed.rounds(4)):
+                for _ in range(bed.rounds(3)):
                     idle.append(_idle(bed, running))
                     with steady(bed, running) as loading:
                         started = perf_counter()

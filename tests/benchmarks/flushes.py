@@ -39,7 +39,7 @@ def flush(bed: Bed) -> Iterator[Outcome]:
             JsonRpcClient(transport_for(running.rpc_url), timeout=PATIENCE) as client,
             bed.saying(f"{bed.phones:,} phones register, are flushed, register, are removed"),
         ):
-            for _ in range(bed.rounds(5)):
+            for _ in range(bed.rounds(4)):
                 registers(running, Wish(phones=bed.phones))
                 started = perf_counter()
                 fetch_well(api.port, registrations("phones"), bed.tokens[name], method="DELETE")

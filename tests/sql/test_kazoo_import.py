@@ -255,6 +255,13 @@ def test_a_key_that_kazoo_does_not_know_is_said_at_once(
     assert kazoo.asked["api_auth"] == (0 if key is None else 1)
 
 
+def test_a_url_with_a_password_is_refused_without_its_text(settings: KazooSettings) -> None:
+    """It would stand in the list of processes."""
+    with pytest.raises(KazooRefused, match="has a user or a password") as refused:
+        KazooClient("https://admin:mystery@kazoo.test:8443", settings, wait=lambda _: None)
+    assert "mystery" not in str(refused.value)
+
+
 def test_one_pull_at_a_time(kazoo: StandInKazoo, settings: KazooSettings) -> None:
     """Two would write the same files."""
     state = settings.kazoo_directory / "kazoo-root"
