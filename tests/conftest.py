@@ -1,5 +1,7 @@
 """Fixtures are split by the resource they own; here they are only named."""
 
+import pytest
+
 pytest_plugins = [
     "tests.fixtures.postgres",
     "tests.fixtures.kamdbctl",
@@ -12,3 +14,8 @@ pytest_plugins = [
     "tests.fixtures.worker",
     "tests.fixtures.site",
 ]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take most of a minute begin first, or one process would wait for the other at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)

@@ -14,6 +14,8 @@ from tests.benchmarks.figures import Figure, Outcome
 from tests.benchmarks.proxies import STOCK
 from tests.benchmarks.report import ROOT
 
+pytestmark = pytest.mark.long
+
 
 def bench(directory: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `make bench`'s program with everything it writes in a directory."""

@@ -36,6 +36,8 @@ from tests.stand.phone import Fleet, Phone
 from tests.stand.postgres import Cluster
 from tests.stand.process import Daemon, daemon, free_port, port_taken, wait_until
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 PHONES = 10
 ROOMS = ("api", "kamailio", "sql", "sync")

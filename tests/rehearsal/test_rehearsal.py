@@ -12,6 +12,8 @@ from tests.rehearsal import steps
 from tests.rehearsal.stage import NotHeld
 from tests.rehearsal.steps import rehearse
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 
 

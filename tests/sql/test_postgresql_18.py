@@ -11,6 +11,8 @@ import pytest
 
 from tests.stand.postgres import bin_directory
 
+pytestmark = pytest.mark.long
+
 HERE = Path(__file__).parent
 FILES = ("test_migrate.py", "test_location_samples.py", "test_flushing.py")
 
