@@ -80,7 +80,10 @@ def test_the_edits_only_add_lines_between_marks_and_can_be_taken_out(own: Callab
     if before.endswith("\n"):
         assert re.sub(f"{BEGIN}\r?\n.*?{END}\r?\n", "", after, flags=re.DOTALL) == before
     if "\r\n" in before:
-        assert after.count("\n") == after.count("\r\n")
+        # But where Kamailio would take it for a part of a value.
+        bare = [line for line in after.split("\n")[:-1] if not line.endswith("\r")]
+        assert bare
+        assert all(line.startswith("#!define ") for line in bare)
 
 
 @pytest.mark.parametrize("own", OWN_EDITS.values(), ids=OWN_EDITS)
