@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -173,7 +174,7 @@ def test_what_registrations_lack_is_told(
     ("row", "said"),
     [
         ({"last_modified": 300}, "in the future"),
-        ({"last_modified": -300}, "seconds old when it was written"),
+        ({"last_modified": -300}, "30[0-9] seconds old when it was written"),
         ({"last_modified": -9000, "expires": -5400}, "every registration seems expired"),
     ],
     ids=["ahead", "behind", "expired"],
@@ -191,7 +192,7 @@ def test_a_clock_that_is_not_postgresqls_is_told(
     add_binding("bob", "child.test", **{name: now + seconds for name, seconds in row.items()})
     if "expires" in row:
         database.execute("update location set first_registered_at = now() - interval '3 hours'")
-    assert said in check()["clock"].what
+    assert re.search(said, check()["clock"].what)
 
 
 def test_devices_without_a_registration_are_counted(

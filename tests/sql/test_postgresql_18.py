@@ -1,4 +1,4 @@
-"""PostgreSQL 18, where Debian has 15: schema and rows; `make test POSTGRESQL=18` runs all tests on it."""
+"""PostgreSQL 18, where Debian has 15: schema, rows and flushes; `make test POSTGRESQL=18` runs all tests on it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.stand.postgres import bin_directory
 pytestmark = pytest.mark.long
 
 HERE = Path(__file__).parent
-FILES = ("test_migrate.py", "test_location_samples.py")
+FILES = ("test_migrate.py", "test_location_samples.py", "test_flushing.py")
 
 
 def _is_there() -> bool:
@@ -26,8 +26,8 @@ def _is_there() -> bool:
 
 @pytest.mark.skipif(not _is_there(), reason="no PostgreSQL 18: `make setup POSTGRESQL=18` has it where PyPI does")
 @pytest.mark.skipif(os.environ.get("POSTGRESQL") == "18", reason="all tests run on PostgreSQL 18")
-def test_schema_and_rows_are_the_same_on_postgresql_18() -> None:
-    """The tests of migrations and of rows that Kamailio stored pass there as well."""
+def test_schema_rows_and_flushes_are_the_same_on_postgresql_18() -> None:
+    """The tests of migrations, of rows that Kamailio stored and of flushes pass there as well."""
     version = subprocess.check_output([bin_directory("18") / "postgres", "--version"], encoding="ascii")
     assert version.startswith("postgres (PostgreSQL) 18.")
     done = subprocess.run(
