@@ -5,9 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sql.connections import Connection
+from sql.pace import READING_SECONDS, Pace
 from sql.statements import statement
 
-SLICE_ROWS = 5000
+SLICE_ROWS = 5000  # at the most
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,10 @@ def take_census(connection: Connection, *, stopping: Callable[[], bool] = lambda
     Returns:
         None when it was to stop.
     """
-    census, after = Census(), 0
+    census, pace, after = Census(), Pace(READING_SECONDS, most=SLICE_ROWS), 0
     while not stopping():
-        rows = connection.execute(statement("census"), {"after": after, "limit": SLICE_ROWS}).fetchall()
+        with pace.measured():
+            rows = connection.execute(statement("census"), {"after": after, "limit": pace.rows}).fetchall()
         if rows[0][0] is None:
             return census
         after = rows[0][0]

@@ -1,27 +1,44 @@
 """Setting account, device and owner on the rows of location, in batches that no SIP worker has to wait for."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from threading import Event
 
 from sql.connections import Connection
+from sql.pace import READING_SECONDS, WRITING_SECONDS, Pace
 from sql.statements import statement
 
-# Rows that are compared with the directory at a time.
+# Rows that are compared with the directory before those that differ are written.
 SLICE_ROWS = 5000
 # Of rows that lie beside each other one in so many is written at a time: the new versions find room in their page, so
 # that no index is written, and by the next turn PostgreSQL may clear the old ones away.
 TURNS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Enriched:
-    """How many rows were enriched, and the highest id among them; 0 when there were none."""
+def enrich(connection: Connection, *, batch: int = 200, stopping: Event | None = None) -> int:
+    """Enrich the rows that no run has seen yet, but for those in use at this moment.
 
-    count: int
-    last: int
+    Args:
+        connection: in autocommit mode, so that the rows' locks end with each batch.
+        batch: rows at the most that are locked at a time.
+        stopping: ends it between two batches.
+
+    Returns:
+        How many were enriched.
+    """
+    stopping, pace, enriched, after = stopping or Event(), Pace(WRITING_SECONDS, most=batch), 0, 0
+    while not stopping.is_set():
+        limit = pace.rows
+        with pace.measured():
+            ids = enrich_pending(connection, limit=limit, after=after)
+        enriched += len(ids)
+        if len(ids) < limit:
+            break
+        after = max(ids)
+    return enriched
 
 
-def enrich_pending(connection: Connection, *, limit: int, after: int = 0) -> Enriched:
+def enrich_pending(connection: Connection, *, limit: int, after: int = 0) -> list[int]:
     """Enrich rows that no run has seen yet.
 
     Args:
@@ -30,10 +47,9 @@ def enrich_pending(connection: Connection, *, limit: int, after: int = 0) -> Enr
         after: id below which nothing is looked for, so that a batch need not pass by what the ones before it left.
 
     Returns:
-        What was enriched; fewer than ``limit`` means that none are left but those in use at this moment.
+        Their ids; fewer than ``limit`` mean that none are left but those in use at this moment.
     """
-    rows = connection.execute(statement("enrich_pending"), {"limit": limit, "after": after}).fetchall()
-    return Enriched(len(rows), max((row[0] for row in rows), default=0))
+    return [row[0] for row in connection.execute(statement("enrich_pending"), {"limit": limit, "after": after})]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,36 +68,53 @@ def reconcile(connection: Connection, *, batch: int = 200, stopping: Event | Non
 
     Args:
         connection: in autocommit mode, so that the rows' locks end with each batch.
-        batch: rows that are locked at a time.
-        stopping: ends it between two batches.
+        batch: rows at the most that are locked at a time.
+        stopping: ends it between two statements.
     """
-    stopping = stopping or Event()
-    written = flushed = after = 0
-    while not stopping.is_set() and (found := find_stale(connection, after=after)) is not None:
-        after, stale = found
-        for turn in (stale[start::TURNS] for start in range(TURNS)):
-            for start in range(0, len(turn), batch):
-                if stopping.is_set():
-                    return Reconciled(written, flushed)
-                done = reconcile_rows(connection, turn[start : start + batch])
-                written += done.written
-                flushed += done.flushed
+    stopping, pace = stopping or Event(), Pace(WRITING_SECONDS, most=batch)
+    written = flushed = 0
+    for stale in _stale_slices(connection, stopping):
+        in_turns = [row for start in range(TURNS) for row in stale[start::TURNS]]
+        while in_turns and not stopping.is_set():
+            taken, in_turns = in_turns[: pace.rows], in_turns[pace.rows :]
+            with pace.measured():
+                done = reconcile_rows(connection, taken)
+            written += done.written
+            flushed += done.flushed
     return Reconciled(written, flushed)
 
 
-def find_stale(connection: Connection, *, after: int) -> tuple[int, list[int]] | None:
-    """Compare the next slice of rows with the directory; it locks nothing.
+def _stale_slices(connection: Connection, stopping: Event) -> Iterator[list[int]]:
+    """Compare all rows; of SLICE_ROWS each those that differ."""
+    pace, stale, looked, after = Pace(READING_SECONDS, most=SLICE_ROWS), list[int](), 0, 0
+    while not stopping.is_set():
+        limit = pace.rows
+        with pace.measured():
+            last, differing = find_stale(connection, after=after, limit=limit)
+        if last is None:
+            break
+        after, looked = last, looked + limit
+        stale += differing
+        if looked >= SLICE_ROWS:
+            yield stale
+            stale, looked = [], 0
+    yield stale
+
+
+def find_stale(connection: Connection, *, after: int, limit: int) -> tuple[int | None, list[int]]:
+    """Compare the next rows with the directory; it locks nothing.
 
     Args:
         connection: in autocommit mode.
         after: id of the last row that was compared; 0 at first.
+        limit: rows to compare.
 
     Returns:
-        The id of the slice's last row, and the ids of those enriched rows of which the directory now says something
-        else; None when there is no row after that one.
+        The id of the last of them, None when there is no row after that one, and the ids of those enriched rows of
+        which the directory now says something else.
     """
-    row = connection.execute(statement("reconcile_find"), {"after": after, "limit": SLICE_ROWS}).fetchone()
-    return None if row is None or row[0] is None else (row[0], row[1])
+    row = connection.execute(statement("reconcile_find"), {"after": after, "limit": limit}).fetchone()
+    return (None, []) if row is None else (row[0], row[1] or [])
 
 
 def reconcile_rows(connection: Connection, ids: list[int]) -> Reconciled:

@@ -661,7 +661,7 @@ ALTER SEQUENCE public.location_attrs_id_seq OWNED BY public.location_attrs.id;
 
 CREATE VIEW public.location_enrichment AS
  SELECT l.id,
-    COALESCE(d.account_id, (a.id)::text) AS account_id,
+    COALESCE(d.account_id, a.id) AS account_id,
     d.device_id,
     d.owner_id,
     (
@@ -690,7 +690,13 @@ CREATE VIEW public.location_enrichment AS
                    FROM public.account)) AS realm) fallback)
      LEFT JOIN public.directory d ON (((d.username = lower(public.registration_text((l.username)::text))) AND (d.realm = lower(COALESCE(NULLIF((l.domain)::text, ''::text), fallback.realm))))))
      LEFT JOIN public.device_credentials c ON (((c.username = d.username) AND (c.realm = d.realm))))
-     LEFT JOIN public.account a ON (((a.realm)::text = lower(COALESCE(NULLIF((l.domain)::text, ''::text), fallback.realm)))));
+     LEFT JOIN LATERAL ( SELECT (account.id)::text AS id,
+            account.enabled,
+            account.automatic,
+            account.disabled_at
+           FROM public.account
+          WHERE ((account.realm)::text = lower(COALESCE(NULLIF((l.domain)::text, ''::text), fallback.realm)))
+         LIMIT 1) a ON (true));
 
 CREATE SEQUENCE public.location_id_seq
     AS integer

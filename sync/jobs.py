@@ -6,7 +6,7 @@ from kamailio.nodes import Nodes
 from sql.census import Census, take_census
 from sql.connections import Database
 from sql.default_directory import follow_domains
-from sql.enrichment import enrich_pending, expire_from_facts, expire_rows, reconcile
+from sql.enrichment import enrich, expire_from_facts, expire_rows, reconcile
 from sql.flush_progress import expire_flushes
 from sql.tokens import expire_tokens
 from sql.worker_state import WorkerState, find_worker_state
@@ -30,14 +30,8 @@ class Jobs:
 
     def enrich(self) -> dict[str, int]:
         """Set account, device and owner on new rows; what a SIP worker holds at the moment is left for the next run."""
-        batch, enriched, after = self._settings.sync_batch, 0, 0
         with self._database.connection() as connection:
-            while not self._stopping.is_set():
-                done = enrich_pending(connection, limit=batch, after=after)
-                enriched, after = enriched + done.count, done.last
-                if done.count < batch:
-                    break
-        return {"enriched": enriched}
+            return {"enriched": enrich(connection, batch=self._settings.sync_batch, stopping=self._stopping)}
 
     def reconcile(self) -> dict[str, int]:
         """Find the rows of which the directory now says something else, whoever changed it, and set them right.

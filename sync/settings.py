@@ -63,5 +63,8 @@ class SyncSettings(BaseSettings):
         20, ge=0, le=1000, description="accounts that the metrics count each; the smaller ones are counted together"
     )
     sync_batch: int = Field(
-        200, ge=1, le=10000, description="rows that are locked at a time; a SIP worker may wait for one batch"
+        200,
+        ge=1,
+        le=10000,
+        description="rows that are locked at a time at the most; fewer where they take more than a millisecond or two",
     )

@@ -14,6 +14,11 @@ with batch as materialized (
             limit %(limit)s
             for update skip locked
         ) as ids
+),
+found as materialized (
+    select e.id, e.account_id, e.device_id, e.owner_id, e.device_state, e.credentials_changed_at, e.disabled_at
+    from location_enrichment e
+    where e.id = any ((select ids from batch)::integer[])
 )
 update location l set
     account_id = e.account_id,
@@ -29,8 +34,6 @@ update location l set
     first_registered_at = coalesce(
         l.first_registered_at, to_timestamp(nullif(registration_epoch(l.last_modified), 0)), now()
     )
-from location_enrichment e
+from found e
 where e.id = l.id
-    and e.id = any ((select ids from batch)::integer[])
-    and l.id = any ((select ids from batch)::integer[])
 returning l.id

@@ -40,7 +40,7 @@ def see(request: pytest.FixtureRequest, database: psycopg.Connection) -> Callabl
 
     def see() -> None:
         if request.param:
-            assert enrich_pending(database, limit=100).count
+            assert enrich_pending(database, limit=100)
 
     return see
 

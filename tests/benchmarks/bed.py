@@ -35,8 +35,9 @@ NOWHERE = "http://127.0.0.1:1/RPC"
 # What kamdbctl executes of Kamailio's own files, in its order.
 STOCK_DIRECTORY = Path("/usr/share/kamailio/postgres")
 STOCK_SCHEMA = ("standard", "usrloc", "auth_db")
-# For all sides alike; what an operator with a million rows has set at the least.
-POSTGRES = {"shared_buffers": "1GB", "max_wal_size": "4GB", "checkpoint_timeout": "30min"}
+# For all sides alike; what an operator with a million rows has set at the least. A server of some days writes its WAL
+# into files that it has; a new one would make each while phones wait.
+POSTGRES = {"shared_buffers": "1GB", "max_wal_size": "4GB", "min_wal_size": "4GB", "checkpoint_timeout": "30min"}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from statistics import median
 from time import perf_counter
@@ -28,6 +29,11 @@ ENRICH_P99 = Figure(
     goal=1.5,
 )
 BARE_P99 = Figure(name="enrich-bare-register", title="the same during the bare UPDATE / idle", unit="ms")
+BUSY_P99 = Figure(
+    name="busy-register",
+    title="REGISTER at 500/s, 99th percentile: beside a process that only computes, and needs nothing of ours / idle",
+    unit="ms",
+)
 RECONCILE_P99 = Figure(
     name="reconcile-register",
     title="REGISTER at 500/s, 99th percentile: while all rows are reconciled, one run after the other / idle",
@@ -55,6 +61,14 @@ where e.id = l.id and l.enriched_at is null and l.domain <> %s
 
 def _idle(bed: Bed, running: Proxy) -> float:
     return registers(running, Wish(phones=bed.phones, seconds=bed.seconds(10), rate=STEADY)).p99 * 1000
+
+
+def _beside_a_computing_process(bed: Bed, running: Proxy) -> float:
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as computing:
+        try:
+            return _idle(bed, running)
+        finally:
+            computing.kill()
 
 
 @measures(ENRICH, ENRICH_P99, BARE_P99)
@@ -85,17 +99,18 @@ def enrich(bed: Bed) -> Iterator[Outcome]:
     yield Outcome(figure=BARE_P99, ours=p99[1], reference=idle[1])
 
 
-@measures(RECONCILE_P99, ALL_P99, MEMORY)
+@measures(BUSY_P99, RECONCILE_P99, ALL_P99, MEMORY)
 def reconcile(bed: Bed) -> Iterator[Outcome]:
-    p99, idle, runs = [], [], []
+    p99, idle, busy, runs = [], [], [], []
     with bed.copy(main_database(bed)) as name, bed.connect(name) as connection:
         forget_phones(connection)
         with proxy(bed, name) as running, bed.jobs(name) as jobs:
             registers(running, Wish(phones=bed.phones))
             jobs.enrich()
             with bed.saying("all rows compared with the directory, over and over"):
-                for _ in range(bed.rounds(3)):
+                for _ in range(bed.rounds(5)):
                     idle.append(_idle(bed, running))
+                    busy.append(_beside_a_computing_process(bed, running))
                     with steady(bed, running) as loading:
                         started = perf_counter()
                         while (begun := perf_counter()) < started + bed.seconds(10):
@@ -103,6 +118,7 @@ def reconcile(bed: Bed) -> Iterator[Outcome]:
                             runs.append(perf_counter() - begun)
                         p99.append(loading.end().p99 * 1000)
             note = f"one run took {median(runs):.1f} s"
+            yield Outcome(figure=BUSY_P99, ours=busy, reference=idle)
             yield Outcome(figure=RECONCILE_P99, ours=p99, reference=idle, note=note)
             connection.execute("update device set owner_id = null where account_id <> 'phones'")
             # What that left behind is of the change, not of the worker's following it.

@@ -57,6 +57,8 @@ def test_a_batch_of_new_rows_is_enriched_without_reading_the_others(database: ps
     plan = explained(database, "execute enrich (0, 10)")
     # Each row is looked at as pending, when its lock is taken, in the view, and when it is written.
     assert rows_read(plan, relation="location") <= 4 * 10
+    # Of the device, of its password, and of the realm.
+    assert rows_read(plan, relation="account") <= 3 * 10
 
 
 def test_rows_are_set_right_without_reading_the_others(database: psycopg.Connection) -> None:
@@ -117,7 +119,7 @@ def test_unusual_devices_cost_a_page_no_more_when_there_are_many(database: psyco
 def test_a_new_owner_of_every_row_makes_the_table_no_larger(database: psycopg.Connection) -> None:
     """What all rows are set to finds room in their pages: no index is written, and nothing is left to be vacuumed."""
     database.execute(DEVICES + ROWS.format(count=3000))
-    while enrich_pending(database, limit=1000).count:
+    while enrich_pending(database, limit=1000):
         pass
     database.execute("vacuum full location")
     database.execute("update device set owner_id = 'o'")
