@@ -8,7 +8,7 @@ from time import perf_counter
 # the priorities; and Kamailio waits for the rows that a statement has locked. What is over sooner is not noticed. A
 # statement that writes takes longer to start.
 READING_SECONDS = 0.001
-WRITING_SECONDS = 0.0015
+WRITING_SECONDS = 0.002
 FIRST_ROWS = 10
 # With fewer the statement's start costs more than its rows.
 LEAST_ROWS = 5

@@ -77,7 +77,7 @@ def enrich(bed: Bed) -> Iterator[Outcome]:
     taken: tuple[list[float], list[float]] = ([], [])
     p99: tuple[list[float], list[float]] = ([], [])
     idle: tuple[list[float], list[float]] = ([], [])
-    for _ in range(bed.rounds(2)):
+    for _ in range(bed.rounds(1)):  # each takes minutes, and 500 REGISTERs a second
         for bare in (False, True):
             with bed.copy(template) as name, proxy(bed, name) as running, bed.connect(name) as connection:
                 registers(running, Wish(phones=bed.phones))
@@ -108,7 +108,7 @@ def reconcile(bed: Bed) -> Iterator[Outcome]:
             registers(running, Wish(phones=bed.phones))
             jobs.enrich()
             with bed.saying("all rows compared with the directory, over and over"):
-                for _ in range(bed.rounds(5)):
+                for _ in range(bed.rounds(3)):
                     idle.append(_idle(bed, running))
                     busy.append(_beside_a_computing_process(bed, running))
                     with steady(bed, running) as loading:

@@ -124,7 +124,7 @@ def list_all(bed: Bed) -> Iterator[Outcome]:
             first.append(got.first * 1000)
             last = got.last
 
-        for _ in range(bed.rounds(3)):
+        for _ in range(bed.rounds(2)):
             with bed.saying("the whole list"):
                 grown.append(peak_growth(server.workers, whole))
     bed.drop(name)
