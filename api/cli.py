@@ -4,6 +4,7 @@ import logging
 import logging.config
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from importlib.resources import files
@@ -91,6 +92,27 @@ def _require_schema(settings: DatabaseSettings) -> None:
         log.warning("starting without the database", extra={"action": "start", "cause": str(error)})
 
 
+def _refuse_taken_addresses(settings: ApiSettings) -> None:
+    """Name the setting whose address cannot be had; gunicorn would try for five seconds, and names none.
+
+    Raises:
+        ClickException: another program has it, it is not this machine's, or the user may not.
+    """
+    if {"LISTEN_FDS", "GUNICORN_FD"} & os.environ.keys():
+        return  # the sockets come from systemd, or from the server that this one replaces
+    for name in ("api_bind", "api_metrics_listen"):
+        bind = getattr(settings, name)
+        if not bind or bind.startswith("unix:"):
+            continue
+        host, _, port = bind.rpartition(":")
+        host = host.strip("[]")
+        try:
+            with socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+                pass
+        except OSError as error:
+            raise click.ClickException(f"REGISTRATIONS_{name.upper()}: {bind}: {error.strerror}") from error
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="kamailio-registrations")
 def main() -> None:
@@ -106,6 +128,7 @@ def serve() -> None:
         settings = ApiSettings()
         KamailioSettings()
         _require_schema(DatabaseSettings())
+    _refuse_taken_addresses(settings)
     _Server(_gunicorn_options(settings, log_settings)).run()
 
 

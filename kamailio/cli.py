@@ -3,11 +3,12 @@
 import sys
 from importlib.resources import files
 from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
 from kamailio.patch import INCLUDE, NotUnderstood, patched, unpatched
-from kamailio.patch_file import Edit, NotWritten, accepted, back_up, include, read, replace
+from kamailio.patch_file import Edit, NotWritten, accepted, back_up, defines_of_include, include, read, replace
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,14 +23,25 @@ def _read_defines(_context: click.Context, _option: click.Parameter, given: tupl
         name, equals, value = each.partition("=")
         if not equals or not name.isidentifier() or not value.isprintable() or not value:
             raise click.BadParameter(f"{each!r} is not NAME=VALUE")
+        if name not in defines_of_include():
+            raise click.BadParameter(f"registrations.cfg has no value {name}; its first lines list them")
         defines[name] = value
     return defines
+
+
+def _read_zone(_context: click.Context, _option: click.Parameter, given: str) -> str:
+    try:
+        ZoneInfo(given)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # Kamailio's libc would take it for UTC without a word
+        raise click.BadParameter(f"there is no time zone {given!r}; try a name such as Europe/Berlin") from None
+    return given
 
 
 @main.command()
 @click.option(
     "--timezone",
     default="UTC",
+    callback=_read_zone,
     show_default=True,
     help="Zone that Kamailio runs in; with rows in TIMESTAMP columns the old one.",
 )

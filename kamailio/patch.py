@@ -13,8 +13,9 @@ BEGIN = "# registrations: begin"
 END = "# registrations: end"
 # The last line of the file had no line end, so we gave it one.
 BEGIN_MENDED = f"{BEGIN}, after a line without end"
+# A mark whose other was lost must not take the operator's lines up to the next one for ours.
 _BLOCK = re.compile(
-    rf"(?P<before>\r?\n)?^{BEGIN}(?P<mended>, after a line without end)?\r?\n(?P<body>.*?)^{END}\r?\n",
+    rf"(?P<before>\r?\n)?^{BEGIN}(?P<mended>, after a line without end)?\r?\n(?P<body>(?:(?!^{BEGIN}).)*?)^{END}\r?\n",
     re.MULTILINE | re.DOTALL,
 )
 _NO_CODE = re.compile(r"(?s:/\*.*?\*/)|#.*|//.*")

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -47,6 +48,12 @@ def read(path: Path) -> str | None:
 def include() -> str:
     """The registrations.cfg of this version."""
     return files("kamailio").joinpath(INCLUDE).read_text(encoding="utf-8")
+
+
+def defines_of_include() -> frozenset[str]:
+    """Names of the values that registrations.cfg asks for."""
+    names = re.findall(r"^#!(?:ifn?def|trydefenvs?) ((?:KAMAILIO|REGISTRATIONS)_\w+)", include(), re.MULTILINE)
+    return frozenset(names)
 
 
 def accepted(text: str, path: Path) -> None:

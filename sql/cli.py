@@ -7,12 +7,13 @@ from datetime import timedelta
 from textwrap import indent
 
 import click
+import psycopg
 
 from sql.check import check_database, check_schema, find_facts, find_summary
 from sql.connections import Connection, connect
 from sql.finding import EXIT_UNKNOWN, Severity, as_text, exit_status
 from sql.import_command import import_command
-from sql.migrate import migrate, plan
+from sql.migrate import migrate, plan, require_current_schema
 from sql.operators import operators_mistakes
 from sql.restrictions import BadRestrictions, Restrictions, read_restrictions
 from sql.settings import DatabaseSettings
@@ -23,7 +24,12 @@ from sql.uninstall import describe, uninstall
 @contextmanager
 def _connected() -> Iterator[Connection]:
     with operators_mistakes(), connect(DatabaseSettings(), application_name="registrations-db") as connection:
-        yield connection
+        try:
+            yield connection
+        except psycopg.ProgrammingError as error:  # told only then: a token can be revoked before an upgrade's migrate
+            if isinstance(error, psycopg.errors.UndefinedFunction | psycopg.errors.UndefinedTable):
+                require_current_schema(connection)
+            raise
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -56,7 +62,10 @@ def uninstall_command(*, yes: bool) -> None:
     """
     with operators_mistakes():
         if not yes:
-            click.echo("\n".join(describe()))
+            if not (lines := describe(DatabaseSettings())):
+                click.echo("nothing of ours is in the database")
+                return
+            click.echo("\n".join(lines))
             click.echo("nothing was changed; --yes does it")
             return
         uninstall(DatabaseSettings(), report=lambda line: click.echo(line, err=True))

@@ -20,6 +20,14 @@ class StatementFailed(DatabaseError):
     """PostgreSQL refused a statement: a bug, a missing grant or a schema that was changed by hand."""
 
 
+class LoginRefused(StatementFailed):
+    """PostgreSQL does not let the role in: the URL, the password or pg_hba.conf is wrong."""
+
+
+class PermissionLacking(StatementFailed):
+    """The role has not the privilege: another one's login, or a grant that is missing."""
+
+
 class RowHeld(DatabaseError):
     """A statement of somebody else's holds the row at this moment; the same call may succeed later."""
 
@@ -60,7 +68,8 @@ TRANSIENT = ("08", "53", "57", "55P03", "40001", "40P01", "25006")
 
 # A refused login has no code either (libpq keeps it to itself), but no later attempt will fare better.
 REFUSED = re.compile(
-    r'(role|database) ".*" does not exist|authentication failed|no pg_hba\.conf entry|not permitted to log'
+    r'(role|database) ".*" does not exist|authentication failed|no password supplied|no pg_hba\.conf entry'
+    r"|not permitted to log"
 )
 
 
@@ -79,7 +88,11 @@ def translated() -> Iterator[None]:
     except psycopg.Error as error:
         message = (error.diag.message_primary or str(error)).strip().split("\n")[0]
         # The client library raises OperationalError without a code when the connection is gone.
-        lost = error.sqlstate is None and isinstance(error, psycopg.OperationalError) and not REFUSED.search(message)
+        lost = error.sqlstate is None and isinstance(error, psycopg.OperationalError)
+        if lost and REFUSED.search(message):
+            raise LoginRefused(message) from error
         if lost or (error.sqlstate or "").startswith(TRANSIENT):
             raise DatabaseUnreachable(message) from error
+        if isinstance(error, psycopg.errors.InsufficientPrivilege):
+            raise PermissionLacking(message) from error
         raise StatementFailed(message) from error

@@ -191,6 +191,11 @@ def later_migrations(connection: Connection) -> list[str]:
     return sorted(_applied(connection) - {migration.id for migration in _migrations()})
 
 
+def any_migrations(connection: Connection) -> bool:
+    """Whether the database has any of ours."""
+    return bool(_applied(connection))
+
+
 def _applied(connection: Connection) -> set[str]:
     try:
         return {row[0] for row in connection.execute(statement("migrations_applied"))}

@@ -6,7 +6,14 @@ from contextlib import contextmanager
 import click
 from pydantic import ValidationError
 
-from sql.errors import DatabaseError
+from sql.errors import DatabaseError, LoginRefused, PermissionLacking
+
+NOT_SET = "is not set; the commands take it from the environment"
+CURES = {
+    LoginRefused: "; correct REGISTRATIONS_DATABASE_URL or ~/.pgpass, or set the role's password by psql's \\password",
+    PermissionLacking: "; log in by REGISTRATIONS_DATABASE_URL as who may: the owner of location for registrations-db, "
+    "registrations_sync and registrations_api for worker and API",
+}
 
 
 @contextmanager
@@ -17,12 +24,13 @@ def operators_mistakes(*, exit_code: int = 1) -> Iterator[None]:
     except ValidationError as error:
         lines = [
             "".join(f"REGISTRATIONS_{str(name).upper()}: " for name in problem["loc"][:1])
-            + problem["msg"].removeprefix("Value error, ")
+            + (NOT_SET if problem["type"] == "missing" else problem["msg"].removeprefix("Value error, "))
             for problem in error.errors()
         ]
         raise _mistake("\n".join(lines), exit_code) from error
     except DatabaseError as error:
-        raise _mistake(str(error), exit_code) from error
+        cure = next((cure for kind, cure in CURES.items() if isinstance(error, kind)), "")
+        raise _mistake(f"{error}{cure}", exit_code) from error
 
 
 def _mistake(text: str, exit_code: int) -> click.ClickException:

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from sql.connections import Connection, connect
 from sql.errors import SchemaRefused
-from sql.migrate import in_a_gap, lock_out_others, refuse_what_is_not_ours_to_change
+from sql.migrate import any_migrations, in_a_gap, lock_out_others, refuse_what_is_not_ours_to_change
 from sql.migration_plan import KAMAILIO_TABLES
 from sql.settings import DatabaseSettings
 from sql.statements import statement
@@ -71,8 +71,15 @@ def _read_ours() -> _Ours:
     )
 
 
-def describe() -> list[str]:
-    """Say what `uninstall` would take away, a line each; asks no database."""
+def describe(settings: DatabaseSettings) -> list[str]:
+    """Say what `uninstall` would take away, a line each; none when the database was never migrated, or is bare again.
+
+    Raises:
+        DatabaseUnreachable: PostgreSQL is away.
+    """
+    with connect(settings, application_name=UNINSTALL_COMMAND) as connection:
+        if not any_migrations(connection):  # whose record goes last
+            return []
     ours = _read_ours()
     kinds: dict[str, list[str]] = {}
     for each in [*ours.objects, "view subscriber", "view directory_subscriber"]:

@@ -21,7 +21,7 @@ OLDEST_VERSION = (5, 6)
 SKEW_SECONDS = 2.5
 # Every zone there is, and was since 1972, is some quarters of an hour from UTC.
 ZONE_STEP_SECONDS = 900
-INCLUDE = 'make include_file "registrations.cfg" the last line of its kamailio.cfg'
+INCLUDE = 'make include_file "registrations.cfg" the last line of its kamailio.cfg and restart it'
 
 
 def check_server_ids(nodes: Nodes, rows: Mapping[int, int]) -> Iterator[Finding]:

@@ -64,3 +64,7 @@ def test_kamailio_is_kept_in_its_zone() -> None:
     """UTC, or the one that its rows are written in."""
     assert "Environment=TZ=UTC\n" in _printed("registrations-kamailio")
     assert "Environment=TZ=Europe/Berlin\n" in _printed("registrations-kamailio", "--timezone", "Europe/Berlin")
+    command: list[str | Path] = [BIN / "registrations-kamailio", "unit", "--timezone", "Europe/Berln"]
+    refused = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, timeout=60)
+    assert refused.returncode == 2, "libc takes a zone that is none for UTC"
+    assert "there is no time zone 'Europe/Berln'" in refused.stderr

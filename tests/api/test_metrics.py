@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from api.settings import ApiSettings
 from tests.fixtures.directory import Directory
 from tests.fixtures.metrics import scrape
 from tests.fixtures.server import Started, StartServer
-from tests.stand.process import free_port, wait_until
+from tests.stand.process import DaemonFailed, free_port, wait_until
 
 REQUESTS = "kamailio_registrations_http_requests_total"
 LIST = "/v2/accounts/{account_id}/registrations"
@@ -113,6 +114,18 @@ def test_no_directory_stays_behind(served: Started, metrics_port: int) -> None:
     assert Path(directory[1]).is_dir()
     served.process.stop()
     wait_until(lambda: not Path(directory[1]).exists(), 10, "it to be removed")
+
+
+@pytest.mark.parametrize("setting", ["REGISTRATIONS_API_BIND", "REGISTRATIONS_API_METRICS_LISTEN"])
+def test_an_address_that_is_taken_is_an_operators_mistake(start_server: StartServer, setting: str) -> None:
+    """One line that names the variable, at once."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(DaemonFailed) as failed:
+            start_server(**{setting.removeprefix("REGISTRATIONS_").lower(): address})
+    said = str(failed.value)
+    assert f"Error: {setting}: {address}: Address already in use" in said
+    assert "gunicorn" not in said
 
 
 def test_the_two_addresses_must_differ() -> None:

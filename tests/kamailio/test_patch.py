@@ -141,6 +141,21 @@ def test_what_is_not_understood_is_refused(configuration: Path, own: Callable[[s
     assert configuration.read_text(encoding="utf-8") == text
 
 
+@pytest.mark.parametrize("lost", range(4))
+@pytest.mark.parametrize("mark", [BEGIN, END])
+def test_a_lost_mark_takes_no_line_of_the_operators_along(configuration: Path, mark: str, lost: int) -> None:
+    """Whichever mark somebody deleted: the file stays as it is, and what is wrong is said."""
+    text = patched(_stock(), defines={})
+    line = list(re.finditer(f"^{mark}\n", text, re.MULTILINE))[lost]
+    text = text[: line.start()] + text[line.end() :]
+    configuration.write_text(text, encoding="utf-8")
+    for options in (["--undo", "--write"], ["--write"]):
+        refused = _run(*options, configuration)
+        assert refused.returncode == 1
+        assert "stands without its other" in refused.stderr
+        assert configuration.read_text(encoding="utf-8") == text
+
+
 def test_without_write_the_diff_is_shown_and_nothing_changed(configuration: Path) -> None:
     """The diff is one that patch(1) takes, with the same result as --write."""
     shown = _run(configuration)
@@ -198,6 +213,9 @@ def test_values_given_stay_until_others_are(configuration: Path) -> None:
     assert "SERVER_ID" not in configuration.read_text()
     assert "KAMAILIO_EXPIRES_TYPE 0" not in configuration.read_text()
     assert _run("--define", "KAMAILIO_SERVER_ID", configuration).returncode == 2
+    mistyped = _run("--define", "KAMAILIO_SERVERID=7", configuration)
+    assert mistyped.returncode == 2
+    assert "no value KAMAILIO_SERVERID" in mistyped.stderr
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"], ids=["LF", "CRLF"])

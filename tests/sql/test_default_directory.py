@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from sql.check import find_summary
 from sql.connections import connect
 from sql.default_directory import follow_domains
 from sql.directory_import import import_directory
@@ -57,6 +58,16 @@ def test_users_who_differ_in_case_alone_are_one_device(stock: psycopg.Connection
     assert stock.execute("select username, realm, device_id, account_id, enabled from directory").fetchall() == [
         ("alice", "example.com", "alice", "example.com", True)
     ]
+
+
+def test_the_summary_counts_subscribers_while_they_are_the_devices(
+    kamdbctl_url: str, stock: psycopg.Connection, tmp_path: Path
+) -> None:
+    """`registrations-db check` said that there were none."""
+    subscribe(stock, "alice@one.test", "bob@one.test")
+    assert find_summary(stock)["devices"] == "2"
+    load(kamdbctl_url, tmp_path, accounts="id,name,realm\none,One,one.test\n")
+    assert find_summary(stock)["devices"] == "0"
 
 
 def test_each_domain_that_can_be_a_realm_gets_its_account_once(stock: psycopg.Connection) -> None:

@@ -14,12 +14,12 @@ import psycopg
 import pytest
 
 from sql.connections import connect
-from sql.errors import SchemaRefused, SchemaStale
+from sql.errors import LoginRefused, SchemaRefused, SchemaStale
 from sql.migrate import migrate, require_current_schema
 from sql.settings import DatabaseSettings
 from tests.sql import location_samples
 from tests.stand import schema
-from tests.stand.postgres import Cluster
+from tests.stand.postgres import Cluster, cluster
 
 MIGRATIONS = len(list((Path(__file__).parents[2] / "sql" / "migrations").glob("*.sql")))
 LOCATION_COLUMNS_OF_OURS = {
@@ -205,15 +205,34 @@ def test_a_refused_login_or_a_wrong_setting_is_one_line(postgres: Cluster) -> No
     command = Path(sys.executable).parent / "registrations-db"
     for variable, value, expected in (
         ("REGISTRATIONS_DATABASE_URL", "", "REGISTRATIONS_DATABASE_URL"),
+        ("REGISTRATIONS_DATABASE_URL", None, "REGISTRATIONS_DATABASE_URL: is not set"),
         ("REGISTRATIONS_DATABASE_URL", postgres.url(f"missing_{uuid4().hex}"), "does not exist"),
+        ("REGISTRATIONS_DATABASE_URL", postgres.url(user="nobody"), "correct REGISTRATIONS_DATABASE_URL"),
         ("REGISTRATIONS_DATABASE_URL", "postgresql://127.0.0.1:1/x", "Connection refused"),
         ("REGISTRATIONS_KAMAILIO_TIMEZONE", "Mars/Base", "Mars/Base"),
         ("REGISTRATIONS_KAMAILIO_NODES", "1=a,1=b", "server_id 1 has two names"),
     ):
-        environment = {**os.environ, "REGISTRATIONS_DATABASE_URL": postgres.url(), variable: value}
+        environment = {**os.environ, "REGISTRATIONS_DATABASE_URL": postgres.url()}
+        environment.pop(variable, None)
+        environment |= {variable: value} if value is not None else {}
         result = subprocess.run(
             [command, "check"], env=environment, capture_output=True, text=True, check=False, timeout=30
         )
         assert result.returncode == 3
         assert expected in result.stderr
         assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+
+
+def test_a_password_that_is_not_given_is_a_refused_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no outage that would end by itself: worker and API do not wait for it."""
+    monkeypatch.setenv("PGPASSFILE", str(tmp_path / "none"))
+    monkeypatch.delenv("PGPASSWORD", raising=False)
+    with cluster(tmp_path) as own:
+        (own.directory / "data" / "pg_hba.conf").write_text("host all all all scram-sha-256\n", encoding="utf-8")
+        own.stop()
+        own.start()
+        with (
+            pytest.raises(LoginRefused, match="no password supplied"),
+            connect(DatabaseSettings(database_url=own.url()), application_name="test"),
+        ):
+            pass

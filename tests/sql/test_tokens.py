@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import psycopg
 from click.testing import CliRunner, Result
+from psycopg.conninfo import make_conninfo
 
 from sql.cli import main
 from tests.fixtures.directory import Directory
@@ -38,3 +39,16 @@ def test_a_restriction_that_is_none_is_refused(directory: Directory, database_ur
         assert refused.exit_code == 2
         assert said in refused.output
     assert len(_run(database_url, "list").output.splitlines()) == len(directory.tokens)
+
+
+def test_before_migrate_and_as_another_role_the_cure_is_named(kamdbctl_url: str, database_url: str) -> None:
+    """Not PostgreSQL's words alone, which name a function of ours or a table of yoyo's."""
+    for arguments in (("create", "example.com"), ("list",)):
+        early = _run(kamdbctl_url, *arguments)
+        assert early.exit_code == 1
+        assert "run `registrations-db migrate`" in early.output
+        assert len(early.output.splitlines()) == 1
+        other = _run(make_conninfo(database_url, user="registrations_api"), *arguments)
+        assert other.exit_code == 1
+        assert "permission denied" in other.output
+        assert "the owner of location for registrations-db" in other.output

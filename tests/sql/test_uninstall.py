@@ -95,6 +95,9 @@ def test_what_is_left_is_what_kamdbctl_made(stock_url: str) -> None:
 
 def test_without_yes_it_only_says_what_would_go(stock_url: str) -> None:
     """Each view, table and column by its name; the database stays as it is."""
+    never = _command(stock_url)
+    assert never.returncode == 0
+    assert never.stdout == "nothing of ours is in the database\n"
     migrate(DatabaseSettings(database_url=stock_url))
     schema = _schema(stock_url)
     said = _command(stock_url)
