@@ -30,9 +30,11 @@ def _read_defines(_context: click.Context, _option: click.Parameter, given: tupl
 
 
 def _read_zone(_context: click.Context, _option: click.Parameter, given: str) -> str:
+    if given == "UTC":
+        return given  # which needs no tzdata: libc takes what it does not find for UTC, without a word
     try:
         ZoneInfo(given)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # Kamailio's libc would take it for UTC without a word
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         raise click.BadParameter(f"there is no time zone {given!r}; try a name such as Europe/Berlin") from None
     return given
 

@@ -68,3 +68,9 @@ def test_kamailio_is_kept_in_its_zone() -> None:
     refused = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, timeout=60)
     assert refused.returncode == 2, "libc takes a zone that is none for UTC"
     assert "there is no time zone 'Europe/Berln'" in refused.stderr
+
+
+def test_utc_needs_no_time_zones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small system may have no tzdata."""
+    monkeypatch.setenv("PYTHONTZPATH", "")
+    assert "Environment=TZ=UTC\n" in _printed("registrations-kamailio")

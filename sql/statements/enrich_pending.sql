@@ -2,7 +2,7 @@
 -- Who registered before the device was disabled or got another password looks as if it had been enriched by then: the
 -- comparison with the directory then finds the change.
 -- An array, since the planner takes it for a few rows, whatever the limit: for a tenth of the table it would read all of
--- it. It stands on both sides, since across the view's joins the planner does not carry it over by itself.
+-- it. What the directory says of them is found apart: joined to the view, each row of the batch was compared with each.
 -- The commit does not wait for the disk: what a crash takes back is enriched once more.
 with batch as materialized (
     select
