@@ -123,8 +123,8 @@ class Stage:
         with self._load(Wish(phones=self.phones, seconds=3600, rate=rate, patience=PATIENCE_SECONDS)) as running:
             yield running
             came = running.end()
-        self.say(f"   {came.count} REGISTERs meanwhile, each answered 200, the slowest in {came.worst * 1000:.0f} ms")
         _hold_all(came)
+        self.say(f"   {came.count} REGISTERs meanwhile, each answered 200, the slowest in {came.worst * 1000:.0f} ms")
 
     def register_all(self) -> None:
         """Each phone registers once."""
