@@ -8,6 +8,7 @@ from json import JSONEncoder
 
 from flask import Blueprint, Response, current_app
 
+from api.access import counted, current_access
 from api.envelope import list_envelope, success_envelope
 from api.errors import UnknownUsername
 from api.export import csv_response
@@ -17,7 +18,7 @@ from api.formats import offers_csv, wanted_format
 from api.listing import ListQuery, Page, read_flag, read_query
 from sql.connections import Database
 from sql.registration_list import list_registrations
-from sql.registrations import CELLS, NULLABLE_KEYS, ORDERED_KEYS, TYPES, Listed, count_registrations
+from sql.registrations import CELLS, NULLABLE_KEYS, ORDERED_KEYS, TYPES, Listed
 
 _quoted = JSONEncoder(ensure_ascii=False).encode
 
@@ -80,10 +81,10 @@ def list_all(account_id: str) -> Response:
 
 
 @blueprint.get("/count")
-def count(account_id: str) -> Response:
+@counted
+def count(account_id: str) -> Response:  # noqa: ARG001  # the guard has counted
     """How many bindings the list has."""
-    with database().connection() as connection:
-        return success_envelope({"count": count_registrations(connection, account_id)})
+    return success_envelope({"count": current_access().count})
 
 
 @blueprint.delete("")

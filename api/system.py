@@ -13,4 +13,4 @@ blueprint = Blueprint("system", __name__, url_prefix="/v2/registrations")
 def count() -> Response:
     """How many bindings there are, of whatever account or none."""
     with database().connection() as connection:
-        return success_envelope({"count": count_registrations(connection, None)})
+        return success_envelope({"count": count_registrations(connection)})

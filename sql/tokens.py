@@ -19,13 +19,18 @@ from sql.statements import statement
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Whom a token stands for, and how the account that it asks for relates to that."""
+    """Whom a token stands for, and how the account that it asks for relates to that.
+
+    ``count`` is of that account's bindings, as many as ``list_registrations`` gives: where it was asked for, and the
+    token opens the account.
+    """
 
     account_id: str
     superduper_admin: bool
     wanted_exists: bool
     wanted_in_tree: bool
     restrictions: Restrictions | None
+    count: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,25 +66,33 @@ def _as_json(restrictions: Restrictions | None) -> Jsonb | None:
     return None if restrictions is None else Jsonb(restrictions)
 
 
-def check_access(connection: Connection, token: str, *, wanted_account: str) -> Access | None:
+def check_access(connection: Connection, token: str, *, wanted_account: str, and_count: bool = False) -> Access | None:
     """Look a token up and note its use.
+
+    Args:
+        connection: as the API's role.
+        token: as the client sent it.
+        wanted_account: ID of the account in the path; empty: the token's own, or there is none in it.
+        and_count: also count that account's bindings.
 
     Returns:
         None when there is no such token, it died of disuse, or its account is disabled.
     """
     digest = _digest(token)
     row = connection.execute(
-        statement("access_check"), {"token_hash": digest, "wanted_account": wanted_account}
+        statement("access_check"),
+        {"token_hash": digest, "wanted_account": wanted_account, "and_count": and_count},
     ).fetchone()
     if row is None or not hmac.compare_digest(row[0], digest):
         return None
-    _, account_id, superduper_admin, wanted_exists, wanted_in_tree, restrictions = row
+    _, account_id, superduper_admin, wanted_exists, wanted_in_tree, restrictions, count = row
     return Access(
         account_id=account_id,
         superduper_admin=superduper_admin,
         wanted_exists=wanted_exists,
         wanted_in_tree=wanted_in_tree,
         restrictions=restrictions,
+        count=count,
     )
 
 

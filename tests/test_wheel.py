@@ -50,7 +50,7 @@ def test_the_commands_start_from_the_wheel_alone(unpacked: Path) -> None:
         "from sql.migrate import _migrations; from sql.statements import statement\n"
         "from api.document import read_document\n"
         "assert api.cli.__file__.startswith(sys.argv[1])\n"
-        "assert len(_migrations()) >= 5 and statement('registrations_count')\n"
+        "assert len(_migrations()) >= 5 and statement('access_check')\n"
         "assert read_document()['paths']"
     )
     subprocess.run([sys.executable, "-P", "-c", code, unpacked], cwd="/", check=True, timeout=60)

@@ -138,9 +138,10 @@ def count(bed: Bed) -> Iterator[Outcome]:
     counts = request_bytes(f"{registrations('a200-1')}/count", bed.tokens[name])
     ours, reference = [], []
     with bed.api(name) as server:
-        for number in range(bed.rounds(7) + 1):
-            asked = pace(server.port, [counts], clients=8, seconds=bed.seconds(3))
-            empty = pace(server.port, [request_bytes("/live")], clients=8, seconds=bed.seconds(3))
+        # Many rounds: how the kernel spreads the connections over the server's processes is another each time.
+        for number in range(bed.rounds(20) + 1):
+            asked = pace(server.port, [counts], clients=16, seconds=bed.seconds(1))
+            empty = pace(server.port, [request_bytes("/live")], clients=16, seconds=bed.seconds(1))
             if number or bed.rounds(2) == 1:
                 ours.append(asked.per_second)
                 reference.append(empty.per_second)
