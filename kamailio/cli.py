@@ -10,6 +10,9 @@ import click
 from kamailio.patch import INCLUDE, NotUnderstood, patched, unpatched
 from kamailio.patch_file import Edit, NotWritten, accepted, back_up, defines_of_include, include, read, replace
 
+# `kamailio -c` takes any number.
+_VALUES = {"KAMAILIO_DB_MODE": "1 2 3", "KAMAILIO_EXPIRES_TYPE": "0 1", "KAMAILIO_USE_DOMAIN": "0 1"}
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="kamailio-registrations")
@@ -25,6 +28,8 @@ def _read_defines(_context: click.Context, _option: click.Parameter, given: tupl
             raise click.BadParameter(f"{each!r} is not NAME=VALUE")
         if name not in defines_of_include():
             raise click.BadParameter(f"registrations.cfg has no value {name}; its first lines list them")
+        if name in _VALUES and value not in _VALUES[name].split():
+            raise click.BadParameter(f"{each!r}: {name} is one of {_VALUES[name]}")
         defines[name] = value
     return defines
 
@@ -93,6 +98,8 @@ def patch(file: Path, *, write: bool, undo: bool, check: bool, defines: dict[str
     elif write:
         try:
             _write(file, edits, check=not no_check)
+        except PermissionError as error:
+            raise click.ClickException(f"{error}: run it as who may write {file} and its directory") from error
         except (NotWritten, OSError) as error:
             raise click.ClickException(str(error)) from error
 

@@ -44,7 +44,7 @@ def migrate_command(*, dry_run: bool) -> None:
     """Bring the database to this version's schema; safe on a live proxy and a second time."""
     with operators_mistakes():
         if dry_run:
-            lacking = plan(DatabaseSettings())
+            lacking = plan(DatabaseSettings(), report=lambda line: click.echo(line, err=True))
             for each in lacking:
                 click.echo(f"{each.name}: {each.lock}\n{indent(each.purpose, '    ')}\n")
             click.echo(f"{len(lacking)} migration(s) would be applied" if lacking else "the schema is current")

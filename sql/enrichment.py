@@ -54,10 +54,25 @@ def enrich_pending(connection: Connection, *, limit: int, after: int = 0) -> lis
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """How many rows were set right, and how many of them had a binding that may not be there any more."""
+    """How many rows were set right, how many of them had a binding that may not be there any more, how many are left.
+
+    Left are those in use at that moment, and one more when it was stopped before its end.
+    """
 
     written: int
     flushed: int
+    left: int = 0
+
+
+def find_directory_state(connection: Connection) -> str | None:
+    """A text that is another when the directory may have changed; None where PostgreSQL cannot tell.
+
+    A change shows when the session that made it has ended or is idle, ten seconds after its commit at the latest.
+    """
+    row = connection.execute(statement("directory_state")).fetchone()
+    assert row is not None  # noqa: S101  # a SELECT without FROM has a row
+    state: str | None = row[0]
+    return state
 
 
 def reconcile(connection: Connection, *, batch: int = 200, stopping: Event | None = None) -> Reconciled:
@@ -72,7 +87,7 @@ def reconcile(connection: Connection, *, batch: int = 200, stopping: Event | Non
         stopping: ends it between two statements.
     """
     stopping, pace = stopping or Event(), Pace(WRITING_SECONDS, most=batch)
-    written = flushed = 0
+    written = flushed = left = 0
     for stale in _stale_slices(connection, stopping):
         in_turns = [row for start in range(TURNS) for row in stale[start::TURNS]]
         while in_turns and not stopping.is_set():
@@ -81,7 +96,8 @@ def reconcile(connection: Connection, *, batch: int = 200, stopping: Event | Non
                 done = reconcile_rows(connection, taken)
             written += done.written
             flushed += done.flushed
-    return Reconciled(written, flushed)
+            left += len(taken) - done.written
+    return Reconciled(written, flushed, left + stopping.is_set())
 
 
 def _stale_slices(connection: Connection, stopping: Event) -> Iterator[list[int]]:

@@ -72,7 +72,7 @@ def migrate(settings: DatabaseSettings, *, report: Callable[[str], None] = lambd
     applied: list[str] = []
     with connect(settings, application_name=MIGRATE_COMMAND) as connection:
         lock_out_others(connection, report=report)
-        refuse_what_is_not_ours_to_change(connection)
+        refuse_what_is_not_ours_to_change(connection, report=report)
         backend = _Backend(connection)
         backend.create_lock_table()
         backend.break_lock()  # a row left by a process that was killed: who holds the advisory lock is alone
@@ -90,15 +90,19 @@ def migrate(settings: DatabaseSettings, *, report: Callable[[str], None] = lambd
     return applied
 
 
-def plan(settings: DatabaseSettings) -> list[PlannedMigration]:
+def plan(settings: DatabaseSettings, *, report: Callable[[str], None] = lambda _: None) -> list[PlannedMigration]:
     """What `migrate` would apply, in its order; changes nothing.
+
+    Args:
+        settings: which database.
+        report: called with one line where something is worth a second look.
 
     Raises:
         SchemaRefused: it would refuse this database.
         DatabaseUnreachable: PostgreSQL is away.
     """
     with connect(settings, application_name=f"{MIGRATE_COMMAND} --dry-run") as connection:
-        refuse_what_is_not_ours_to_change(connection)
+        refuse_what_is_not_ours_to_change(connection, report=report)
         missing = set(missing_migrations(connection))
     return [planned(migration) for migration in _migrations() if migration.id in missing]
 
@@ -154,15 +158,21 @@ def in_a_gap(connection: Connection, change: Callable[[], None], *, name: str, r
             raise SchemaRefused(f"{name}: {error.diag.message_primary or error}{detail}") from error
 
 
-def refuse_what_is_not_ours_to_change(connection: Connection) -> None:
+def refuse_what_is_not_ours_to_change(
+    connection: Connection, *, report: Callable[[str], None] = lambda _: None
+) -> None:
     """Refuse a role that may not change the schema, and a database that is not usrloc's.
+
+    Args:
+        connection: to that database.
+        report: called with one line when it has no table of usrloc's yet, as another that was named by mistake.
 
     Raises:
         SchemaRefused: says which, and what to do.
     """
     row = connection.execute(statement("migrate_facts")).fetchone()
     assert row is not None  # noqa: S101  # a SELECT without FROM has a row
-    encoding, role, may_migrate, location_version = row
+    encoding, role, may_migrate, location_version, database, has_location = row
     if not may_migrate:
         raise SchemaRefused(f"role {role} may not change this schema: migrate as the owner of location, often postgres")
     if encoding != "UTF8":
@@ -172,6 +182,8 @@ def refuse_what_is_not_ours_to_change(connection: Connection) -> None:
             f"usrloc's table location is of version {location_version}, not {LOCATION_VERSION}: "
             "upgrade Kamailio's schema first (Kamailio 5.2 and later have version 9)"
         )
+    if not has_location:
+        report(f"database {database} has no table location: usrloc's tables are made there, as for a new Kamailio")
 
 
 @cache

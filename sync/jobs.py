@@ -1,12 +1,14 @@
 """What the worker does: enrich, reconcile, flush, expire, each in small batches that end early when it is to stop."""
 
+from dataclasses import dataclass
 from threading import Event
+from time import monotonic
 
 from kamailio.nodes import Nodes
 from sql.census import Census, take_census
 from sql.connections import Database
 from sql.default_directory import follow_domains
-from sql.enrichment import enrich, expire_from_facts, expire_rows, reconcile
+from sql.enrichment import enrich, expire_from_facts, expire_rows, find_directory_state, reconcile
 from sql.flush_progress import expire_flushes
 from sql.tokens import expire_tokens
 from sql.worker_state import WorkerState, find_worker_state
@@ -15,6 +17,30 @@ from sync.settings import SyncSettings
 
 # No SIP worker waits for these; the limit only keeps one statement short. What is left is dead all the same.
 ROWS_AT_A_TIME = 10_000
+# A comparison of all rows that takes less is made each time. A longer one has this share of the time at the most while
+# the directory is as it was: what nobody counts (a view that reads the clock, a hand in location) is found, too.
+SHORT_COMPARISON_SECONDS = 1.0
+IDLE_SHARE = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Comparison:
+    """The last one: of which state of the directory, whether rows were left, how long it took and when it ended."""
+
+    directory: str | None
+    complete: bool
+    took: float
+    ended: float
+
+    def suffices(self, directory: str | None, *, now: float) -> bool:
+        """Whether another one would find nothing; `directory` is its state now."""
+        return (
+            self.complete
+            and self.took > SHORT_COMPARISON_SECONDS
+            and directory is not None
+            and directory == self.directory
+            and now < self.ended + self.took / IDLE_SHARE
+        )
 
 
 class Jobs:
@@ -27,6 +53,7 @@ class Jobs:
         self._settings = settings
         self._flusher = Flusher(database, nodes, settings)
         self._stopping = stopping or Event()
+        self._compared: _Comparison | None = None
 
     def enrich(self) -> dict[str, int]:
         """Set account, device and owner on new rows; what a SIP worker holds at the moment is left for the next run."""
@@ -37,11 +64,17 @@ class Jobs:
         """Find the rows of which the directory now says something else, whoever changed it, and set them right.
 
         Whose device may not be registered any more is to be flushed; :meth:`flush` does it. Where subscribers are the
-        directory, domains that are new get their accounts before.
+        directory, domains that are new get their accounts before. With many rows the comparison is left out while the
+        directory is as it was, see `SHORT_COMPARISON_SECONDS`.
         """
         with self._database.connection() as connection:
             made = follow_domains(connection)
+            directory, started = find_directory_state(connection), monotonic()  # before: what changes meanwhile counts
+            if self._compared is not None and self._compared.suffices(directory, now=started):
+                return {"reconciled": 0, "flushes_asked": 0}
             done = reconcile(connection, batch=self._settings.sync_batch, stopping=self._stopping)
+        ended = monotonic()
+        self._compared = _Comparison(directory=directory, complete=not done.left, took=ended - started, ended=ended)
         counts = {"reconciled": done.written, "flushes_asked": done.flushed}
         return {"accounts_made": made, **counts} if made else counts
 

@@ -11,7 +11,7 @@ class SyncSettings(BaseSettings):
 
     sync_enrich_interval: float = Field(0.5, ge=0.1, le=3600, description="seconds between looks for new rows")
     sync_reconcile_interval: float = Field(
-        60.0, ge=1, le=86400, description="seconds between comparisons of all rows with the directory"
+        60.0, ge=1, le=86400, description="seconds between comparisons of all rows with the directory; see Performance"
     )
     sync_expire_interval: float = Field(
         300.0, ge=1, le=86400, description="seconds between looks for rows that no Kamailio will ever clean"

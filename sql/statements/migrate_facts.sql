@@ -12,4 +12,6 @@ select
                 query_to_xml($$select table_version from version where table_name = 'location'$$, false, true, '')
             )
         )[1]::text::integer
-    end
+    end,
+    current_database()::text,
+    to_regclass('location') is not null

@@ -6,12 +6,15 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 
+from kamailio.cli import main
 from kamailio.patch import BEGIN, END, NotUnderstood, patched, unpatched
 from sql.migrate import migrate
 from sql.settings import DatabaseSettings
@@ -216,6 +219,28 @@ def test_values_given_stay_until_others_are(configuration: Path) -> None:
     mistyped = _run("--define", "KAMAILIO_SERVERID=7", configuration)
     assert mistyped.returncode == 2
     assert "no value KAMAILIO_SERVERID" in mistyped.stderr
+    unknown = _run("--define", "KAMAILIO_DB_MODE=7", configuration)
+    assert unknown.returncode == 2
+    assert "KAMAILIO_DB_MODE is one of 1 2 3" in unknown.stderr
+
+
+def test_who_may_not_write_is_told_so(configuration: Path) -> None:
+    """The file's owner is whom to be; nothing is left behind."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "kamailio.cfg"
+        path.write_bytes(configuration.read_bytes())
+        path.parent.chmod(0o555)
+        nobody, before = 65534, os.geteuid()
+        try:
+            os.seteuid(nobody if before == 0 else before)
+            refused = CliRunner().invoke(main, ["patch", "--write", str(path)])
+        finally:
+            os.seteuid(before)
+        path.parent.chmod(0o755)
+        assert refused.exit_code == 1
+        assert f"run it as who may write {path}" in refused.output
+        assert [each.name for each in path.parent.iterdir()] == [path.name]
+        assert path.read_bytes() == configuration.read_bytes()
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"], ids=["LF", "CRLF"])

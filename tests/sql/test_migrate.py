@@ -223,6 +223,21 @@ def test_a_refused_login_or_a_wrong_setting_is_one_line(postgres: Cluster) -> No
         assert len(result.stderr.strip().splitlines()) == 1, result.stderr
 
 
+def test_a_database_without_usrlocs_table_is_remarked_upon(postgres: Cluster) -> None:
+    """It may be a new proxy's, or another database that was named by mistake: beforehand, and while it is done."""
+    command = Path(sys.executable).parent / "registrations-db"
+    name = f"new_{uuid4().hex}"
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        connection.execute(f"create database {name}".encode())
+    environment = {**os.environ, "REGISTRATIONS_DATABASE_URL": postgres.url(name)}
+    remark = f"database {name} has no table location: usrloc's tables are made there"
+    for options, told in ((["--dry-run"], True), ([], True), ([], False)):
+        result = subprocess.run(
+            [command, "migrate", *options], env=environment, capture_output=True, text=True, check=True, timeout=60
+        )
+        assert (remark in result.stderr) == told
+
+
 def test_a_password_that_is_not_given_is_a_refused_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is no outage that would end by itself: worker and API do not wait for it."""
     monkeypatch.setenv("PGPASSFILE", str(tmp_path / "none"))

@@ -19,6 +19,7 @@ from sync.settings import SyncSettings
 from tests.fixtures.directory import Directory
 from tests.fixtures.location import AddBinding
 from tests.stand.postgres import Cluster
+from tests.stand.process import wait_until
 
 DAY = 86400
 
@@ -102,6 +103,68 @@ def test_reconcile_follows_the_directory_whoever_changed_it(
     database.execute("update account set realm = 'renamed.test' where id = 'child'")
     assert jobs.reconcile() == {"reconciled": 2, "flushes_asked": 2}
     assert _ids(database, "bob") == (None, None, None)
+
+
+def _says(database: psycopg.Connection, *changes: str) -> None:
+    """Change the directory as another program does, which ends: then PostgreSQL has counted the change."""
+    with psycopg.connect(database.info.dsn, autocommit=True) as other:
+        pid = other.info.backend_pid
+        for change in changes:
+            other.execute(change.encode())
+    gone = "select not exists (select from pg_stat_activity where pid = %s)"
+    wait_until(lambda: database.execute(gone, (pid,)).fetchone() == (True,), 10, "its end")
+
+
+def test_a_long_comparison_is_left_out_while_the_directory_is_as_it_was(
+    jobs: Jobs,
+    directory: Directory,
+    add_binding: AddBinding,
+    database: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A hand in location shows that it was; any change of the directory, or time, brings it back."""
+    monkeypatch.setattr("sync.jobs.SHORT_COMPARISON_SECONDS", 0.0)
+    monkeypatch.setattr("sync.jobs.IDLE_SHARE", 1e-9)
+    add_binding("bob", "child.test")
+    jobs.enrich()
+    assert jobs.reconcile() == {"reconciled": 0, "flushes_asked": 0}
+    by_hand = "update location set owner_id = 'by hand'"
+    for change in (
+        "update device set owner_id = 'owner-1' where id = 'device-alice'",
+        "update account set name = 'New' where id = 'child'",
+        "create or replace function kamailio_default_realm() returns text immutable return 'a.test'",
+    ):
+        database.execute(by_hand.encode())
+        assert jobs.reconcile() == {"reconciled": 0, "flushes_asked": 0}
+        _says(database, change)
+        assert jobs.reconcile()["reconciled"] == 1, change
+        assert _ids(database, "bob") == ("child", "device-bob", None)
+    database.execute(by_hand.encode())
+    assert jobs.reconcile()["reconciled"] == 0
+    monkeypatch.setattr("sync.jobs.IDLE_SHARE", 1e9)
+    assert jobs.reconcile()["reconciled"] == 1
+
+
+def test_a_comparison_that_left_a_row_is_no_reason_to_leave_the_next_out(
+    jobs: Jobs,
+    directory: Directory,
+    add_binding: AddBinding,
+    database: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a SIP worker held gets the directory's word at the next turn, though the directory did not change again."""
+    monkeypatch.setattr("sync.jobs.SHORT_COMPARISON_SECONDS", 0.0)
+    monkeypatch.setattr("sync.jobs.IDLE_SHARE", 1e-9)
+    held = add_binding("bob", "child.test")
+    jobs.enrich()
+    _says(database, "update device set owner_id = 'owner-1' where id = 'device-alice'")
+    database.execute("update location set owner_id = 'by hand'")
+    with psycopg.connect(database.info.dsn) as sip_worker:
+        sip_worker.execute("update location set cseq = 2 where ruid = %s", (held,))
+        assert jobs.reconcile()["reconciled"] == 0
+        sip_worker.commit()
+    assert jobs.reconcile()["reconciled"] == 1
+    assert jobs.reconcile()["reconciled"] == 0
 
 
 def _asked(database: psycopg.Connection) -> set[tuple[Any, ...]]:

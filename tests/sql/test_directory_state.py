@@ -1,0 +1,110 @@
+"""Whether the directory may have changed, by PostgreSQL's own counting."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from sql.connections import connect
+from sql.enrichment import find_directory_state
+from sql.migrate import migrate
+from sql.settings import DatabaseSettings
+from tests.stand.process import wait_until
+
+OWN = """
+create or replace view directory as
+select
+    lower(s.username) as username, lower(s.domain) as realm, lower(s.username) as device_id,
+    s.username::text as device_name, a.id::text as account_id, a.name as account_name, a.realm::text as account_realm,
+    null::text as owner_id, null::text as owner_name, a.enabled, null::text as presence_id,
+    true as suppress_unregister_notify, false as register_overwrite_notify
+from {source} s join account a on a.realm = lower(s.domain)
+"""
+
+
+def _state(url: str, *changes: str) -> str | None:
+    """The state after these changes, by a session that has ended: so they are counted."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        pid = connection.info.backend_pid
+        for change in changes:
+            connection.execute(change.encode())
+    gone = "select not exists (select from pg_stat_activity where pid = %s)"
+    with psycopg.connect(url, autocommit=True) as other:
+        wait_until(lambda: other.execute(gone, (pid,)).fetchone() == (True,), 10, "its end")
+    with connect(DatabaseSettings(database_url=url), application_name="test") as connection:
+        return find_directory_state(connection)
+
+
+@pytest.fixture
+def url(kamdbctl_url: str) -> str:
+    """A database of kamdbctl with our schema and one subscriber, where Kamailio's table is the directory."""
+    migrate(DatabaseSettings(database_url=kamdbctl_url))
+    _state(
+        kamdbctl_url,
+        "insert into subscriber (username, domain) values ('anna', 'example.com')",
+        "create table own (username text, domain text)",
+        "insert into own values ('anna', 'example.com')",
+    )
+    return kamdbctl_url
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "insert into subscriber (username, domain) values ('bob', 'example.com')",
+        "update subscriber set username = 'ann'",
+        "delete from subscriber",
+        "truncate subscriber",
+        "insert into account (id, name, realm) values ('a', 'A', 'a.example.com')",
+        OWN.format(source="own"),
+    ],
+)
+def test_a_change_makes_another_state(url: str, change: str) -> None:
+    """Of any table that the view reads, by whatever means, and of the view."""
+    before = _state(url)
+    assert before is not None
+    assert _state(url) == before
+    assert _state(url, change) not in {before, None}
+
+
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        "insert into own values ('bob', 'example.com')",
+        "insert into location (ruid, username, domain) values ('r', 'anna', 'example.com')",
+        "vacuum full location",
+        "analyze subscriber",
+    ],
+)
+def test_what_is_not_the_directory_makes_none(url: str, nothing: str) -> None:
+    """Phones register all the time."""
+    assert _state(url, nothing) == _state(url)
+
+
+def test_a_materialized_view_counts_when_it_is_refreshed(url: str) -> None:
+    """And not when what it was made of changes."""
+    before = _state(url, "create materialized view copied as select * from own", OWN.format(source="copied"))
+    assert before is not None
+    assert _state(url, "insert into own values ('bob', 'example.com')") == before
+    assert _state(url, "refresh materialized view copied") not in {before, None}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["create table parts (like own) partition by hash (username)", OWN.format(source="parts")],
+        ["create table heir () inherits (own)", OWN.format(source="own")],
+        [
+            "create function read_own() returns setof own stable language sql begin atomic select * from own; end",
+            OWN.format(source="read_own()"),
+        ],
+        ["alter system set track_counts = off", "select pg_reload_conf()"],
+    ],
+    ids=["partitions", "inheritance", "function", "not counted"],
+)
+def test_where_the_numbers_do_not_tell_there_is_no_state(url: str, changes: list[str]) -> None:
+    """So the comparison is made each time."""
+    try:
+        assert _state(url, *changes) is None
+    finally:
+        _state(url, "alter system reset track_counts", "select pg_reload_conf()")
