@@ -82,9 +82,11 @@ def patch(file: Path, *, write: bool, undo: bool, check: bool, defines: dict[str
     beside = file.with_name(INCLUDE)  # of a link, too: Kamailio looks where the name is that it was started with
     try:
         after = unpatched(text) if undo else patched(text, defines=defines)
+        edits = [Edit(beside, read(beside), None if undo else include()), Edit(file, text, after)]
     except NotUnderstood as error:
         raise click.ClickException(f"{file}: {error}") from error
-    edits = [Edit(beside, read(beside), None if undo else include()), Edit(file, text, after)]
+    except OSError as error:
+        raise click.ClickException(str(error)) from error
     changed = [each for each in edits if each.before != each.after]
     if check:
         sys.exit(1 if changed else 0)
@@ -99,7 +101,7 @@ def patch(file: Path, *, write: bool, undo: bool, check: bool, defines: dict[str
         try:
             _write(file, edits, check=not no_check)
         except PermissionError as error:
-            raise click.ClickException(f"{error}: run it as who may write {file} and its directory") from error
+            raise click.ClickException(f"{error}: run it as root or as the owner of {file}") from error
         except (NotWritten, OSError) as error:
             raise click.ClickException(str(error)) from error
 

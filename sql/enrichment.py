@@ -67,7 +67,8 @@ class Reconciled:
 def find_directory_state(connection: Connection) -> str | None:
     """A text that is another when the directory may have changed; None where PostgreSQL cannot tell.
 
-    A change shows when the session that made it has ended or is idle, ten seconds after its commit at the latest.
+    A change shows when the session that made it has ended, or some ten seconds after it became idle: PostgreSQL counts
+    what a session reports, and one in a transaction reports nothing (pgstat_report_stat).
     """
     row = connection.execute(statement("directory_state")).fetchone()
     assert row is not None  # noqa: S101  # a SELECT without FROM has a row

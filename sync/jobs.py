@@ -18,14 +18,20 @@ from sync.settings import SyncSettings
 # No SIP worker waits for these; the limit only keeps one statement short. What is left is dead all the same.
 ROWS_AT_A_TIME = 10_000
 # A comparison of all rows that takes less is made each time. A longer one has this share of the time at the most while
-# the directory is as it was: what nobody counts (a view that reads the clock, a hand in location) is found, too.
+# the directory is as it was, and is made after that many seconds at the latest: so what nobody counts (a hand in
+# location, a session that is still in a transaction) is found, too.
 SHORT_COMPARISON_SECONDS = 1.0
 IDLE_SHARE = 0.05
+LONGEST_REST_SECONDS = 900.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Comparison:
-    """The last one: of which state of the directory, whether rows were left, how long it took and when it ended."""
+    """The last one: of which state of the directory, how long it took and when it ended.
+
+    It was complete if no row was left, and the second of this state: a statement that had begun before the first may
+    have written what the directory said then.
+    """
 
     directory: str | None
     complete: bool
@@ -39,7 +45,7 @@ class _Comparison:
             and self.took > SHORT_COMPARISON_SECONDS
             and directory is not None
             and directory == self.directory
-            and now < self.ended + self.took / IDLE_SHARE
+            and now < self.ended + min(self.took / IDLE_SHARE, LONGEST_REST_SECONDS)
         )
 
 
@@ -73,8 +79,10 @@ class Jobs:
             if self._compared is not None and self._compared.suffices(directory, now=started):
                 return {"reconciled": 0, "flushes_asked": 0}
             done = reconcile(connection, batch=self._settings.sync_batch, stopping=self._stopping)
-        ended = monotonic()
-        self._compared = _Comparison(directory=directory, complete=not done.left, took=ended - started, ended=ended)
+        ended, seen = monotonic(), self._compared is not None and self._compared.directory == directory
+        self._compared = _Comparison(
+            directory=directory, complete=seen and not done.left, took=ended - started, ended=ended
+        )
         counts = {"reconciled": done.written, "flushes_asked": done.flushed}
         return {"accounts_made": made, **counts} if made else counts
 

@@ -238,7 +238,7 @@ def test_who_may_not_write_is_told_so(configuration: Path) -> None:
             os.seteuid(before)
         path.parent.chmod(0o755)
         assert refused.exit_code == 1
-        assert f"run it as who may write {path}" in refused.output
+        assert f"run it as root or as the owner of {path}" in refused.output
         assert [each.name for each in path.parent.iterdir()] == [path.name]
         assert path.read_bytes() == configuration.read_bytes()
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+
 import psycopg
 import pytest
 
@@ -9,6 +14,7 @@ from sql.connections import connect
 from sql.enrichment import find_directory_state
 from sql.migrate import migrate
 from sql.settings import DatabaseSettings
+from tests.stand.postgres import cluster
 from tests.stand.process import wait_until
 
 OWN = """
@@ -89,6 +95,32 @@ def test_a_materialized_view_counts_when_it_is_refreshed(url: str) -> None:
     assert _state(url, "refresh materialized view copied") not in {before, None}
 
 
+def test_numbers_that_a_crash_set_to_zero_are_others(tmp_path: Path) -> None:
+    """What was counted before and after it may be as many."""
+    with cluster(tmp_path) as postgres:
+        url = postgres.url()
+        migrate(DatabaseSettings(database_url=url))
+        before = _crashed(url)
+        _state(url, "insert into account (id, name, realm) values ('a', 'A', 'a.example.com')")
+        assert _crashed(url) not in {before, None}
+
+
+def _crashed(url: str) -> str | None:
+    """The state after the death of a session, which makes PostgreSQL start anew."""
+    since = "select pg_stat_get_bgwriter_stat_reset_time()"
+    with psycopg.connect(url, autocommit=True) as connection:
+        before = connection.execute(since).fetchone()
+        os.kill(connection.info.backend_pid, signal.SIGKILL)
+
+    def is_back() -> bool:
+        with suppress(psycopg.OperationalError), psycopg.connect(url) as connection:
+            return connection.execute(since).fetchone() != before
+        return False
+
+    wait_until(is_back, 30, "PostgreSQL to recover")
+    return _state(url)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -98,9 +130,24 @@ def test_a_materialized_view_counts_when_it_is_refreshed(url: str) -> None:
             "create function read_own() returns setof own stable language sql begin atomic select * from own; end",
             OWN.format(source="read_own()"),
         ],
+        [OWN.format(source="own") + " where now() > '2026-01-01'"],
+        [OWN.format(source="own") + " where current_date > '2026-01-01'"],
+        [OWN.format(source="own") + " where s.username <> current_setting('port')"],
+        [OWN.format(source="own") + " where timestamptz '2026-01-01' > date '2026-01-01'"],
+        ["alter table own enable row level security", OWN.format(source="own")],
         ["alter system set track_counts = off", "select pg_reload_conf()"],
     ],
-    ids=["partitions", "inheritance", "function", "not counted"],
+    ids=[
+        "partitions",
+        "inheritance",
+        "function",
+        "now",
+        "current_date",
+        "setting",
+        "operator",
+        "row security",
+        "not counted",
+    ],
 )
 def test_where_the_numbers_do_not_tell_there_is_no_state(url: str, changes: list[str]) -> None:
     """So the comparison is made each time."""

@@ -7,7 +7,9 @@ from click.testing import CliRunner, Result
 from psycopg.conninfo import make_conninfo
 
 from sql.cli import main
+from sql.tokens import check_access
 from tests.fixtures.directory import Directory
+from tests.stand.postgres import Cluster
 
 
 def _run(database_url: str, *arguments: str) -> Result:
@@ -52,3 +54,19 @@ def test_before_migrate_and_as_another_role_the_cure_is_named(kamdbctl_url: str,
         assert other.exit_code == 1
         assert "permission denied" in other.output
         assert "the owner of location for registrations-db" in other.output
+
+
+def test_who_asks_with_a_token_does_not_wait_for_the_count_of_another(
+    directory: Directory, database: psycopg.Connection, postgres: Cluster
+) -> None:
+    """The first notes the use of the token, and has its row until its count is over; the other is served meanwhile."""
+    database.execute("update auth_token set last_used_at = now() - interval '1 hour', idle_lifetime = null")
+    url, token = postgres.url(database.info.dbname, user="registrations_api"), directory.tokens["child"]
+    with psycopg.connect(url) as counting, psycopg.connect(url, autocommit=True) as other:
+        counted = check_access(counting, token, wanted_account="child", and_count=True)
+        assert counted is not None
+        assert counted.count == 0
+        other.execute("set lock_timeout = '1ms'")
+        assert check_access(other, token, wanted_account="child") is not None
+    used = "select count(*) from auth_token where last_used_at > now() - interval '1 minute'"
+    assert database.execute(used).fetchone() == (1,)
