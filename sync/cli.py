@@ -67,14 +67,15 @@ def once() -> None:
     """Do each job once and say what it wrote. It is safe beside a running worker."""
     with operators_mistakes():
         settings, database_settings, nodes = SyncSettings(), DatabaseSettings(), Nodes(KamailioSettings())
+        # Without the pool, which would try again and warn before it says why.
+        with connect(database_settings, application_name="registrations-sync once") as connection:
+            require_current_schema(connection)
         with Database(
             database_settings,
             application_name="registrations-sync once",
             pool_size=1,
             statement_timeout=settings.sync_statement_timeout,
         ) as database:
-            with database.connection() as connection:
-                require_current_schema(connection)
             jobs = Jobs(database, nodes, settings)
             every: list[Callable[[], dict[str, int]]] = [jobs.enrich, jobs.reconcile, jobs.expire]
             every += [partial(jobs.flush, node) for node in nodes.ids]
@@ -101,15 +102,16 @@ def flush(account_id: str, username: str | None, *, wait: bool, timeout: float) 
     What no node confirms now is left to a running worker. Exits with 1 when a node has not confirmed at the end.
     """
     with operators_mistakes():
-        settings, nodes = SyncSettings(), Nodes(KamailioSettings())
+        settings, database_settings, nodes = SyncSettings(), DatabaseSettings(), Nodes(KamailioSettings())
+        with connect(database_settings, application_name="registrations-sync flush") as connection:
+            require_current_schema(connection)
         with Database(
-            DatabaseSettings(),
+            database_settings,
             application_name="registrations-sync flush",
             pool_size=1,
             statement_timeout=settings.sync_statement_timeout,
         ) as database:
             with database.connection() as connection:
-                require_current_schema(connection)
                 if not account_exists(connection, account_id):
                     raise click.ClickException(f"there is no account {account_id}")
                 promised = request_flush(

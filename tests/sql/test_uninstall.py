@@ -28,23 +28,25 @@ COMMAND = Path(sys.executable).parent / "registrations-db"
 
 @pytest.fixture(scope="module")
 def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Roles are the whole cluster's: here no other database needs them."""
+    """Roles are the whole cluster's: here no other database needs them. It has a database of kamdbctl to copy."""
     with cluster(tmp_path_factory.mktemp("postgres")) as running:
+        create_by_kamdbctl(running, "stock")
         yield running
 
 
 @pytest.fixture
 def stock_url(own_cluster: Cluster) -> Iterator[str]:
     """A database of kamdbctl, with rows, in a cluster that knows nothing of ours."""
-    create_by_kamdbctl(own_cluster, "kamailio")
     url = own_cluster.url("kamailio")
+    with psycopg.connect(own_cluster.url(), autocommit=True) as admin:
+        admin.execute("create database kamailio template stock")
     with psycopg.connect(url, autocommit=True) as connection:
         location_samples.load(connection, midnight=location_samples.DAY)
         connection.execute("insert into subscriber (username, domain, ha1) values ('old', 'example.com', 'x')")
     yield url
     with psycopg.connect(own_cluster.url(), autocommit=True) as admin:
         admin.execute("drop database kamailio with (force)")
-        for role in ("kamailio", "kamailioro", *ROLES):
+        for role in ROLES:
             admin.execute(f"drop role if exists {role}")
 
 

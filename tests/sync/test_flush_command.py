@@ -83,6 +83,14 @@ def test_what_is_not_there_is_an_error_that_names_it(
     assert len(failed.stderr.strip().splitlines()) == 1
 
 
+def test_a_database_that_is_away_is_one_line(run: Run) -> None:
+    """Who types a command is told at once; he has nothing of the worker's patience."""
+    failed = run("flush", "child", REGISTRATIONS_DATABASE_URL="postgresql://127.0.0.1:1/kamailio")
+    assert failed.returncode == 1
+    assert "Connection refused" in failed.stderr
+    assert len(failed.stderr.strip().splitlines()) == 1
+
+
 def test_a_flush_that_cannot_be_done_now_is_left_to_the_worker(
     run: Run, registrar: Proxy, start_worker: StartWorker
 ) -> None:

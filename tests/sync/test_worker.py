@@ -126,10 +126,11 @@ def test_a_wrong_zone_lets_no_live_row_expire(kamdbctl_url: str) -> None:
 
 def test_a_login_that_is_refused_is_no_outage(database: psycopg.Connection, postgres: Cluster) -> None:
     """The worker does not wait for a role that does not exist: one line, exit 1."""
-    result = _run("run", postgres.url(database.info.dbname, user="nosuch"))
-    assert result.returncode == 1
-    assert 'role "nosuch" does not exist' in result.stderr
-    assert len(result.stderr.strip().splitlines()) == 1
+    for verb in ("run", "once"):
+        result = _run(verb, postgres.url(database.info.dbname, user="nosuch"))
+        assert result.returncode == 1
+        assert 'role "nosuch" does not exist' in result.stderr
+        assert len(result.stderr.strip().splitlines()) == 1
 
 
 def test_a_stale_schema_is_refused_also_when_the_database_comes_late(
