@@ -31,6 +31,8 @@ from {source} s join account a on a.realm = lower(s.domain)
 def _state(url: str, *changes: str) -> str | None:
     """The state after these changes, by a session that has ended: so they are counted."""
     with psycopg.connect(url, autocommit=True) as connection:
+        if connection.info.server_version < 150000:
+            pytest.skip("there is no state, see directory_state.sql")
         pid = connection.info.backend_pid
         for change in changes:
             connection.execute(change.encode())

@@ -77,6 +77,8 @@ def test_a_fresh_location_is_usrlocs_table_version_9(database: psycopg.Connectio
 
 def test_a_refresh_is_a_heap_only_update(database: psycopg.Connection, kamdbctl_url: str) -> None:
     """No index covers what a refresh changes, also on a table of kamdbctl, which had one on expires."""
+    if database.info.server_version < 150000:
+        pytest.skip("there a session cannot be told to report its counts")
     migrate(DatabaseSettings(database_url=kamdbctl_url))
     with psycopg.connect(kamdbctl_url, autocommit=True) as adopted:
         for connection in (database, adopted):
