@@ -17,7 +17,7 @@ demo: setup ## everything on this machine with simulated phones, until Ctrl-C
 
 test: setup browser ## all tests, some on PostgreSQL 18, too; POSTGRESQL=18 (or 14 to 17): all of them there
 	@$(MAKE) --no-print-directory .venv/postgresql/18 || echo 'test: PostgreSQL 18 cannot be had here, nothing is tested on it'
-	@.venv/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 12
+	@.venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 12
 
 fuzz: EXAMPLES ?= 500
 fuzz: setup ## ask a server at random, more than the tests do: EXAMPLES=500 of each operation

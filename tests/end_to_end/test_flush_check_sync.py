@@ -62,10 +62,18 @@ def _flush(start_api: StartApi, registrar: Proxy, directory: Directory, path: st
     ],
 )
 def test_every_phone_has_it_by_its_own_connection(
-    start_api: StartApi, registrar: Proxy, directory: Directory, phones: list[Phone], path: str, setting: str
+    start_api: StartApi,
+    registrar: Proxy,
+    directory: Directory,
+    phones: list[Phone],
+    path: str,
+    setting: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """UDP, TCP and WebSocket; one username's by default, an account's where it is set or asked for."""
     _flush(start_api, registrar, directory, path, api_flush_check_sync=setting)
+    refused = [vars(record)["cause"] for record in caplog.records if record.name == "api.check_sync"]
+    assert refused == [], registrar.log
     for phone in phones:
         request = phone.wait_for_request("NOTIFY")
         assert (request.uri, request.headers["Event"]) == (phone.contact, "check-sync;reboot=false")
