@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import http.client
+import ipaddress
 import select
+import socket
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from kamailio.errors import KamailioUnreachable
 from kamailio.transport import Answer, Request, reason, remaining
+
+LOOPBACK_SOURCE = "127.0.0.2"
+"""Where our connections to a Kamailio at 127.0.0.0/8 come from: an address that the kernel chooses for nobody.
+
+Kamailio 5.6 finds the connection of a phone by the phone's address and port alone, and not by its own port. Of two
+connections that share them it finds the newer one, and neither once that is closed (core/tcp_main.c,
+_tcpconn_add_alias_unsafe). Phones come from 127.0.0.1 where a TLS or WebSocket proxy runs on this machine. A connection
+of ours from there, on the port of such a phone, would cut the phone off from calls and NOTIFYs until it connects again.
+"""
+
+FORBIDDEN = (403, "Forbidden")
+"""How Kamailio refuses an address, in the words of registrations.cfg and of the stock's kamailio.cfg."""
 
 
 class HttpTransport:
@@ -27,8 +41,9 @@ class HttpTransport:
         self.url = url
         self._address = (parts.hostname, parts.port)
         self._path = parts.path or "/"
-        self._idle: list[http.client.HTTPConnection] = []
-        self._under_way: dict[int, tuple[http.client.HTTPConnection, int]] = {}  # by file descriptor
+        self._source = LOOPBACK_SOURCE if _is_ipv4_loopback(parts.hostname) else None
+        self._idle: list[_Connection] = []
+        self._under_way: dict[int, tuple[_Connection, Request]] = {}  # by file descriptor
 
     def send(self, request: Request, *, deadline: float) -> None:
         """POST the request; see `Transport.send`.
@@ -36,10 +51,10 @@ class HttpTransport:
         A kept connection that Kamailio has closed meanwhile is noticed before anything is written, and replaced. A
         connection that breaks later is not tried again: the request may have been carried out.
         """
-        connection = self._idle.pop() if self._idle else http.client.HTTPConnection(*self._address)
+        connection = self._idle.pop() if self._idle else _Connection(*self._address, source=self._source)
         try:
             descriptor = _freshen(connection, deadline)
-            self._under_way[descriptor] = connection, request.id
+            self._under_way[descriptor] = connection, request
             connection.request("POST", self._path, request.encode(), {"Content-Type": "application/json"})
         except (OSError, http.client.HTTPException) as error:
             connection.close()
@@ -49,7 +64,8 @@ class HttpTransport:
     def receive(self, *, deadline: float) -> Answer:
         """Return the body of the answer that comes next, whatever its status; see `Transport.receive`.
 
-        Kamailio repeats the error of the body in the status line, so the status adds nothing.
+        Kamailio repeats the error of the body in the status line, so the status adds nothing. But a Kamailio that
+        serves 127.0.0.1 alone forbids LOOPBACK_SOURCE: it is asked again, from 127.0.0.1.
         """
         if not self._under_way:
             raise KamailioUnreachable(self.url, "nothing was sent")
@@ -57,7 +73,7 @@ class HttpTransport:
             descriptor = _readable(self._under_way, seconds=remaining(deadline))
             if descriptor is None:
                 raise TimeoutError
-            connection, request_id = self._under_way[descriptor]
+            connection, request = self._under_way[descriptor]
             sock = connection.sock  # http.client lets go of it when the answer says "close"
             sock.settimeout(remaining(deadline))
             with connection.getresponse() as response:
@@ -72,8 +88,15 @@ class HttpTransport:
             self.close()
             raise KamailioUnreachable(self.url, reason(error)) from error
         del self._under_way[descriptor]
+        if (response.status, response.reason) == FORBIDDEN and connection.source is not None:
+            self._source = None
+            for each in (connection, *self._idle):
+                each.close()
+            self._idle.clear()
+            self.send(request, deadline=deadline)
+            return self.receive(deadline=deadline)
         self._idle.append(connection)
-        return Answer(bytes(body), request_id)
+        return Answer(bytes(body), request.id)
 
     def close(self) -> None:
         """Close the connections; see `Transport.close`."""
@@ -83,7 +106,33 @@ class HttpTransport:
         self._under_way.clear()
 
 
-def _freshen(connection: http.client.HTTPConnection, deadline: float) -> int:
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, host: str, port: int, *, source: str | None) -> None:
+        super().__init__(host, port)
+        self.source = source
+
+    def connect(self) -> None:
+        """Connect, from the IPv4 address that is the source, if there is one."""
+        if self.source is None:
+            super().connect()
+            return
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        # The kernel chooses the port in connect(): in bind() it would not reuse one that waits in TIME_WAIT.
+        self.sock.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
+        self.sock.bind((self.source, 0))
+        self.sock.connect((self.host, self.port))
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _is_ipv4_loopback(host: str) -> bool:
+    try:
+        return ipaddress.IPv4Address(host).is_loopback
+    except ValueError:  # a name, or IPv6, whose loopback has one address only
+        return False
+
+
+def _freshen(connection: _Connection, deadline: float) -> int:
     """Connect it if it is not, or not any more; returns its file descriptor."""
     if connection.sock is not None and _readable([connection.sock.fileno()], seconds=0) is not None:
         connection.close()  # nothing is owed to us: what can be read is the end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 from typing import Any
 
@@ -10,12 +11,14 @@ import pytest
 from kamailio.errors import KamailioUnreachable, RpcError, UnsafeText
 from kamailio.notify import Target, check_sync, notify
 from kamailio.rpc import JsonRpcClient
+from kamailio.transport_http import LOOPBACK_SOURCE
 from kamailio.transports import transport_for
 from tests.fixtures.kamailio import AddDevice
 from tests.kamailio.test_rpc import fake_http_peer
 from tests.stand.kamailio import Proxy
 from tests.stand.phone import Phone
-from tests.stand.process import free_port
+from tests.stand.process import free_port, wait_until
+from tests.stand.sip import host_port
 
 NOBODY = Target(username="bob", domain="child.test", contact="sip:bob@127.0.0.1:9")
 FULL = replace(NOBODY, received="sip:127.0.0.1:9;transport=ws", path="<sip:127.0.0.1:9;lr>", socket="tcp:127.0.0.1:9")
@@ -124,6 +127,34 @@ def test_one_that_cannot_be_sent_keeps_no_other_back(reached: Proxy, add_device:
         assert check_sync(client, [ours], reboot=False, budget=5) == [None]
         assert phone.wait_for_request("NOTIFY").headers["Event"] == "check-sync;reboot=false"
         assert len(phone.received) == 2
+
+
+@pytest.mark.parametrize("transport", ["tcp", "ws"])
+def test_a_connection_of_ours_cuts_no_phone_off(proxy: Proxy, add_device: AddDevice, transport: Any) -> None:
+    """A phone on the same port of 127.0.0.1 has each NOTIFY, while our connection is open and once it is closed."""
+    add_device("bob")
+    with (
+        Phone("bob", "example.com", "secret", proxy=proxy.sip, transport=transport) as phone,
+        proxy.rpc(socket=True) as client,
+    ):
+        assert phone.register().status == 200
+        received = f"sip:{host_port(*phone.local)};transport={transport}"
+        by_any = replace(NOBODY, domain="example.com", contact=phone.contact, received=received)
+        targets = [by_any, replace(by_any, socket=f"tcp:{host_port(*proxy.sip)}")]
+        source = LOOPBACK_SOURCE, phone.local[1]
+        with socket.create_connection(("127.0.0.1", proxy.rpc_port), timeout=5, source_address=source) as ours:
+            ours.sendall(b"POST /RPC HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+            assert ours.recv(65536).startswith(b"HTTP/1.1 ")
+            assert check_sync(client, targets, reboot=False, budget=5) == [None, None]
+        wait_until(lambda: _connections(client) == 1, 5, "Kamailio to notice that our connection is closed")
+        assert check_sync(client, targets, reboot=False, budget=5) == [None, None]
+        wait_until(lambda: len(phone.received) == 4, 5, "all NOTIFYs")
+
+
+def _connections(client: JsonRpcClient) -> int:
+    information = client.call("core.tcp_info")
+    assert isinstance(information, dict)
+    return int(information["opened_connections"])
 
 
 @pytest.mark.parametrize("mark", ["!", "!!", "a!b!c", "!!!!!!!!", "!i!"])

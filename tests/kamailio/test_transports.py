@@ -21,7 +21,7 @@ from kamailio.rpc import Call, JsonRpcClient
 from kamailio.transport import Request
 from kamailio.transport_datagram import UdpTransport, UnixTransport
 from kamailio.transport_fifo import FifoTransport
-from kamailio.transport_http import HttpTransport
+from kamailio.transport_http import LOOPBACK_SOURCE, HttpTransport
 from kamailio.transport_kamctl import KamctlTransport
 from kamailio.transports import transport_for
 from tests.fixtures.kamailio import StartKamailio
@@ -171,6 +171,28 @@ def test_several_requests_are_under_way_by_http() -> None:
     first = results[0]
     assert isinstance(first, int)
     assert results == list(range(first, first + HttpTransport.window)), "ids are given in the order of the calls"
+
+
+@pytest.mark.parametrize(("host", "source"), [("127.0.0.1", LOOPBACK_SOURCE), ("::1", "::1")])
+def test_by_http_over_loopback_it_comes_from_an_address_of_its_own(host: str, source: str) -> None:
+    """No phone comes from there, so Kamailio takes no connection of ours for a phone's; IPv6 has one address only."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as server:
+        transport = HttpTransport(f"http://{host_port(host, server.getsockname()[1])}/RPC")
+        transport.send(Request(1, "core.version", ()), deadline=monotonic() + 5)
+        connection, peer = server.accept()
+        connection.close()
+        transport.close()
+    assert peer[0] == source
+
+
+def test_a_kamailio_that_serves_one_address_alone_is_asked_from_there(start_kamailio: StartKamailio) -> None:
+    """Where KAMAILIO_RPC_CLIENTS is 127.0.0.1, each of several calls at once is carried out."""
+    proxy = start_kamailio(environment={"KAMAILIO_RPC_CLIENTS": "127.0.0.1"})
+    with proxy.rpc() as client, proxy.rpc(socket=True) as witness:
+        aors = [_add(witness, f"user-{number}") for number in range(10)]
+        assert usrloc.rm_many(client, aors, budget=30) == [None] * 10
+        assert usrloc.lookup_many(witness, aors, budget=30) == [()] * 10
 
 
 @contextmanager
