@@ -9,10 +9,11 @@ from typing import Any, Self
 
 import psycopg
 import psycopg_pool
-from psycopg.abc import RV, PQGen
+from psycopg.abc import RV, PQGen, PQGenConn
 from psycopg.rows import TupleRow
 
 from sql.errors import DatabaseUnreachable, translated
+from sql.login import log_in
 from sql.settings import DatabaseSettings
 from sql.statements import statement
 
@@ -27,6 +28,11 @@ class BoundedConnection(Connection):
     """psycopg's, but it gives a server up that does not answer at all, and so cannot keep its own time limits."""
 
     answer_timeout: float | None = None
+
+    @classmethod
+    def _connect_gen(cls, conninfo: str = "") -> PQGenConn[Self]:
+        """Make one attempt at one host, as psycopg does, which tells no refused login from an outage."""
+        return cls((yield from log_in(conninfo)))
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Wait as psycopg does, for ``answer_timeout`` seconds where the caller names none.

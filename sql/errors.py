@@ -1,11 +1,12 @@
 """What can go wrong with PostgreSQL, as types that the other rooms can catch without knowing psycopg."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
 import psycopg_pool
+
+from sql.login import Refusal
 
 
 class DatabaseError(Exception):
@@ -66,13 +67,6 @@ class KazooUnreachable(DatabaseError):
 TRANSIENT = ("08", "53", "57", "55P03", "40001", "40P01", "25006")
 
 
-# A refused login has no code either (libpq keeps it to itself), but no later attempt will fare better.
-REFUSED = re.compile(
-    r'(role|database) ".*" does not exist|authentication failed|no password supplied|no pg_hba\.conf entry'
-    r"|not permitted to log"
-)
-
-
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn psycopg's errors into this module's.
@@ -89,7 +83,7 @@ def translated() -> Iterator[None]:
         message = (error.diag.message_primary or str(error)).strip().split("\n")[0]
         # The client library raises OperationalError without a code when the connection is gone.
         lost = error.sqlstate is None and isinstance(error, psycopg.OperationalError)
-        if lost and REFUSED.search(message):
+        if isinstance(error, Refusal):
             raise LoginRefused(message) from error
         if lost or (error.sqlstate or "").startswith(TRANSIENT):
             raise DatabaseUnreachable(message) from error

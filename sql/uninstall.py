@@ -4,7 +4,7 @@ What is ours is read from schema.sql, which a test keeps equal to what the migra
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -32,8 +32,6 @@ KAMAILIO_INDEXES = ("location_account_contact_idx", "location_connection_idx", "
 ON_KAMDBCTL = ("view directory_of_devices", "view directory_of_subscriber")
 INDEXES_OF_SUBSCRIBER = ("subscriber_aor_idx", "subscriber_realm_idx")
 BOOKKEEPING = ("_yoyo_log", "_yoyo_migration", "_yoyo_version", "yoyo_lock")
-# What still stands when all else is dropped may be what columns and triggers of ours on location use.
-_USED_BY_LOCATION = re.compile(r"(on|of) table location depends on")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +116,13 @@ def uninstall(settings: DatabaseSettings, *, report: Callable[[str], None] = lam
             report(name)
             in_a_gap(connection, change, name=name, report=report)
 
-        step("views, tables and functions", lambda: _drop(connection, ours.objects, partly=True))
+        of_location = {*ours.columns, *ours.triggers}
+        step("views, tables and functions", lambda: _drop(connection, ours.objects, used_by=of_location))
         step("indexes, beside the running proxy", lambda: _mend_indexes(connection, ours))
         step("columns of location", lambda: _strip_location(connection, ours))
-        step("what those used", lambda: _drop(connection, ours.objects, partly=False))
+        step("what those used", lambda: _drop(connection, ours.objects))
         step("privileges and roles", lambda: _drop_roles(connection, report))
-        step(
-            "record of the migrations",
-            lambda: _drop(connection, [f"table {name}" for name in BOOKKEEPING], partly=False),
-        )
+        step("record of the migrations", lambda: _drop(connection, [f"table {name}" for name in BOOKKEEPING]))
 
 
 def _refuse_while_used(connection: Connection) -> None:
@@ -135,13 +131,13 @@ def _refuse_while_used(connection: Connection) -> None:
         raise SchemaRefused(f"still connected: {', '.join(names)}; stop worker and API first")
 
 
-def _drop(connection: Connection, objects: list[str], *, partly: bool) -> None:
+def _drop(connection: Connection, objects: list[str], *, used_by: Set[str] = frozenset()) -> None:
     """Drop in whatever order works, without CASCADE, so that nothing goes that is not ours.
 
     Args:
         connection: in autocommit.
         objects: kind and name of each.
-        partly: whether what location still uses may be left.
+        used_by: columns and triggers of location; what these use may be left.
     """
     with connection.transaction():
         left = [*objects, *(row[0] for row in connection.execute(statement("uninstall_subscriber")))]
@@ -157,11 +153,18 @@ def _drop(connection: Connection, objects: list[str], *, partly: bool) -> None:
                     reasons += (error.diag.message_detail or "").splitlines()
             if len(left) == len(before):
                 break
-        foreign = [reason for reason in reasons if not (partly and _USED_BY_LOCATION.search(reason))]
         names = {each.partition(" ")[2].partition("(")[0] for each in left}
-        foreign = [reason for reason in foreign if not any(re.search(rf"^\w+ {name}\b", reason) for name in names)]
-        if foreign:
-            raise SchemaRefused("something that is not ours is in the way: " + "; ".join(dict.fromkeys(foreign)))
+        foreign = [reason for reason in reasons if not _is_between_ours(reason, names, used_by)]
+        if foreign or (left and not used_by):
+            raise SchemaRefused(
+                "something that is not ours is in the way: " + "; ".join(dict.fromkeys(foreign or reasons))
+            )
+
+
+def _is_between_ours(reason: str, names: Set[str], used_by: Set[str]) -> bool:
+    """Whether "view x depends on table y" is about two of ours; only the names are the same in every language."""
+    words = set(re.findall(r"\w+", reason, re.ASCII))
+    return len(words & names) > 1 or ("location" in words and bool(words & used_by))
 
 
 def _drop_command(each: str) -> bytes:

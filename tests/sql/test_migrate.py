@@ -14,12 +14,12 @@ import psycopg
 import pytest
 
 from sql.connections import connect
-from sql.errors import LoginRefused, SchemaRefused, SchemaStale
+from sql.errors import SchemaRefused, SchemaStale
 from sql.migrate import migrate, require_current_schema
 from sql.settings import DatabaseSettings
 from tests.sql import location_samples
 from tests.stand import schema
-from tests.stand.postgres import Cluster, cluster
+from tests.stand.postgres import Cluster
 
 MIGRATIONS = len(list((Path(__file__).parents[2] / "sql" / "migrations").glob("*.sql")))
 LOCATION_COLUMNS_OF_OURS = {
@@ -238,18 +238,3 @@ def test_a_database_without_usrlocs_table_is_remarked_upon(postgres: Cluster) ->
             [command, "migrate", *options], env=environment, capture_output=True, text=True, check=True, timeout=60
         )
         assert (remark in result.stderr) == told
-
-
-def test_a_password_that_is_not_given_is_a_refused_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is no outage that would end by itself: worker and API do not wait for it."""
-    monkeypatch.setenv("PGPASSFILE", str(tmp_path / "none"))
-    monkeypatch.delenv("PGPASSWORD", raising=False)
-    with cluster(tmp_path) as own:
-        (own.directory / "data" / "pg_hba.conf").write_text("host all all all scram-sha-256\n", encoding="utf-8")
-        own.stop()
-        own.start()
-        with (
-            pytest.raises(LoginRefused, match="no password supplied"),
-            connect(DatabaseSettings(database_url=own.url()), application_name="test"),
-        ):
-            pass

@@ -67,6 +67,7 @@ list_missing() {
 list_missing_browser() {
 	command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null ||
 		command -v google-chrome >/dev/null || echo chromium-headless-shell
+	[ -e /usr/share/i18n/locales/de_DE ] || echo locales # for a PostgreSQL with German messages
 }
 
 install_packages() { # as root

@@ -78,13 +78,16 @@ class Cluster:
 
     user = SUPERUSER
 
-    def __init__(self, directory: Path, *, host: str, port: int, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, directory: Path, *, host: str, port: int, settings: Mapping[str, str], env: Mapping[str, str]
+    ) -> None:
         self.directory = directory
         self.host = host
         self.port = port
         self.log = directory / "postgres.log"
         self._data = directory / "data"
         self._settings = settings
+        self._env = env
         self._running = contextlib.ExitStack()
         self._daemon: Daemon | None = None
 
@@ -126,7 +129,7 @@ class Cluster:
                 ready=self._answers,
                 name="postgres",
                 cwd=Path("/"),
-                env={"LC_ALL": "C.UTF-8"},
+                env={"LC_ALL": "C.UTF-8", **self._env},
                 stop_signal=signal.SIGINT,  # "fast": clients are thrown out, nothing is lost
                 grace=30,
             )
@@ -171,6 +174,8 @@ def cluster(
     host: str = "127.0.0.1",
     settings: Mapping[str, str] | None = None,
     durable: bool = False,
+    locale: str = "C.UTF-8",
+    env: Mapping[str, str] | None = None,
 ) -> Iterator[Cluster]:
     """Run a cluster in `directory` for the time of the `with`; what it stores stays there.
 
@@ -180,6 +185,8 @@ def cluster(
         host: loopback address to listen on.
         settings: of postgresql.conf, over ours.
         durable: with fsync, for whoever measures or pulls the plug.
+        locale: of its messages and its collation.
+        env: variables of the server on top of ours.
 
     Raises:
         FileNotFoundError: PostgreSQL is not installed.
@@ -189,9 +196,9 @@ def cluster(
     directory = directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
     merged = {**SETTINGS, **({} if durable else UNSAFE_BUT_FAST), "listen_addresses": host, **(settings or {})}
-    server = Cluster(directory, host=host, port=port or free_port(host), settings=merged)
+    server = Cluster(directory, host=host, port=port or free_port(host), settings=merged, env=env or {})
     if not (directory / "data" / "PG_VERSION").exists():
-        _initdb(directory / "data")
+        _initdb(directory / "data", locale, env or {})
     try:
         server.start()
         yield server
@@ -201,7 +208,7 @@ def cluster(
         server.stop()
 
 
-def _initdb(data: Path) -> None:
+def _initdb(data: Path, locale: str, env: Mapping[str, str]) -> None:
     data.mkdir(mode=0o700, exist_ok=True)
     if os.geteuid() == 0:
         postgres = pwd.getpwnam("postgres")
@@ -213,7 +220,7 @@ def _initdb(data: Path) -> None:
                 f"--pgdata={data}",
                 f"--username={SUPERUSER}",
                 "--encoding=UTF8",
-                "--locale=C.UTF-8",
+                f"--locale={locale}",
                 "--auth=trust",
                 "--no-sync",
                 "--no-instructions",
@@ -222,6 +229,7 @@ def _initdb(data: Path) -> None:
         check=True,
         stdout=subprocess.DEVNULL,
         cwd="/",
+        env={**os.environ, **env},
     )
 
 
