@@ -16,6 +16,9 @@ from sql.migrate import LOCATION_VERSION, MIGRATE_COMMAND, missing_migrations
 from sql.statements import statement
 
 KAMAILIO_ROLE = "registrations_kamailio"
+WIDEN_COMMAND = "registrations-db widen"
+# Share of the ids from which there is no time left to choose a quiet hour.
+IDS_NEARLY_USED = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,8 @@ class Facts:
         expires_type: of the column of that name; bigint, or a timestamp, whose values have a zone.
         timezone: in which Kamailio is said to run.
         zone_offset: of that zone from UTC now, seconds.
+        narrow_columns: of location; of each its width and that of Kamailio's own schema, in characters.
+        used_ids: tables with half of their ids used; of each the last id and the highest that it can have.
     """
 
     expires_type: str
@@ -34,7 +39,8 @@ class Facts:
     invalid_indexes: list[str] | None
     refreshed_indexes: list[str] | None
     location_version: int | None
-    narrow_columns: list[str] | None
+    narrow_columns: dict[str, tuple[int, int]] | None
+    used_ids: dict[str, tuple[int, int]] | None
 
     @property
     def has_zone(self) -> bool:
@@ -106,13 +112,15 @@ def _check_catalogs(facts: Facts) -> Iterator[Finding]:
             f"set table_version to {LOCATION_VERSION} in the row of location, or add that row",
         )
     if facts.narrow_columns:
+        narrow = [f"{name} has {has}, not {wanted}" for name, (has, wanted) in facts.narrow_columns.items()]
         yield Finding(
             "columns_narrow",
             Severity.FAULT,
-            f"columns of location are narrower than those of Kamailio's own schema: {', '.join(facts.narrow_columns)}",
+            f"columns of location are narrower than those of Kamailio's own schema: {', '.join(narrow)}",
             "usrloc writes longer values: such a phone gets a 500 and cannot register; in db_mode 2 it has no row",
-            "select widen_location(), as the owner of the table",
+            "; ".join(f"{WIDEN_COMMAND} {name} {wanted}" for name, (_, wanted) in facts.narrow_columns.items()),
         )
+    yield from _check_ids(facts.used_ids or {})
     if facts.invalid_indexes:
         yield Finding(
             "index_invalid",
@@ -130,8 +138,21 @@ def _check_catalogs(facts: Facts) -> Iterator[Finding]:
             "; ".join(f"drop index concurrently {name}" for name in facts.refreshed_indexes)
             + "; but keep it in db_mode 3 with nathelper's pings from the table",
         )
-    if not (wrong_version or facts.narrow_columns or facts.invalid_indexes or facts.refreshed_indexes):
+    if not (
+        wrong_version or facts.narrow_columns or facts.used_ids or facts.invalid_indexes or facts.refreshed_indexes
+    ):
         yield stands("location", "usrloc's table has the columns and indexes that it should")
+
+
+def _check_ids(used: dict[str, tuple[int, int]]) -> Iterator[Finding]:
+    for table, (last, highest) in used.items():
+        yield Finding(
+            "ids_used",
+            Severity.FAULT if last >= IDS_NEARLY_USED * highest else Severity.WARNING,
+            f"{last / highest:.0%} of the ids of {table} are used: the last one was {last}, the highest is {highest}",
+            "after the highest PostgreSQL refuses new rows: a phone that is not registered yet gets a 500",
+            f"{WIDEN_COMMAND} id{'' if table == 'location' else f' --table {table}'}, while everything runs",
+        )
 
 
 def _check_grants(connection: Connection) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ IDS_AT_A_TIME = 10 * PAGE_ROWS
 # Between the texts of a row: ASCII's own character for this, which nearly no text has.
 SEPARATOR = "\x1f"
 # No row of location has a higher id.
-LAST_POSITION = 2**31 - 1
+LAST_POSITION = 2**63 - 1
 
 
 def list_registrations(

@@ -334,69 +334,6 @@ CREATE FUNCTION public.token_revoke(given_hash bytea) RETURNS void
    WHERE (t.token_hash = token_revoke.given_hash);
 END;
 
-CREATE FUNCTION public.widen_location() RETURNS text[]
-    LANGUAGE plpgsql
-    SET search_path TO '$user', 'public'
-    AS $$
-declare
-    column_ record;
-    view_ record;
-    widened text[] = '{}';
-    drops text[] = '{}';
-    creates text[] = '{}';
-begin
-    lock table location in access exclusive mode;  -- first of all, so that who waits in vain has changed nothing
-    for view_ in
-        with recursive above (oid, depth) as (
-            select 'location'::regclass::oid, 0
-            union
-            select r.ev_class, a.depth + 1
-            from above a
-            join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = a.oid
-            join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid and r.ev_class <> a.oid
-        )
-        select c.oid, c.oid::regclass::text as name, max(a.depth) as depth, c.relowner::regrole::text as owner
-        from above a
-        join pg_class c on c.oid = a.oid and c.relkind = 'v'
-        group by c.oid, c.relowner
-        order by 3
-    loop
-        drops = format('drop view %s', view_.name) || drops;
-        creates = creates
-            || format('create view %s as %s', view_.name, pg_get_viewdef(view_.oid))
-            || format('alter view %s owner to %s', view_.name, view_.owner)
-            || array(
-                select format('grant %s on %s to %s', x.privilege_type, view_.name, coalesce(nullif(x.grantee, 0)::regrole::text, 'public'))
-                from pg_class c, aclexplode(c.relacl) x
-                where c.oid = view_.oid and x.grantee <> c.relowner
-            )
-            || array(
-                select format('comment on view %s is %L', view_.name, d.description)
-                from pg_description d
-                where d.objoid = view_.oid and d.classoid = 'pg_class'::regclass and d.objsubid = 0
-            );
-    end loop;
-    for column_ in
-        select a.attname as name, w.width
-        from (
-            values ('ruid', 64), ('username', 64), ('domain', 64), ('contact', 512), ('received', 128), ('path', 512),
-                ('callid', 255), ('user_agent', 255), ('socket', 64), ('instance', 255)
-        ) w (name, width)
-        join pg_attribute a on a.attrelid = 'location'::regclass and a.attname = w.name
-        where a.atttypid = 'varchar'::regtype and a.atttypmod - 4 between 0 and w.width - 1
-    loop
-        widened = widened || column_.name::text;
-        if array_length(widened, 1) = 1 and drops <> '{}' then
-            execute array_to_string(drops, ';');
-        end if;
-        execute format('alter table location alter %I type varchar(%s)', column_.name, column_.width);
-    end loop;
-    if widened <> '{}' and creates <> '{}' then
-        execute array_to_string(creates, ';');
-    end if;
-    return widened;
-end $$;
-
 ALTER TABLE public.auth_token ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.auth_token_id_seq
     START WITH 1
@@ -533,7 +470,7 @@ CREATE TABLE public.kamailio_node (
 );
 
 CREATE TABLE public.location (
-    id integer NOT NULL,
+    id bigint NOT NULL,
     ruid character varying(64) DEFAULT ''::character varying NOT NULL,
     username character varying(64) DEFAULT ''::character varying NOT NULL,
     domain character varying(64) DEFAULT NULL::character varying,
@@ -644,7 +581,7 @@ UNION ALL
   WHERE ((e.enriched_at IS NULL) AND public.registration_shows(public.registration_epoch(e.expires), public.registration_epoch(e.last_modified), e.cseq, e.flushed_epoch, e.flushed_cseq));
 
 CREATE TABLE public.location_attrs (
-    id integer NOT NULL,
+    id bigint NOT NULL,
     ruid character varying(64) DEFAULT ''::character varying NOT NULL,
     username character varying(64) DEFAULT ''::character varying NOT NULL,
     domain character varying(64) DEFAULT NULL::character varying,
@@ -655,7 +592,6 @@ CREATE TABLE public.location_attrs (
 );
 
 CREATE SEQUENCE public.location_attrs_id_seq
-    AS integer
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE
@@ -704,7 +640,6 @@ CREATE VIEW public.location_enrichment AS
          LIMIT 1) a ON (true));
 
 CREATE SEQUENCE public.location_id_seq
-    AS integer
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE

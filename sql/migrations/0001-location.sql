@@ -1,6 +1,6 @@
 -- usrloc's own tables, version 9, and our columns behind Kamailio's.
 -- On an empty database they are made with expires and last_modified as epoch seconds (usrloc expires_type=1).
--- On a database of kamdbctl the tables stay as they are, with their rows and their TIMESTAMP columns.
+-- On a database of kamdbctl the tables stay as they are, with their rows, their TIMESTAMP columns and their integer ids.
 
 create table if not exists version (
     id serial primary key not null,
@@ -10,7 +10,7 @@ create table if not exists version (
 );
 
 create table if not exists location (
-    id serial primary key not null,
+    id bigserial primary key not null,
     ruid varchar(64) default '' not null,
     username varchar(64) default '' not null,
     domain varchar(64) default null,
@@ -37,7 +37,7 @@ create table if not exists location (
 );
 
 create table if not exists location_attrs (
-    id serial primary key not null,
+    id bigserial primary key not null,
     ruid varchar(64) default '' not null,
     username varchar(64) default '' not null,
     domain varchar(64) default null,
@@ -50,6 +50,30 @@ create table if not exists location_attrs (
 insert into version (table_name, table_version)
 values ('version', 1), ('location', 9), ('location_attrs', 1)
 on conflict (table_name) do nothing;
+
+-- A table that an older kamdbctl made may have narrower columns, such as a contact of 255. PostgreSQL refuses longer
+-- values, and their phones cannot register. Widening rewrites nothing. A column that a view of the operator's shows stays
+-- as it is: `check` tells, and `registrations-db widen` widens it.
+do $$
+declare
+    narrow record;
+begin
+    for narrow in
+        select a.attname as name, w.width
+        from (
+            values ('ruid', 64), ('username', 64), ('domain', 64), ('contact', 512), ('received', 128), ('path', 512),
+                ('callid', 255), ('user_agent', 255), ('socket', 64), ('instance', 255)
+        ) w (name, width)
+        join pg_attribute a on a.attrelid = 'location'::regclass and a.attname = w.name
+        where a.atttypid = 'varchar'::regtype and a.atttypmod - 4 between 0 and w.width - 1
+    loop
+        begin
+            execute format('alter table location alter %I type varchar(%s)', narrow.name, narrow.width);
+        exception when feature_not_supported then
+            null;
+        end;
+    end loop;
+end $$;
 
 -- Nullable and without a default: PostgreSQL rewrites nothing, so the lock on a live table is held for an instant.
 alter table location

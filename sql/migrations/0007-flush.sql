@@ -113,7 +113,7 @@ grant select (id, parent_id, name) on account to registrations_sync;
 -- Those that are there are found before location is locked: what holds that lock may read no table.
 do $$
 declare
-    ids integer[];
+    ids bigint[];
     epochs bigint[];
     cseqs integer[];
 begin

@@ -1,6 +1,6 @@
 -- Of a slice of the table the registrations that show, by account, node and transport; as the view registrations has
 -- them. The last id also when none shows.
-select s.last, c.account_id, c.server_id, c.transport, coalesce(c.count, 0)
+select s.last::bigint, c.account_id, c.server_id, c.transport, coalesce(c.count, 0)
 from (
     select max(id) as last from (select id from location where id > %(after)s order by id limit %(limit)s) slice
 ) s

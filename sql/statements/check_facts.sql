@@ -19,11 +19,27 @@ select
     (select table_version from version where table_name = 'location') as location_version,
     -- the widths of Kamailio's own schema, the same from 5.6 to 6.1 (utils/kamctl/postgres/usrloc-create.sql)
     (
-        select array_agg(format('%s is %s, not varchar(%s)', a.attname, format_type(a.atttypid, a.atttypmod), w.width))
+        select jsonb_object_agg(a.attname, jsonb_build_array(a.atttypmod - 4, w.width))
         from (
             values ('ruid', 64), ('username', 64), ('domain', 64), ('contact', 512), ('received', 128), ('path', 512),
                 ('callid', 255), ('user_agent', 255), ('socket', 64), ('instance', 255)
         ) w (name, width)
         join pg_attribute a on a.attrelid = 'location'::regclass and a.attname = w.name
         where a.atttypid = 'varchar'::regtype and a.atttypmod - 4 between 0 and w.width - 1
-    ) as narrow_columns
+    ) as narrow_columns,
+    -- Of each id with half of its range used: the last one and the range, that of the column or of its sequence.
+    (
+        select jsonb_object_agg(i.table_name, jsonb_build_array(i.last, i.range))
+        from (
+            select
+                a.attrelid::regclass::text as table_name,
+                least(s.seqmax, case a.atttypid when 'integer'::regtype then 2147483647 end) as range,
+                case when has_sequence_privilege(s.seqrelid, 'select') then pg_sequence_last_value(s.seqrelid) end as last
+            from pg_attribute a
+            join pg_attrdef f on f.adrelid = a.attrelid and f.adnum = a.attnum
+            join pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = f.oid
+            join pg_sequence s on d.refclassid = 'pg_class'::regclass and s.seqrelid = d.refobjid
+            where a.attrelid in ('location'::regclass, 'location_attrs'::regclass) and a.attname = 'id'
+        ) i
+        where i.last >= i.range / 2
+    ) as used_ids

@@ -1,6 +1,6 @@
 -- A slice of the table, so that no statement lasts. Rows of ul.add (ulcx-) come from no phone.
 select
-    max(l.id) as last,
+    max(l.id)::bigint as last,
     count(*) as rows,
     count(*) filter (where l.lives) as live,
     count(*) filter (where l.lives and l.received is null and l.ruid not like 'ulcx-%%') as without_received,

@@ -1,7 +1,7 @@
 -- Where the phones of a device can be reached. No row: the account has no such device; one row without a contact: it
 -- is not registered. An AoR without a domain (use_domain=0) has the device's realm.
 select
-    l.username, coalesce(l.realm, d.realm) as domain, l.contact, nullif(l.received, '') as received,
+    l.username, coalesce(l.realm, d.realm) as domain, l.contact::text, nullif(l.received, '') as received,
     nullif(l.path, '') as path, nullif(l.socket, '') as socket, l.server_id
 from directory d
 left join live_location l on l.account_id = %(account_id)s

@@ -18,7 +18,7 @@ with batch as materialized (
 found as materialized (
     select e.id, e.account_id, e.device_id, e.owner_id, e.device_state, e.credentials_changed_at, e.disabled_at
     from location_enrichment e
-    where e.id = any ((select ids from batch)::integer[])
+    where e.id = any ((select ids from batch)::bigint[])
 )
 update location l set
     account_id = e.account_id,
@@ -36,4 +36,4 @@ update location l set
     )
 from found e
 where e.id = l.id
-returning l.id
+returning l.id::bigint

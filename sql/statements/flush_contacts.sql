@@ -1,6 +1,6 @@
 -- Where the phones of a flush can be reached. An AoR without a domain (use_domain=0) has the account's realm.
 select
-    l.username, coalesce(nullif(l.domain, ''), kamailio_default_realm(), a.realm::text) as domain, l.contact,
+    l.username::text, coalesce(nullif(l.domain, ''), kamailio_default_realm(), a.realm::text) as domain, l.contact::text,
     nullif(l.received, '') as received, nullif(l.path, '') as path, nullif(l.socket, '') as socket, l.server_id
 from flush_binding f
 join flush q on q.id = f.flush_id

@@ -1,7 +1,7 @@
 -- Of the rows from one id on: the last of them, and those that are enriched and of which the directory now says something
 -- else. Reads only, and a slice of the table at a time: it is over soon, and keeps nobody waiting for the processor.
-select s.last, array(
-    select e.id
+select s.last::bigint, array(
+    select e.id::bigint
     from location_enrichment e
     where e.id > %(after)s
         and e.id <= s.last

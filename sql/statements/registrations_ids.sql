@@ -3,7 +3,7 @@
 -- cannot do that, it joins before it sorts.
 -- Both columns of the index are compared as a pair and sorted by: "account_id = ... order by id" would let the planner
 -- read the whole table in the order of its primary key, where it takes the account for a large part of it.
-select p.id
+select p.id::bigint
 from (
     (
         select l.id

@@ -18,7 +18,6 @@ from sql.settings import DatabaseSettings
 from tests.fixtures.directory import Directory
 from tests.fixtures.location import AddBinding
 from tests.stand.postgres import Cluster
-from tests.stand.schema import dump, dump_grants
 
 Check = Callable[..., dict[str, Finding]]
 
@@ -211,20 +210,17 @@ def test_devices_without_a_registration_are_counted(
     assert "1 of 2" in found.what
 
 
-def test_narrow_columns_are_told_and_widened(check: Check, database: psycopg.Connection, database_url: str) -> None:
-    """Afterwards the schema, its grants and comments are as migrations make them."""
-    healthy = dump(database_url), dump_grants(database_url)
-    comment = "select obj_description('registrations'::regclass)"
-    said = database.execute(comment).fetchone()
-    # As an older kamdbctl made it: what views show cannot be narrowed by ALTER, so the catalog is told.
+def test_narrow_columns_are_told(check: Check, database: psycopg.Connection) -> None:
+    """With the command for each, as a table of an older kamdbctl has them that could not be widened by migrate."""
+    # What views show cannot be narrowed by ALTER, so the catalog is told.
     database.execute(
-        "update pg_attribute set atttypmod = 255 + 4 where attrelid = 'location'::regclass and attname = 'contact'"
+        "update pg_attribute set atttypmod = case attname when 'contact' then 255 else 64 end + 4 "
+        "where attrelid = 'location'::regclass and attname in ('contact', 'received')"
     )
-    assert "contact is character varying(255), not varchar(512)" in check()["columns_narrow"].what
-    assert database.execute("select widen_location()").fetchone() == (["contact"],)
-    assert check() == {}
-    assert (dump(database_url), dump_grants(database_url)) == healthy
-    assert database.execute(comment).fetchone() == said
+    found = check()["columns_narrow"]
+    assert "contact has 255, not 512" in found.what
+    assert "received has 64, not 128" in found.what
+    assert found.cure == "registrations-db widen contact 512; registrations-db widen received 128"
 
 
 def test_a_narrow_table_of_an_old_kamdbctl_is_widened_by_migrate(kamdbctl_url: str) -> None:
@@ -236,6 +232,40 @@ def test_a_narrow_table_of_an_old_kamdbctl_is_widened_by_migrate(kamdbctl_url: s
         connection.execute("insert into location (ruid, username, contact) values ('new', 'bob', %s)", ("x" * 512,))
         rows = connection.execute("select ruid, length(contact) from location order by id").fetchall()
     assert rows == [("old", 17), ("new", 512)]
+
+
+# 2^30 and 2^31: half of what a column of integer, or a sequence of integer, can have, and one more than its highest.
+HALF, RANGE = 1 << 30, 1 << 31
+
+
+@pytest.mark.parametrize("table", ["location", "location_attrs"])
+@pytest.mark.parametrize(
+    ("column", "sequence", "last", "severity"),
+    [
+        ("integer", "integer", HALF - RANGE // 100, None),
+        ("integer", "integer", HALF, Severity.WARNING),
+        ("integer", "integer", RANGE // 100 * 91, Severity.FAULT),
+        ("integer", "bigint", HALF, Severity.WARNING),
+        ("bigint", "integer", HALF, Severity.WARNING),
+        ("bigint", "bigint", HALF, None),
+        ("bigint", "bigint", 1 << 40, None),
+    ],
+)
+def test_ids_that_are_used_up_are_told_in_time(
+    kamdbctl_url: str, table: str, column: str, sequence: str, last: int, severity: Severity | None
+) -> None:
+    """From half of the range on, whether column or sequence ends it; near its end it is a fault."""
+    with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
+        connection.execute(f"alter table {table} alter id type {column}")
+        connection.execute(f"alter sequence {table}_id_seq as {sequence} restart with {last}")
+        migrate(DatabaseSettings(database_url=kamdbctl_url))
+        connection.execute(f"insert into {table} (ruid) values ('one')")
+    found = _check(kamdbctl_url.replace("postgres@", "registrations_sync@")).get("ids_used")
+    assert (found.severity if found else None) == severity
+    if found:
+        assert str(last) in found.what
+        assert found.cure.startswith("registrations-db widen id")
+        assert ("--table location_attrs" in found.cure) == (table == "location_attrs")
 
 
 def test_a_check_waits_for_no_lock_and_takes_none_that_kamailio_meets(

@@ -62,15 +62,20 @@ def test_a_database_of_kamdbctl_keeps_its_rows_and_its_types(kamdbctl_url: str) 
 
 
 def test_a_fresh_location_is_usrlocs_table_version_9(database: psycopg.Connection, kamdbctl_url: str) -> None:
-    """The same columns in the same order as kamdbctl makes, but for times in epoch seconds, and the version row."""
+    """The same columns in the same order as kamdbctl makes, but for BIGINT ids and times, and the version row."""
     ours = _columns(database, "location")
     with psycopg.connect(kamdbctl_url) as stock:
         theirs = _columns(stock, "location")
         assert stock.execute("select table_version from version where table_name = 'location'").fetchone() == (9,)
     assert list(ours)[: len(theirs)] == list(theirs)
     differing = {name for name, kind in theirs.items() if ours[name] != kind}
-    assert differing == {"expires", "last_modified"}
+    assert differing == {"id", "expires", "last_modified"}
     assert {ours[name] for name in differing} == {"bigint"}
+    assert _columns(database, "location_attrs")["id"] == "bigint"
+    sequences = (
+        "select data_type::text from pg_sequences where sequencename in ('location_id_seq', 'location_attrs_id_seq')"
+    )
+    assert database.execute(sequences).fetchall() == [("bigint",), ("bigint",)]
     version = database.execute("select table_version from version where table_name = 'location'").fetchone()
     assert version == (9,)
 

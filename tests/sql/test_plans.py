@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from importlib.resources import files
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
 
 from sql.enrichment import SLICE_ROWS, enrich_pending, reconcile
+from sql.migrate import migrate
+from sql.settings import DatabaseSettings
 from sql.statements import statement
+from tests.stand.postgres import Cluster
 
 DEVICES = """
 insert into account (id, name, realm) values ('a', 'A', 'a.example.com');
@@ -23,6 +30,26 @@ insert into location (ruid, username, domain, contact, expires)
     select 'r' || n, 'user' || n, 'a.example.com', 'sip:' || n, 4000000000 from generate_series(1, {count}) n;
 analyze location;
 """
+
+
+@pytest.fixture(params=["bigint", "integer"])
+def database(
+    request: pytest.FixtureRequest, database: psycopg.Connection, postgres: Cluster
+) -> Iterator[psycopg.Connection]:
+    """Ids of location are integer in a table of kamdbctl's, and statements compare them with bigint."""
+    if request.param == "bigint":
+        yield database
+        return
+    name = f"integer_{uuid4().hex}"
+    database.execute(f"create database {name}".encode())
+    with psycopg.connect(postgres.url(name), autocommit=True) as connection:
+        text = (files("sql") / "migrations" / "0001-location.sql").read_text(encoding="utf-8")
+        made = re.search(r"^create table if not exists location \(.*?^\);", text, re.MULTILINE | re.DOTALL)
+        assert made is not None
+        connection.execute(made[0].replace("id bigserial", "id serial").encode())
+        migrate(DatabaseSettings(database_url=postgres.url(name)))
+        yield connection
+    database.execute(f"drop database {name} with (force)".encode())
 
 
 def rows_read(plan: dict[str, Any], *, relation: str | None = None) -> int:
@@ -53,7 +80,7 @@ def test_a_batch_of_new_rows_is_enriched_without_reading_the_others(database: ps
     database.execute(DEVICES + ROWS.format(count=20000))
     enrich = statement("enrich_pending").replace("%(after)s", "$1").replace("%(limit)s", "$2")
     database.execute("set plan_cache_mode = force_generic_plan")
-    database.execute(f"prepare enrich (integer, integer) as {enrich}")
+    database.execute(f"prepare enrich (bigint, integer) as {enrich}")
     plan = explained(database, "execute enrich (0, 10)")
     # Each row is looked at as pending, when its lock is taken, in the view, and when it is written.
     assert rows_read(plan, relation="location") <= 4 * 10
@@ -97,7 +124,7 @@ def test_a_page_is_read_without_reading_other_rows(database: psycopg.Connection,
         database.execute("update location set enriched_at = now(), account_id = 'a', device_id = substr(username, 5)")
         database.execute("vacuum analyze location")
     database.execute("set plan_cache_mode = force_generic_plan")
-    database.execute(f"prepare page (text, integer, integer) as {PAGE}")
+    database.execute(f"prepare page (text, bigint, bigint) as {PAGE}")
     plan = explained(database, "execute page ('a', 101, 110)")
     assert plan["Actual Rows"] == 10
     assert rows_read(plan, relation="location") == 10
@@ -108,7 +135,7 @@ def test_unusual_devices_cost_a_page_no_more_when_there_are_many(database: psyco
     database.execute(DEVICES + ROWS.format(count=200))
     database.execute("update location set enriched_at = now(), account_id = 'a', device_id = substr(username, 5)")
     database.execute("set plan_cache_mode = force_generic_plan")
-    database.execute(f"prepare page (text, integer, integer) as {PAGE}")
+    database.execute(f"prepare page (text, bigint, bigint) as {PAGE}")
     database.execute("execute page ('a', 101, 110)")
     database.execute("update device set presence_id = 'p' || id")
     plan = explained(database, "execute page ('a', 101, 110)")
