@@ -14,9 +14,9 @@ from sql.connections import Connection
 from sql.finding import Finding, Severity, stands
 from sql.migrate import LOCATION_VERSION, MIGRATE_COMMAND, missing_migrations
 from sql.statements import statement
+from sql.widening import WIDEN_COMMAND
 
 KAMAILIO_ROLE = "registrations_kamailio"
-WIDEN_COMMAND = "registrations-db widen"
 # Share of the ids from which there is no time left to choose a quiet hour.
 IDS_NEARLY_USED = 0.9
 

@@ -19,6 +19,7 @@ from sql.restrictions import BadRestrictions, Restrictions, read_restrictions
 from sql.settings import DatabaseSettings
 from sql.tokens import create_token, list_tokens, revoke_token
 from sql.uninstall import describe, uninstall
+from sql.widening import TABLES, widen
 
 
 @contextmanager
@@ -51,6 +52,21 @@ def migrate_command(*, dry_run: bool) -> None:
             return
         applied = migrate(DatabaseSettings(), report=lambda line: click.echo(line, err=True))
     click.echo(f"{len(applied)} migration(s) applied" if applied else "the schema is current")
+
+
+@main.command("widen")
+@click.argument("column")
+@click.argument("width", type=click.IntRange(min=1, max=10_485_760), required=False)
+@click.option("--table", type=click.Choice(TABLES), default="location", show_default=True)
+def widen_command(column: str, width: int | None, *, table: str) -> None:
+    """Widen a COLUMN of usrloc's table while everything runs: id to bigint, a varchar to WIDTH characters.
+
+    Views that show the column are made again as they were. No REGISTER waits. Repeat it if it was interrupted.
+    """
+    with operators_mistakes():
+        settings = DatabaseSettings()
+        done = widen(settings, column, width, table=table, report=lambda line: click.echo(line, err=True))
+    click.echo(f"{table}.{column} is {'wider' if done else 'as wide already'}")
 
 
 @main.command("uninstall")

@@ -17,6 +17,7 @@ from sql.migrate import any_migrations, in_a_gap, lock_out_others, refuse_what_i
 from sql.migration_plan import KAMAILIO_TABLES
 from sql.settings import DatabaseSettings
 from sql.statements import statement
+from sql.widening import WIDEN_COMMAND
 
 UNINSTALL_COMMAND = "registrations-db uninstall"
 ROLES = (
@@ -103,7 +104,8 @@ def uninstall(settings: DatabaseSettings, *, report: Callable[[str], None] = lam
         report: called with one line for each step, before it is taken.
 
     Raises:
-        SchemaRefused: worker or API still run, or something of the operator's uses what is ours; nothing was changed.
+        SchemaRefused: worker or API still run, something of the operator's uses what is ours, or a column is half
+            widened; nothing was changed.
         DatabaseUnreachable: PostgreSQL is away.
     """
     ours = _read_ours()
@@ -111,6 +113,7 @@ def uninstall(settings: DatabaseSettings, *, report: Callable[[str], None] = lam
         lock_out_others(connection, report=report)
         refuse_what_is_not_ours_to_change(connection)
         _refuse_while_used(connection)
+        _refuse_half_widened(connection)
 
         def step(name: str, change: Callable[[], None]) -> None:
             report(name)
@@ -173,7 +176,7 @@ def _drop_command(each: str) -> bytes:
 
 
 def _mend_indexes(connection: Connection, ours: _Ours) -> None:
-    connection.execute(statement("uninstall_patience"))
+    connection.execute(statement("session_patience"))
     for name in [*ours.indexes, "location_expires_idx"]:
         connection.execute(sql.SQL("drop index concurrently if exists {}").format(sql.Identifier(name)))
     connection.execute(statement("uninstall_expires_index"))

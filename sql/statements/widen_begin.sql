@@ -1,0 +1,10 @@
+-- From now on each new row has its id in both columns. A refresh changes neither.
+alter table {table} add column id_wide bigint;
+
+create function {name}() returns trigger language plpgsql as $$
+begin
+    new.id_wide := new.id;
+    return new;
+end $$;
+
+create trigger {name} before insert on {table} for each row execute function {name}()

@@ -1,0 +1,39 @@
+-- A column of one of usrloc's tables as it is now. No row: there is no such table or column.
+select
+    a.attrelid as table_oid,
+    a.attnum as number,
+    format_type(a.atttypid, a.atttypmod) as type,
+    case a.atttypid when 'varchar'::regtype then nullif(a.atttypmod, -1) - 4 end as width,
+    pg_get_expr(f.adbin, f.adrelid) as default,
+    s.name as sequence,
+    s.type as sequence_type,
+    coalesce(s.is_owned, false) as owns_sequence,
+    -- what else belongs to the column alone, and is dropped with it
+    array(
+        select format(
+            'grant %%s (%%I) on %%s to %%s%%s', x.privilege_type, a.attname, a.attrelid::regclass,
+            coalesce(nullif(x.grantee, 0)::regrole::text, 'public'), case when x.is_grantable then ' with grant option' end
+        )
+        from aclexplode(a.attacl) x
+        order by 1
+    ) || array(
+        select format('comment on column %%s.%%I is %%L', a.attrelid::regclass, a.attname, t.text)
+        from col_description(a.attrelid, a.attnum) t (text)
+        where t.text is not null
+    ) as kept
+from pg_attribute a
+left join pg_attrdef f on f.adrelid = a.attrelid and f.adnum = a.attnum
+left join lateral (
+    select
+        q.seqrelid::regclass::text as name,
+        format_type(q.seqtypid, null) as type,
+        exists (
+            select from pg_depend o
+            where o.classid = 'pg_class'::regclass and o.objid = q.seqrelid and o.deptype = 'a'
+                and o.refclassid = 'pg_class'::regclass and o.refobjid = a.attrelid and o.refobjsubid = a.attnum
+        ) as is_owned
+    from pg_depend d
+    join pg_sequence q on d.refclassid = 'pg_class'::regclass and q.seqrelid = d.refobjid
+    where d.classid = 'pg_attrdef'::regclass and d.objid = f.oid
+) s on true
+where a.attrelid = to_regclass(%(table)s) and a.attname = %(column)s and a.attnum > 0

@@ -1,0 +1,221 @@
+"""Widening a column of usrloc's tables beside a live proxy: a varchar to more characters, and id to bigint.
+
+A wider varchar changes the catalogs only. ALTER TABLE to bigint would rewrite the table while every phone waits. So a
+second column is filled and indexed beside id, and then takes its place.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from time import sleep
+
+from psycopg import sql
+from psycopg.rows import class_row
+
+from sql.column_views import Column, find_column, find_views, refuse_obstacles, replace_column, require_column
+from sql.connections import Connection, connect
+from sql.errors import SchemaRefused
+from sql.migrate import LOCK_PAUSE_SECONDS, in_a_gap, lock_out_others, refuse_what_is_not_ours_to_change
+from sql.pace import WRITING_SECONDS, Pace
+from sql.settings import DatabaseSettings
+from sql.statements import statement
+
+WIDEN_COMMAND = "registrations-db widen"
+TABLES = ("location", "location_attrs")
+BATCH_ROWS = 200
+# Neighbouring rows are written in so many turns, see widen_fill.
+TURNS = 8
+LOWEST_ID = -(2**63)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """An index that has the column id.
+
+    Attributes:
+        wide_name: name of the same index on the second column, until that takes the place of id.
+        build: the command that makes that index.
+        is_built: None if there is none yet, False if building it was interrupted.
+    """
+
+    name: str
+    is_primary: bool
+    wide_name: str
+    build: str
+    is_built: bool | None
+
+
+def widen(
+    settings: DatabaseSettings,
+    column: str,
+    width: int | None,
+    *,
+    table: str = "location",
+    report: Callable[[str], None] = lambda _: None,
+) -> bool:
+    """Widen a column. If it was interrupted, the next call continues where it stopped.
+
+    Args:
+        settings: which database.
+        column: `id`, or one of type varchar(n).
+        width: characters of the latter.
+        table: of usrloc's.
+        report: called with one line for each step, before it is taken.
+
+    Returns:
+        Whether there was anything to do.
+
+    Raises:
+        SchemaRefused: it would not be wider, or something that holds it could not be put back as it is.
+        DatabaseUnreachable: PostgreSQL is away.
+    """
+    with connect(settings, application_name=WIDEN_COMMAND) as connection:
+        lock_out_others(connection, report=report)
+        refuse_what_is_not_ours_to_change(connection)
+        found = require_column(connection, table, column)
+        if column == "id":
+            if width is not None:
+                raise SchemaRefused("id is a number without a width: it becomes bigint")
+            return _Id(connection, table, report).widen(found)
+        return _widen_text(connection, table, column, width, found=found, report=report)
+
+
+def _widen_text(
+    connection: Connection,
+    table: str,
+    column: str,
+    width: int | None,
+    *,
+    found: Column,
+    report: Callable[[str], None],
+) -> bool:
+    if found.width is None:
+        raise SchemaRefused(f"{table}.{column} is {found.type}: only id and columns of varchar(n) can be widened")
+    if width is None:
+        raise SchemaRefused(f"{table}.{column} has {found.width} characters: say how many it is to have")
+    if width < found.width:
+        raise SchemaRefused(f"{table}.{column} has {found.width} characters already, and is never made narrower")
+    if width == found.width:
+        return False
+    command = sql.SQL("alter table {} alter column {} type varchar({});").format(
+        sql.Identifier(table), sql.Identifier(column), sql.Literal(width)
+    )
+    name = f"{table}.{column} to {width} characters"
+    report(name)
+    in_a_gap(
+        connection,
+        lambda: replace_column(connection, table, column, rebuilt=False, change=lambda _: command),
+        name=name,
+        report=report,
+    )
+    return True
+
+
+class _Id:
+    """The id of one table on its way to bigint. The catalogs tell which steps are done."""
+
+    def __init__(self, connection: Connection, table: str, report: Callable[[str], None]) -> None:
+        self._connection = connection
+        self._table = table
+        self._report = report
+        # Trigger, function and constraint have one name.
+        self._names = {"table": sql.Identifier(table), "name": sql.Identifier(f"{table}_id_wide")}
+
+    def widen(self, column: Column) -> bool:
+        """Take every step that is left; returns whether there was any."""
+        if column.type == "bigint":
+            if column.sequence is None or column.sequence_type == "bigint":
+                return False
+            self._step("its sequence to bigint", lambda: self._execute(_widen_sequence(column)))
+            return True
+        if column.type != "integer" or not any(index.is_primary for index in self._indexes(column)):
+            raise SchemaRefused(f"{self._table}.id is not an integer that is the primary key, as kamdbctl makes it")
+        refuse_obstacles(self._connection, column, find_views(self._connection, column), rebuilt=True)
+        if find_column(self._connection, self._table, "id_wide") is None:
+            self._step("a second column for ids, which new rows fill", self._begin)
+        self._step("copying the ids of all rows, beside the running proxy", self._fill)
+        self._step("a constraint that none is missing", lambda: self._execute(self._composed("widen_filled")))
+        self._step("checking it, beside the running proxy", self._validate)
+        for index in self._indexes(column):
+            if not index.is_built:
+                self._step(f"index {index.wide_name}, beside the running proxy", partial(self._build, index))
+        self._step("the second column takes the place of id", self._swap)
+        return True
+
+    def _step(self, name: str, change: Callable[[], None]) -> None:
+        self._report(name)
+        in_a_gap(self._connection, change, name=name, report=self._report)
+
+    def _composed(self, name: str, **more: sql.Composable) -> sql.Composed:
+        return sql.SQL(statement(name)).format(**self._names, **more)
+
+    def _execute(self, commands: sql.SQL | sql.Composed) -> None:
+        self._connection.execute(commands, prepare=False)
+
+    def _indexes(self, column: Column) -> list[Index]:
+        values = {"table_oid": column.table_oid, "number": column.number}
+        with self._connection.cursor(row_factory=class_row(Index)) as cursor:
+            return cursor.execute(statement("widen_indexes"), values).fetchall()
+
+    def _begin(self) -> None:
+        with self._connection.transaction():
+            self._execute(self._composed("widen_begin"))
+
+    def _fill(self) -> None:
+        self._connection.execute(statement("session_patience"))
+        query, pace, held = self._composed("widen_fill"), Pace(WRITING_SECONDS, most=BATCH_ROWS), 1
+        while held:
+            held = 0
+            for turn in range(TURNS):
+                after = LOWEST_ID
+                while after is not None:
+                    with pace.measured():
+                        values = {"after": after, "turn": turn, "limit": pace.rows}
+                        row = self._connection.execute(query, values).fetchone()
+                    after, left = row or (None, 0)
+                    held += left
+            if held:
+                sleep(LOCK_PAUSE_SECONDS)
+
+    def _validate(self) -> None:
+        self._connection.execute(statement("session_patience"))
+        self._execute(sql.SQL("alter table {table} validate constraint {name}").format(**self._names))
+        self._execute(sql.SQL("analyze {table} (id_wide)").format(**self._names))
+
+    def _build(self, index: Index) -> None:
+        self._connection.execute(statement("session_patience"))
+        self._execute(sql.SQL("drop index concurrently if exists {}").format(sql.Identifier(index.wide_name)))
+        self._execute(sql.SQL(index.build))
+
+    def _swap(self) -> None:
+        replace_column(self._connection, self._table, "id", rebuilt=True, change=self._swap_commands)
+
+    def _swap_commands(self, column: Column) -> sql.Composable:
+        indexes = self._indexes(column)
+        late = [index.name for index in indexes if not index.is_built]
+        if late:
+            raise SchemaRefused(f"made meanwhile: index {', '.join(late)}; run the command again")
+        own_sequence = sql.SQL("alter sequence {sequence} owned by {table}.id_wide;").format(
+            **self._names, sequence=sql.SQL(column.sequence or "")
+        )
+        return self._composed(
+            "widen_swap",
+            own_sequence=own_sequence if column.owns_sequence else sql.SQL(""),
+            default=sql.SQL(column.default or "null"),
+            indexes=sql.SQL("\n").join(map(self._take_place, indexes)),
+            widen_sequence=_widen_sequence(column),
+            kept=sql.SQL("".join(f"{command};\n" for command in column.kept)),
+        )
+
+    def _take_place(self, index: Index) -> sql.Composed:
+        command = (
+            "alter table {table} add constraint {index} primary key using index {wide};"
+            if index.is_primary
+            else "alter index {wide} rename to {index};"
+        )
+        names = {"index": sql.Identifier(index.name), "wide": sql.Identifier(index.wide_name)}
+        return sql.SQL(command).format(**self._names, **names)
+
+
+def _widen_sequence(column: Column) -> sql.SQL:
+    return sql.SQL(f"alter sequence {column.sequence} as bigint;" if column.sequence else "")

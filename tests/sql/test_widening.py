@@ -1,0 +1,403 @@
+"""`registrations-db widen`: columns get wider beside a live proxy, and all that holds them stays as it was."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from sql.check import check_database, find_facts
+from sql.connections import connect
+from sql.errors import SchemaRefused
+from sql.finding import Severity
+from sql.migrate import migrate
+from sql.settings import DatabaseSettings
+from sql.uninstall import uninstall
+from sql.widening import widen
+from tests.sql import location_samples
+from tests.stand.postgres import bin_directory
+from tests.stand.process import wait_until
+
+COMMAND = Path(sys.executable).parent / "registrations-db"
+# Views of an operator's, of every kind that there is: on the table, on ours, and on each other.
+OWN_VIEWS = """
+do $$ begin
+    if to_regrole('some_operator') is null then create role some_operator; create role some_reader; end if;
+end $$;
+grant create on schema public to some_operator;
+alter default privileges grant select on tables to some_reader;
+create table seen (number bigint, text text);
+create view phones with (security_barrier = true, check_option = local) as
+    select id, username, contact as place, user_agent from location where username <> '';
+alter view phones rename column user_agent to model;
+alter view phones alter column model set default 'unknown';
+create rule noted as on insert to phones do also insert into seen values (new.id, new.place);
+comment on view phones is 'the operator''s own';
+comment on column phones.place is 'where it is';
+comment on rule noted on phones is 'a note';
+revoke all on phones from some_reader;
+grant select on phones to registrations_report with grant option;
+grant select (id, model), update (model) on phones to some_reader;
+alter view phones owner to some_operator;
+create view report as select r.id, r.username, p.place from registrations r join phones p on p.id = r.id;
+create function forget() returns trigger language plpgsql as 'begin return null; end';
+create trigger forget instead of delete on report for each row execute function forget();
+comment on trigger forget on report is 'nothing goes';
+revoke all on report from current_user;
+grant select on report to public;
+create view models as
+    with recursive n (id) as (select min(id) from phones union all select id + 1 from n where id < 3)
+    select p.model, count(*) from phones p join n on n.id = p.id group by p.model;
+grant select (username, id) on location to some_reader;
+comment on column location.id is 'the number';
+create index location_own_idx on location (reg_id, (id % 10)) include (id) where id > 5;
+"""
+# On a database that is not ours yet.
+STOCK_VIEW = "create view phones as select id, username, contact from location"
+
+
+@pytest.fixture
+def adopted(kamdbctl_url: str) -> Iterator[psycopg.Connection]:
+    """A database of kamdbctl with rows, migrated, with views of an operator's."""
+    migrate(DatabaseSettings(database_url=kamdbctl_url))
+    with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
+        location_samples.load(connection, midnight=location_samples.DAY)
+        connection.execute(OWN_VIEWS)
+        yield connection
+
+
+def _schema(url: str) -> str:
+    """All that pg_dump knows, owners, privileges and comments too; without what is random in it."""
+    command: list[str | Path] = [bin_directory() / "pg_dump", "--schema-only", url]
+    dumped = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    return re.sub(r"^\\(un)?restrict .*\n", "", dumped, flags=re.MULTILINE)
+
+
+def _changed(schema: str, table: str, change: Callable[[str], str]) -> str:
+    """The same with other columns in one table."""
+    head, start, rest = schema.partition(f"CREATE TABLE public.{table} (\n")
+    columns, end, tail = rest.partition("\n)")
+    changed = change(columns)
+    assert changed != columns
+    return head + start + changed + end + tail
+
+
+def _with_wide_text(schema: str, column: str, width: int) -> str:
+    """What pg_dump writes when a column of location has more characters."""
+    old = re.compile(rf"^(    {column} character varying)\(\d+\)", re.MULTILINE)
+    return _changed(schema, "location", lambda columns: old.sub(rf"\1({width})", columns))
+
+
+def _with_wide_id(schema: str, table: str = "location") -> str:
+    """What pg_dump writes when id is bigint, and the last of the columns."""
+    sequence = f"CREATE SEQUENCE public.{table}_id_seq\n"
+    return _changed(
+        schema.replace(f"{sequence}    AS integer\n", sequence),
+        table,
+        lambda columns: columns.removeprefix("    id integer NOT NULL,\n") + ",\n    id bigint NOT NULL",
+    )
+
+
+def _widen(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command: list[str | Path] = [COMMAND, "widen", *arguments]
+    environment = {**os.environ, "REGISTRATIONS_DATABASE_URL": url}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+
+
+def _found(url: str) -> dict[str, Severity]:
+    with connect(DatabaseSettings(database_url=url), application_name="test") as connection:
+        found = list(check_database(connection, facts=find_facts(connection)))
+    return {each.id: each.severity for each in found if each.severity is not Severity.OK}
+
+
+ROWS = "select id, ruid, username, contact, expires from location order by ruid"
+
+
+@pytest.mark.parametrize(("column", "width"), [("contact", 1024), ("username", 100), ("user_agent", 10485760)])
+def test_a_text_gets_wider_and_nothing_else_changes(
+    adopted: psycopg.Connection, kamdbctl_url: str, column: str, width: int
+) -> None:
+    """Views of ours and of the operator's are as they were, to the last privilege; longer values can be written."""
+    schema, rows = _schema(kamdbctl_url), adopted.execute(ROWS).fetchall()
+    done = _widen(kamdbctl_url, column, str(width))
+    assert (done.returncode, done.stdout) == (0, f"location.{column} is wider\n"), done.stderr
+    assert _schema(kamdbctl_url) == _with_wide_text(schema, column, width)
+    assert adopted.execute(ROWS).fetchall() == rows
+    adopted.execute(f"update location set {column} = %s where id = 1".encode(), ("x" * 100,))
+    again = _widen(kamdbctl_url, column, str(width))
+    assert (again.returncode, again.stdout) == (0, f"location.{column} is as wide already\n"), again.stderr
+
+
+@pytest.mark.parametrize("table", ["location", "location_attrs"])
+def test_an_id_gets_wider_and_nothing_else_changes(adopted: psycopg.Connection, kamdbctl_url: str, table: str) -> None:
+    """Also when they have run out: it is bigint, and the last column; rows keep their numbers, and the next is 2^31."""
+    adopted.execute(f"insert into {table} (ruid) values ('one')".encode())
+    adopted.execute(f"select setval('{table}_id_seq', 2147483647)".encode())
+    with pytest.raises(psycopg.errors.SequenceGeneratorLimitExceeded):
+        adopted.execute(f"insert into {table} (ruid) values ('none')".encode())
+    rows = adopted.execute(f"select id, ruid from {table} order by ruid".encode()).fetchall()
+    # Its comment goes with it behind the others, and what it is divided by is a bigint, too.
+    expected = _with_wide_id(_schema(kamdbctl_url), table)
+    if table == "location":
+        expected = expected.replace("((id % 10))", "((id % (10)::bigint))")
+    done = _widen(kamdbctl_url, "id", "--table", table)
+    assert (done.returncode, done.stdout) == (0, f"{table}.id is wider\n"), done.stderr
+    assert sorted(_schema(kamdbctl_url).splitlines()) == sorted(expected.splitlines())
+    assert adopted.execute(f"select id, ruid from {table} order by ruid".encode()).fetchall() == rows
+    adopted.execute(f"insert into {table} (ruid) values ('two')".encode())
+    found = adopted.execute(f"select id from {table} where ruid = 'two'".encode()).fetchone()
+    assert found == (2147483648,)
+    again = _widen(kamdbctl_url, "id", "--table", table)
+    assert (again.returncode, again.stdout) == (0, f"{table}.id is as wide already\n"), again.stderr
+
+
+# A command is refused if this session has read rows of location since it has that to itself.
+WATCH = """
+create function watch_location() returns event_trigger language plpgsql as $$
+declare
+    read bigint := pg_stat_get_xact_tuples_returned('location'::regclass);
+begin
+    if not exists (
+        select from pg_locks
+        where pid = pg_backend_pid() and relation = 'location'::regclass and mode = 'AccessExclusiveLock'
+    ) then
+        perform set_config('test.read', read::text, false);
+    elsif read > coalesce(current_setting('test.read', true), '0')::bigint then
+        raise exception 'it reads rows while phones wait';
+    end if;
+end $$;
+create event trigger watch_start on ddl_command_start execute function watch_location();
+create event trigger watch_end on ddl_command_end execute function watch_location();
+"""
+
+
+@pytest.mark.parametrize(("column", "width"), [("id", None), ("contact", 1024)])
+def test_no_row_is_read_while_the_table_is_locked(
+    adopted: psycopg.Connection, kamdbctl_url: str, column: str, width: int | None
+) -> None:
+    """So it is locked for an instant, however many rows there are."""
+    adopted.execute(WATCH)
+    with pytest.raises(psycopg.errors.RaiseException, match="reads rows"):
+        adopted.execute("alter table location add constraint noticed check (cseq is not null)")
+    assert widen(DatabaseSettings(database_url=kamdbctl_url), column, width)
+
+
+def test_after_it_all_is_well_and_nothing_is_left(kamdbctl_url: str) -> None:
+    """check finds nothing, migrate has nothing to do, and uninstall leaves what kamdbctl made, but for wide columns."""
+    settings = DatabaseSettings(database_url=kamdbctl_url)
+    stock = _schema(kamdbctl_url)
+    with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
+        connection.execute("alter sequence location_id_seq restart with 2000000000")
+        connection.execute("insert into location (ruid, expires) values ('one', '1970-01-01')")
+        migrate(settings)
+        assert _found(kamdbctl_url)["ids_used"] is Severity.FAULT
+        widen(settings, "id", None)
+        widen(settings, "contact", 1024)
+        connection.execute("delete from location")
+        assert _found(kamdbctl_url) == {}
+        assert migrate(settings) == []
+        uninstall(settings)
+        assert _schema(kamdbctl_url) == _with_wide_id(_with_wide_text(stock, "contact", 1024))
+
+
+def test_a_bigint_whose_sequence_is_integer_gets_its_sequence_only(kamdbctl_url: str) -> None:
+    """As an operator leaves it who alters the column alone."""
+    with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
+        connection.execute("alter table location alter id type bigint")
+        assert widen(DatabaseSettings(database_url=kamdbctl_url), "id", None)
+        connection.execute("select setval('location_id_seq', 2147483648)")
+        assert not widen(DatabaseSettings(database_url=kamdbctl_url), "id", None)
+
+
+def test_a_narrow_column_that_a_view_of_the_operators_holds(kamdbctl_url: str) -> None:
+    """migrate leaves it, check names the command, and that is the cure."""
+    settings = DatabaseSettings(database_url=kamdbctl_url)
+    with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
+        connection.execute("alter table location alter contact type varchar(255), alter received type varchar(64)")
+        connection.execute(STOCK_VIEW)
+        migrate(settings)
+        with connect(settings, application_name="test") as checking:
+            (found,) = (
+                each for each in check_database(checking, facts=find_facts(checking)) if each.id == "columns_narrow"
+            )
+        assert found.cure == "registrations-db widen contact 512"
+        assert _widen(kamdbctl_url, *found.cure.split()[2:]).returncode == 0
+        assert _found(kamdbctl_url) == {}
+        connection.execute("insert into location (ruid, contact) values ('long', %s)", ("x" * 512,))
+        assert connection.execute("select length(contact) from phones").fetchall() == [(512,)]
+
+
+REFUSED = {
+    "a materialized view": (
+        "create materialized view copy as select id, contact from location",
+        "materialized view copy",
+    ),
+    "one on a view": (
+        "create materialized view copy as select id, contact from live_location",
+        "materialized view copy",
+    ),
+    "a function's body": (
+        "create function newest() returns text begin atomic select max(id)::text || max(contact) from location; end",
+        "function newest()",
+    ),
+    "a function of a view's rows": (
+        "create view v as select id, contact from location; "
+        "create function rows_of_v() returns setof v language sql as 'select * from v'",
+        "function rows_of_v()",
+    ),
+    "a column of a view's type": (
+        "create view v as select id, contact from location; create table t (one v)",
+        "column one of table t",
+    ),
+    "a rule of a table": (
+        "create table t (n integer); create rule r as on insert to t do also "
+        "update location set cflags = 1 where id = new.n and contact = ''",
+        "table t",
+    ),
+    "a policy": ("create policy p on location using (id > 0 and contact <> '')", "policy p on table location"),
+    "a trigger of the column": (
+        "create trigger t after update of id, contact on location for each row "
+        "execute function suppress_redundant_updates_trigger()",
+        "trigger t on table location",
+    ),
+    "a constraint": ("alter table location add check (id > 0 and contact <> 'x')", "constraint location_check"),
+    "a view with privileges of a third party": (
+        "create view v as select id, contact from location; "
+        "grant select on v to registrations_report with grant option; "
+        "set role registrations_report; grant select on v to registrations_api; reset role",
+        "view v",
+    ),
+}
+REFUSED_TEXT = {
+    "an index that would be built anew": (
+        "create index own on location (lower(contact))",
+        "index own",
+    ),
+}
+REFUSED_ID = {
+    "a foreign key": ("create table t (location_id integer references location (id))", "constraint t_location_id_fkey"),
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "made", "named"),
+    [
+        pytest.param(arguments, *case, id=f"{arguments[0]}: {name}")
+        for arguments, more in ((("contact", "1024"), REFUSED_TEXT), (("id",), REFUSED_ID))
+        for name, case in {**REFUSED, **more}.items()
+    ],
+)
+def test_what_could_not_be_put_back_is_named_and_nothing_is_changed(
+    kamdbctl_url: str, arguments: tuple[str, ...], made: str, named: str
+) -> None:
+    """One line, before anything is done."""
+    migrate(DatabaseSettings(database_url=kamdbctl_url))
+    with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
+        connection.execute(made.encode())
+    schema = _schema(kamdbctl_url)
+    refused = _widen(kamdbctl_url, *arguments)
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-1].startswith("Error: ")
+    assert named in refused.stderr.splitlines()[-1]
+    assert _schema(kamdbctl_url) == schema
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("contact", "511"), "location.contact has 512 characters already, and is never made narrower"),
+        (("contact",), "location.contact has 512 characters: say how many it is to have"),
+        (("q", "10"), "location.q is real"),
+        (("id", "64"), "id is a number without a width"),
+        (("kontakt", "600"), "there is no column location.kontakt"),
+    ],
+)
+def test_what_is_not_wider_is_refused(kamdbctl_url: str, arguments: tuple[str, ...], said: str) -> None:
+    """One line that says why."""
+    refused = _widen(kamdbctl_url, *arguments)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"Error: {said}")
+    assert len(refused.stderr.splitlines()) == 1
+
+
+MANY = 20_000
+FILL = f"""
+insert into location (ruid, username, contact) select 'r' || n, 'u' || n, 'sip:' || n from generate_series(1, {MANY}) n
+"""
+
+
+def test_a_row_that_somebody_holds_is_not_waited_for(kamdbctl_url: str) -> None:
+    """The rows behind it are copied at once, and it is when it is free."""
+    settings = DatabaseSettings(database_url=kamdbctl_url)
+    with (
+        psycopg.connect(kamdbctl_url, autocommit=True) as connection,
+        psycopg.connect(kamdbctl_url) as register,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        connection.execute("insert into location (ruid) select 'r' || n from generate_series(1, 100) n")
+
+        def report(line: str) -> None:
+            if line.startswith("copying"):
+                register.execute("update location set cseq = cseq + 1 where ruid = 'r7'")
+
+        widening = thread.submit(widen, settings, "id", None, report=report)
+        copied = "select count(to_jsonb(l) ->> 'id_wide') from location l"  # none before the column is there
+        wait_until(lambda: connection.execute(copied).fetchone() == (99,), 20, "all rows but one to be copied")
+        register.commit()
+        assert widening.result(timeout=60)
+        ids = connection.execute("select count(*), min(id), max(id), pg_typeof(max(id))::text from location").fetchone()
+        assert ids == (100, 1, 100, "bigint")
+
+
+def test_uninstall_refuses_a_column_that_is_half_widened(kamdbctl_url: str) -> None:
+    """It names the command that completes it; after that it goes."""
+    settings = DatabaseSettings(database_url=kamdbctl_url)
+    stock = _schema(kamdbctl_url)
+    migrate(settings)
+    said: set[str] = set()
+    while not any(line.startswith("copying") for line in said):
+        assert _kill_at_a_new_step(kamdbctl_url, said)
+    with pytest.raises(SchemaRefused, match=r"registrations-db widen id --table location$"):
+        uninstall(settings)
+    assert widen(settings, "id", None)
+    uninstall(settings)
+    assert _schema(kamdbctl_url) == _with_wide_id(stock)
+
+
+def _kill_at_a_new_step(url: str, said: set[str]) -> bool:
+    """Begin, and be killed (SIGKILL) at the first step that no run before has said; whether there was one."""
+    command: list[str | Path] = [COMMAND, "widen", "id"]
+    environment = {**os.environ, "REGISTRATIONS_DATABASE_URL": url}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stderr is not None
+        for line in run.stderr:
+            if "in use" not in line and line not in said:
+                run.kill()
+                said.add(line)
+                return True
+    assert run.returncode == 0
+    return False
+
+
+def test_it_can_be_killed_at_any_step_and_repeated(kamdbctl_url: str) -> None:
+    """Each run begins where the one before was killed; phones register in between. In the end nothing is left over."""
+    migrate(DatabaseSettings(database_url=kamdbctl_url))
+    with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
+        connection.execute(FILL)
+        expected = _with_wide_id(_schema(kamdbctl_url))
+        said: set[str] = set()
+        while _kill_at_a_new_step(kamdbctl_url, said):
+            connection.execute("insert into location (ruid) values (%s)", (f"new{len(said)}",))
+            connection.execute("update location set cseq = cseq + 1 where ruid = any (array['r1', 'r2', 'new1'])")
+        assert len([line for line in said if line.startswith("index ")]) == 3
+        assert len(said) >= 8
+        assert _schema(kamdbctl_url) == expected
+        rows = connection.execute("select count(*), min(id), max(id), count(distinct id) from location").fetchone()
+        assert rows == (MANY + len(said), 1, MANY + len(said), MANY + len(said))
