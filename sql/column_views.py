@@ -4,7 +4,8 @@ PostgreSQL refuses to change the type of a column that a view uses. So the trans
 views and makes them again, with everything that DROP loses.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -101,6 +102,20 @@ def refuse_obstacles(connection: Connection, column: Column, views: Sequence[Vie
         )
 
 
+@contextmanager
+def no_vacuum(connection: Connection, table: str) -> Iterator[None]:
+    """Begin a transaction, and wait until no vacuum works on the table; REGISTERs pass meanwhile.
+
+    PostgreSQL cancels an autovacuum for a lock that was waited for as long as deadlock_timeout, a second. The few
+    milliseconds for which a lock may be waited that keeps phones waiting would never do that.
+    """
+    with connection.transaction():
+        connection.execute(statement("session_patience"))
+        connection.execute(sql.SQL("lock table {} in share update exclusive mode").format(sql.Identifier(table)))
+        connection.execute(statement("migrate_limits"))
+        yield
+
+
 def replace_column(
     connection: Connection,
     table: str,
@@ -121,7 +136,7 @@ def replace_column(
     Raises:
         SchemaRefused: something could not be put back as it was; nothing was changed.
     """
-    with connection.transaction():
+    with no_vacuum(connection, table):
         connection.execute(sql.SQL("lock table {} in access exclusive mode").format(sql.Identifier(table)))
         column = require_column(connection, table, name)
         views = find_views(connection, column)

@@ -4,6 +4,7 @@ A wider varchar changes the catalogs only. ALTER TABLE to bigint would rewrite t
 second column is filled and indexed beside id, and then takes its place.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,15 @@ from time import sleep
 from psycopg import sql
 from psycopg.rows import class_row
 
-from sql.column_views import Column, find_column, find_views, refuse_obstacles, replace_column, require_column
+from sql.column_views import (
+    Column,
+    find_column,
+    find_views,
+    no_vacuum,
+    refuse_obstacles,
+    replace_column,
+    require_column,
+)
 from sql.connections import Connection, connect
 from sql.errors import SchemaRefused
 from sql.migrate import LOCK_PAUSE_SECONDS, in_a_gap, lock_out_others, refuse_what_is_not_ours_to_change
@@ -26,6 +35,8 @@ BATCH_ROWS = 200
 # Neighbouring rows are written in so many turns, see widen_fill.
 TURNS = 8
 LOWEST_ID = -(2**63)
+# The column id in the definition of an index, quoted or not; other quoted names, and strings, are matched as a whole.
+ID = re.compile(r"""('(?:[^']|'')*'|"(?!id"(?!"))(?:[^"]|"")*")|"id"|\bid\b""")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,15 +45,25 @@ class Index:
 
     Attributes:
         wide_name: name of the same index on the second column, until that takes the place of id.
-        build: the command that makes that index.
+        head: the command that makes that index, up to the table.
+        body: the rest of the command that made this one, from USING on.
         is_built: None if there is none yet, False if building it was interrupted.
+        kept: commands that set what is dropped with this one, such as its comment.
     """
 
     name: str
     is_primary: bool
     wide_name: str
-    build: str
+    head: str
+    body: str
+    tablespace: str
     is_built: bool | None
+    kept: list[str]
+
+    @property
+    def build(self) -> str:
+        """The command that makes the same index on the second column."""
+        return self.head + ID.sub(lambda found: found[1] or "id_wide", self.body)
 
 
 def widen(
@@ -128,19 +149,27 @@ class _Id:
                 return False
             self._step("its sequence to bigint", lambda: self._execute(_widen_sequence(column)))
             return True
-        if column.type != "integer" or not any(index.is_primary for index in self._indexes(column)):
-            raise SchemaRefused(f"{self._table}.id is not an integer that is the primary key, as kamdbctl makes it")
+        self._require_serial(column)
         refuse_obstacles(self._connection, column, find_views(self._connection, column), rebuilt=True)
         if find_column(self._connection, self._table, "id_wide") is None:
-            self._step("a second column for ids, which new rows fill", self._begin)
+            self._step("a second column for ids, which new rows fill", lambda: self._alter("widen_begin"))
         self._step("copying the ids of all rows, beside the running proxy", self._fill)
-        self._step("a constraint that none is missing", lambda: self._execute(self._composed("widen_filled")))
+        self._step("a constraint that none is missing", lambda: self._alter("widen_filled"))
         self._step("checking it, beside the running proxy", self._validate)
         for index in self._indexes(column):
             if not index.is_built:
                 self._step(f"index {index.wide_name}, beside the running proxy", partial(self._build, index))
         self._step("the second column takes the place of id", self._swap)
         return True
+
+    def _require_serial(self, column: Column) -> None:
+        """Refuse an id that is not kamdbctl's: an identity column has no default, and would lose its sequence."""
+        is_serial = column.type == "integer" and column.sequence is not None
+        if not is_serial or not any(index.is_primary for index in self._indexes(column)):
+            raise SchemaRefused(
+                f"{self._table}.id is not as kamdbctl makes it: an integer, the primary key, and by default the next "
+                "value of a sequence"
+            )
 
     def _step(self, name: str, change: Callable[[], None]) -> None:
         self._report(name)
@@ -157,9 +186,9 @@ class _Id:
         with self._connection.cursor(row_factory=class_row(Index)) as cursor:
             return cursor.execute(statement("widen_indexes"), values).fetchall()
 
-    def _begin(self) -> None:
-        with self._connection.transaction():
-            self._execute(self._composed("widen_begin"))
+    def _alter(self, name: str) -> None:
+        with no_vacuum(self._connection, self._table):
+            self._execute(self._composed(name))
 
     def _fill(self) -> None:
         self._connection.execute(statement("session_patience"))
@@ -185,16 +214,19 @@ class _Id:
     def _build(self, index: Index) -> None:
         self._connection.execute(statement("session_patience"))
         self._execute(sql.SQL("drop index concurrently if exists {}").format(sql.Identifier(index.wide_name)))
+        self._connection.execute("select set_config('default_tablespace', %s, false)", (index.tablespace,))
         self._execute(sql.SQL(index.build))
 
     def _swap(self) -> None:
         replace_column(self._connection, self._table, "id", rebuilt=True, change=self._swap_commands)
 
     def _swap_commands(self, column: Column) -> sql.Composable:
+        self._require_serial(column)
         indexes = self._indexes(column)
         late = [index.name for index in indexes if not index.is_built]
         if late:
             raise SchemaRefused(f"made meanwhile: index {', '.join(late)}; run the command again")
+        kept = [*column.kept, *(command for index in indexes for command in index.kept)]
         own_sequence = sql.SQL("alter sequence {sequence} owned by {table}.id_wide;").format(
             **self._names, sequence=sql.SQL(column.sequence or "")
         )
@@ -204,7 +236,7 @@ class _Id:
             default=sql.SQL(column.default or "null"),
             indexes=sql.SQL("\n").join(map(self._take_place, indexes)),
             widen_sequence=_widen_sequence(column),
-            kept=sql.SQL("".join(f"{command};\n" for command in column.kept)),
+            kept=sql.SQL("".join(f"{command};\n" for command in kept)),
         )
 
     def _take_place(self, index: Index) -> sql.Composed:

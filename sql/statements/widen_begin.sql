@@ -7,4 +7,7 @@ begin
     return new;
 end $$;
 
-create trigger {name} before insert on {table} for each row execute function {name}()
+create trigger {name} before insert on {table} for each row execute function {name}();
+
+-- also for rows that logical replication or a restore brings, which fire no other triggers
+alter table {table} enable always trigger {name}

@@ -20,6 +20,13 @@ select
         select format('comment on column %%s.%%I is %%L', a.attrelid::regclass, a.attname, t.text)
         from col_description(a.attrelid, a.attnum) t (text)
         where t.text is not null
+    ) || array(
+        select format('alter table %%s alter %%I set %%s', a.attrelid::regclass, a.attname, t.setting)
+        from (
+            select 'statistics ' || a.attstattarget where a.attstattarget >= 0
+            union all
+            select format('(%%s)', array_to_string(a.attoptions, ', ')) where a.attoptions is not null
+        ) t (setting)
     ) as kept
 from pg_attribute a
 left join pg_attrdef f on f.adrelid = a.attrelid and f.adnum = a.attnum

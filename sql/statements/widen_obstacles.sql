@@ -33,10 +33,18 @@ from (
         when d.on_view then d.classid not in ('pg_attrdef'::regclass, 'pg_trigger'::regclass)
         when i.indexrelid is not null then not (%(rebuilt)s or (i.indexprs is null and i.indpred is null))
         when k.oid is not null and k.contype = 'n' then false
-        when k.oid is not null and %(rebuilt)s then k.contype <> 'p' or k.conkey <> array[%(number)s::smallint]
+        when k.oid is not null and %(rebuilt)s then
+            k.contype <> 'p' or k.conkey <> array[%(number)s::smallint] or k.condeferrable
         when k.oid is not null then k.contype not in ('p', 'u')
         when f.oid is not null then f.adrelid <> %(table_oid)s or f.adnum <> %(number)s
-        else c.relkind is distinct from 'S'
+        -- the sequence of its default is handed over; another one that it owns would be dropped with it
+        when c.relkind = 'S' then %(rebuilt)s and not exists (
+            select from pg_attrdef e
+            join pg_depend u on u.classid = 'pg_attrdef'::regclass and u.objid = e.oid
+            where e.adrelid = %(table_oid)s and e.adnum = %(number)s
+                and u.refclassid = 'pg_class'::regclass and u.refobjid = c.oid
+        )
+        else true
     end
     union
     -- Views that another role owns or has granted, temporary ones, those with security labels, those of an extension.
@@ -59,5 +67,12 @@ from (
     from pg_class c
     where c.oid = %(table_oid)s
         and (c.relkind <> 'r' or exists (select from pg_inherits h where c.oid in (h.inhrelid, h.inhparent)))
+    union
+    -- A publication would send the second column, too, and its subscribers stop at a column that they do not have.
+    select 'pg_publication'::regclass, p.oid, 0
+    from pg_class c
+    join pg_publication_tables t on t.schemaname = c.relnamespace::regnamespace::name and t.tablename = c.relname
+    join pg_publication p on p.pubname = t.pubname
+    where %(rebuilt)s and c.oid = %(table_oid)s
 ) o
 order by 1
