@@ -158,7 +158,7 @@ class _Id:
         self._step("checking it, beside the running proxy", self._validate)
         for index in self._indexes(column):
             if not index.is_built:
-                self._step(f"index {index.wide_name}, beside the running proxy", partial(self._build, index))
+                self._step(f"index {index.name} anew, beside the running proxy", partial(self._build, index))
         self._step("the second column takes the place of id", self._swap)
         return True
 

@@ -40,7 +40,8 @@ select
     ) as kept
 from pg_index i
 join pg_class c on c.oid = i.indexrelid
-cross join lateral (select (left(c.relname, 58) || '_wide')::name as name) w
+-- A name that no other index has, however long they are.
+cross join lateral (select 'id_wide_' || md5(c.relname) as name) w
 where i.indrelid = %(table_oid)s
     and (
         %(number)s = any (i.indkey)

@@ -64,6 +64,9 @@ comment on constraint location_pkey on location is 'a key';
 alter index location_own_idx alter column 2 set statistics 500;
 alter table location add "my-id" integer, alter id set statistics 400, alter id set (n_distinct = -1);
 create index location_odd_idx on location (id, "my-id") where callid <> 'it''s "id" id';
+create unique index location_pkey_wide on location (ruid, reg_id);
+create index location_of_which_the_name_has_as_many_bytes_as_it_can_have_1_1 on location (id);
+create index location_of_which_the_name_has_as_many_bytes_as_it_can_have_1_2 on location (id desc);
 alter table location cluster on location_pkey, replica identity using index location_pkey;
 """
 # On a database that is not ours yet.
