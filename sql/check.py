@@ -96,6 +96,7 @@ def check_database(connection: Connection, *, facts: Facts) -> Iterator[Finding]
         facts: of :func:`find_facts`.
     """
     yield from _check_catalogs(facts)
+    yield from _check_schema_open(connection)
     yield from _check_grants(connection)
     yield from check_rows(connection, timezone=facts.timezone if facts.has_zone else None)
     yield from check_directory(connection)
@@ -142,6 +143,17 @@ def _check_catalogs(facts: Facts) -> Iterator[Finding]:
         wrong_version or facts.narrow_columns or facts.used_ids or facts.invalid_indexes or facts.refreshed_indexes
     ):
         yield stands("location", "usrloc's table has the columns and indexes that it should")
+
+
+def _check_schema_open(connection: Connection) -> Iterator[Finding]:
+    for (schema,) in connection.execute(statement("check_schema_open")):
+        yield Finding(
+            "schema_open",
+            Severity.WARNING,
+            f"everybody may make functions in schema {schema}, as PostgreSQL 14 lets them",
+            "any login can run its code with the rights of worker, API and whoever migrates",
+            f"revoke create on schema {schema} from public",
+        )
 
 
 def _check_ids(used: dict[str, tuple[int, int]]) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from sql.directory_problems import Problems, located, shown
 from sql.directory_rows import KINDS, Account, Device, Owner
 from sql.directory_writing import ImportCounts, write_directory
 from sql.errors import DatabaseUnreachable, DirectoryRefused, translated
+from sql.schema_path import refuse_planted
 from sql.statements import statement
 
 LOCK_SECONDS = 60
@@ -29,6 +30,8 @@ _MESSAGES = {
     "id_twice": "{value} is given twice{where}",
     "realm_twice": "{value} is the realm of account {other}, too{where}",
     "realm_of_device": "{value} is the sip_realm of device {other}, which is another account's",
+    "no_right_to_give": "role {other} may not change this of account {value}: import it once as the owner of the table "
+    "account, or leave it out",
     "api_key_twice": "account {other} has the same{where}",
     "no_parent": "there is no account {value}",
     "own_ancestor": "account {value} would be its own ancestor",
@@ -59,7 +62,8 @@ def import_directory(
     files writes nothing.
 
     Args:
-        connection: in autocommit mode, as a role that may write the tables.
+        connection: in autocommit mode, as a role that may write the tables. Only one that may write the columns
+            superduper_admin and api_key_hash can change these.
         files: one JSON, or up to three CSV, whose headers tell accounts, owners and devices.
         replace: the files are the whole directory: what they do not have is deleted.
         delete_at_most: percent of the devices; files that would delete more are not believed. A handful may always go.
@@ -68,11 +72,13 @@ def import_directory(
     Raises:
         DirectoryRefused: something is wrong with the files; nothing was written.
         DatabaseUnreachable: PostgreSQL is away, or others hold the tables for too long; nothing was written.
+        SchemaRefused: another role could have this session run its code.
         StatementFailed: the role lacks a grant.
     """
     problems = Problems()
     with translated(), DirectoryFiles(files, problems) as directory:
         problems.refuse_any()
+        refuse_planted(connection)
         missing = [f"{kind}s" for kind in KINDS if kind not in directory.names]
         if replace and missing:
             raise DirectoryRefused([f"to replace the whole directory, give {' and '.join(missing)}, too"])
@@ -80,11 +86,12 @@ def import_directory(
             _take_locks(connection)
             tokens = _read(connection, directory, replace=replace, report=report)
             report("checking")
-            _check(connection, directory, problems, replace=replace)
+            rights = _may_give_rights(connection)
+            _check(connection, directory, problems, replace=replace, rights=rights)
             problems.refuse_any()
             if replace:
                 _refuse_losses(connection, delete_at_most)
-            counts = write_directory(connection, replace=replace, report=report)
+            counts = write_directory(connection, replace=replace, rights=rights, report=report)
             leave_subscriber(connection)
             return dataclasses.replace(counts, tokens_deleted=counts.tokens_deleted + tokens)
 
@@ -152,6 +159,7 @@ def _account_row(account: Account) -> tuple[Any, ...]:
         places.get("id", at),
         places.get("parent_id"),
         places.get("realm", at),
+        places.get("superduper_admin"),
         account.api_key_at,
     )
 
@@ -201,7 +209,14 @@ def _watched(rows: Iterator[Row], kind: str, file: str, *, report: Callable[[str
     report(f"{file}: {count:,} {kind}s")
 
 
-def _check(connection: Connection, directory: DirectoryFiles, problems: Problems, *, replace: bool) -> None:
+def _may_give_rights(connection: Connection) -> bool:
+    row = connection.execute(statement("import_may_give_rights")).fetchone()
+    return bool(row and row[0])
+
+
+def _check(
+    connection: Connection, directory: DirectoryFiles, problems: Problems, *, replace: bool, rights: bool
+) -> None:
     for name in (
         statement("import_account_problems"),
         statement("import_owner_problems"),
@@ -209,7 +224,7 @@ def _check(connection: Connection, directory: DirectoryFiles, problems: Problems
     ):
         # A server-side cursor: with the wrong file of accounts there may be a million of them.
         with connection.cursor(name="import_problems") as cursor:
-            cursor.execute(name, {"replace": replace})
+            cursor.execute(name, {"replace": replace, "may_give_rights": rights})
             for kind, field, at, problem, value, other, other_kind, other_at in cursor:
                 where = "" if other_at is None else f" ({located(directory.names[other_kind], other_at)})"
                 message = _MESSAGES[problem].format(value=shown(value or ""), other=shown(other or ""), where=where)

@@ -31,8 +31,17 @@ class ImportCounts:
     tokens_deleted: int = 0
 
 
-def write_directory(connection: Connection, *, replace: bool, report: Callable[[str], None]) -> ImportCounts:
-    """Bring the tables to what the import's temporary tables say, which the checks have found good."""
+def write_directory(
+    connection: Connection, *, replace: bool, rights: bool, report: Callable[[str], None]
+) -> ImportCounts:
+    """Bring the tables to what the import's temporary tables say, which the checks have found good.
+
+    Args:
+        connection: in the import's transaction.
+        replace: the files are the whole directory.
+        rights: this role may write superduper_admin and api_key_hash; else the checks have found no change of these.
+        report: called with a line now and then.
+    """
     counts: dict[str, dict[str, int]] = {kind: {} for kind in KINDS}
     for kind, state, count in connection.execute(statement("import_states")):
         counts[kind][state] = count
@@ -46,8 +55,12 @@ def write_directory(connection: Connection, *, replace: bool, report: Callable[[
     connection.execute(statement("import_device_vacate"))
     connection.execute(statement("import_device_disown"))
     connection.execute(statement("import_account_vacate"))
+    if rights:
+        connection.execute(statement("import_account_rights_vacate"))
     connection.execute(statement("import_account_update"))
     connection.execute(statement("import_account_insert"))
+    if rights:
+        connection.execute(statement("import_account_rights"))
     if replace:
         counts["owner"]["deleted"] = connection.execute(statement("import_owner_delete")).rowcount
     connection.execute(statement("import_owner_update"))

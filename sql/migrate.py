@@ -21,6 +21,7 @@ from sql.connections import Connection, connect
 from sql.default_directory import follow_domains
 from sql.errors import SchemaRefused, SchemaStale
 from sql.migration_plan import PlannedMigration, planned
+from sql.schema_path import enter_schema, refuse_planted
 from sql.settings import DatabaseSettings
 from sql.site import write_site
 from sql.statements import statement
@@ -73,6 +74,7 @@ def migrate(settings: DatabaseSettings, *, report: Callable[[str], None] = lambd
     with connect(settings, application_name=MIGRATE_COMMAND) as connection:
         lock_out_others(connection, report=report)
         refuse_what_is_not_ours_to_change(connection, report=report)
+        enter_schema(connection)
         backend = _Backend(connection)
         backend.create_lock_table()
         backend.break_lock()  # a row left by a process that was killed: who holds the advisory lock is alone
@@ -170,6 +172,7 @@ def refuse_what_is_not_ours_to_change(
     Raises:
         SchemaRefused: says which, and what to do.
     """
+    refuse_planted(connection)
     row = connection.execute(statement("migrate_facts")).fetchone()
     assert row is not None  # noqa: S101  # a SELECT without FROM has a row
     encoding, role, may_migrate, location_version, database, has_location = row

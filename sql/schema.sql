@@ -74,6 +74,7 @@ CREATE FUNCTION public.account_note_subscribers() RETURNS trigger
 
 CREATE FUNCTION public.account_refuse_nonsense() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
     if exists (
@@ -97,6 +98,7 @@ end $$;
 
 CREATE FUNCTION public.device_note_credentials() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
     new.credentials_changed_at = now();
@@ -120,6 +122,7 @@ CREATE FUNCTION public.device_note_subscriber() RETURNS trigger
 
 CREATE FUNCTION public.device_refuse_realm_of_another() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
     if exists (
@@ -133,6 +136,7 @@ end $$;
 
 CREATE FUNCTION public.device_take_account_realm() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
     select a.realm into new.account_realm from account a where a.id = new.account_id;
@@ -145,6 +149,7 @@ end $$;
 
 CREATE FUNCTION public.directory_is_of_subscriber() RETURNS boolean
     LANGUAGE sql STABLE
+    SET search_path TO 'public', 'pg_temp'
     RETURN (EXISTS (SELECT FROM (pg_depend d JOIN pg_rewrite r ON ((r.oid = d.objid))) WHERE ((d.classid = ('pg_rewrite'::regclass)::oid) AND (d.refclassid = ('pg_class'::regclass)::oid) AND (d.refobjid = (to_regclass('directory_of_subscriber'::text))::oid) AND (r.ev_class = (to_regclass('directory'::text))::oid))));
 
 CREATE FUNCTION public.flush_holders(server_id integer, nodes integer[], replicated boolean) RETURNS integer[]
@@ -173,6 +178,7 @@ CREATE FUNCTION public.kamailio_timezone() RETURNS text
 
 CREATE FUNCTION public.note_disabled() RETURNS trigger
     LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
     new.disabled_at = now();
@@ -222,6 +228,7 @@ CREATE FUNCTION public.registration_text(stored text) RETURNS text
 CREATE FUNCTION public.registrations_count(wanted_account text) RETURNS bigint
     LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET plan_cache_mode TO 'force_generic_plan'
+    SET search_path TO 'public', 'pg_temp'
     AS $$
 begin
     if exists (select from location l where l.enriched_at is null) then

@@ -15,6 +15,7 @@ from sql.connections import Connection, connect
 from sql.errors import SchemaRefused
 from sql.migrate import any_migrations, in_a_gap, lock_out_others, refuse_what_is_not_ours_to_change
 from sql.migration_plan import KAMAILIO_TABLES
+from sql.schema_path import enter_schema
 from sql.settings import DatabaseSettings
 from sql.statements import statement
 from sql.widening import WIDEN_COMMAND
@@ -112,6 +113,7 @@ def uninstall(settings: DatabaseSettings, *, report: Callable[[str], None] = lam
     with connect(settings, application_name=UNINSTALL_COMMAND) as connection:
         lock_out_others(connection, report=report)
         refuse_what_is_not_ours_to_change(connection)
+        enter_schema(connection)
         _refuse_while_used(connection)
         _refuse_half_widened(connection)
 

@@ -26,6 +26,7 @@ from sql.connections import Connection, connect
 from sql.errors import SchemaRefused
 from sql.migrate import LOCK_PAUSE_SECONDS, in_a_gap, lock_out_others, refuse_what_is_not_ours_to_change
 from sql.pace import WRITING_SECONDS, Pace
+from sql.schema_path import enter_schema
 from sql.settings import DatabaseSettings
 from sql.statements import statement
 
@@ -93,6 +94,7 @@ def widen(
     with connect(settings, application_name=WIDEN_COMMAND) as connection:
         lock_out_others(connection, report=report)
         refuse_what_is_not_ours_to_change(connection)
+        enter_schema(connection)
         found = require_column(connection, table, column)
         if column == "id":
             if width is not None:

@@ -71,7 +71,12 @@ comment on column device.account_realm is 'the account''s realm, filled in and k
 comment on column device.realm is 'realm of the AoR: sip_realm, or else the account''s';
 comment on column device.ha1 is 'MD5(sip_username:realm:password), RFC 2617';
 
-create function device_take_account_realm() returns trigger language plpgsql as $$
+-- A cascade of a foreign key runs triggers with the rights of the table's owner, in a session of somebody else's. Like
+-- every function of ours these find tables in our schema, and not in the session's temporary ones: `migrate` has set
+-- search_path to our schema, pg_temp.
+create function device_take_account_realm() returns trigger language plpgsql
+    set search_path from current
+as $$
 begin
     select a.realm into new.account_realm from account a where a.id = new.account_id;
     if new.account_realm is null then
@@ -85,7 +90,9 @@ create trigger device_take_account_realm before insert or update of account_id o
     for each row execute function device_take_account_realm();
 
 -- The next two look at the end of the transaction, and at the row as it then is: what only passes is no offence.
-create function device_refuse_realm_of_another() returns trigger language plpgsql as $$
+create function device_refuse_realm_of_another() returns trigger language plpgsql
+    set search_path from current
+as $$
 begin
     if exists (
         select from device d join account a on a.realm = d.sip_realm and a.id <> d.account_id where d.id = new.id
@@ -100,7 +107,9 @@ create constraint trigger device_refuse_realm_of_another after insert or update 
     deferrable initially deferred for each row when (new.sip_realm is not null)
     execute function device_refuse_realm_of_another();
 
-create function account_refuse_nonsense() returns trigger language plpgsql as $$
+create function account_refuse_nonsense() returns trigger language plpgsql
+    set search_path from current
+as $$
 begin
     if exists (
         select from account a join device d on d.sip_realm = a.realm and d.account_id <> a.id where a.id = new.id

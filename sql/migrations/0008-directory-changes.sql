@@ -11,7 +11,9 @@ comment on column device.credentials_changed_at is 'when ha1 last changed from o
 comment on column device.disabled_at is 'when it was last disabled; null: never since it was imported';
 comment on column account.disabled_at is 'when it was last disabled; null: never since it was imported';
 
-create function device_note_credentials() returns trigger language plpgsql as $$
+create function device_note_credentials() returns trigger language plpgsql
+    set search_path from current
+as $$
 begin
     new.credentials_changed_at = now();
     return new;
@@ -21,7 +23,9 @@ create trigger device_note_credentials before update of ha1 on device
     for each row when (old.ha1 <> new.ha1 or (old.ha1 is not null and new.ha1 is null))
     execute function device_note_credentials();
 
-create function note_disabled() returns trigger language plpgsql as $$
+create function note_disabled() returns trigger language plpgsql
+    set search_path from current
+as $$
 begin
     new.disabled_at = now();
     return new;

@@ -150,7 +150,7 @@ cross join lateral (
 -- rows, so it is made once a session, for any account: a range of one account is few rows to the planner, whatever
 -- share of the table one account has, and so an index scan.
 create function registrations_count(wanted_account text) returns bigint
-    language plpgsql stable parallel safe set plan_cache_mode = force_generic_plan
+    language plpgsql stable parallel safe set plan_cache_mode = force_generic_plan set search_path from current
 as $$
 begin
     return (select count(*) from live_location l where l.account_id between wanted_account and wanted_account);

@@ -187,7 +187,7 @@ drop function sip_uri_hostport_plain(text);
 -- As in 0011, but what waits for the worker is only asked for where anything does: starting that half of live_location
 -- costs a fifth of counting 200 rows.
 create or replace function registrations_count(wanted_account text) returns bigint
-    language plpgsql stable parallel safe set plan_cache_mode = force_generic_plan
+    language plpgsql stable parallel safe set plan_cache_mode = force_generic_plan set search_path from current
 as $$
 begin
     if exists (select from location l where l.enriched_at is null) then

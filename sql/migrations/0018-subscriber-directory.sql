@@ -43,7 +43,8 @@ alter table account add column automatic boolean not null default false;
 
 comment on column account.automatic is 'made of a domain by account_follow_domains; an import makes it an account like any other, or replaces it';
 
-create function directory_is_of_subscriber() returns boolean language sql stable
+-- to_regclass looks names up when it is called, so here a body that is bound to its tables is not enough.
+create function directory_is_of_subscriber() returns boolean language sql stable set search_path from current
     return exists (
         select from pg_depend d
         join pg_rewrite r on r.oid = d.objid
@@ -59,7 +60,7 @@ comment on function directory_is_of_subscriber() is 'whether the view directory 
 -- many were new. It runs with its owner's rights: the worker may write no account but these.
 -- Who registers without authentication names the domain himself, so phones alone make 10,000 accounts at the most.
 create function account_follow_domains() returns integer
-    language plpgsql volatile security definer
+    language plpgsql volatile security definer set search_path from current
 as $$
 declare
     realms text[];
@@ -109,12 +110,6 @@ begin
     on conflict do nothing;
     get diagnostics made = row_count;
     return made;
-end $$;
-
--- As in 0019: temporary tables of the caller's are looked into last.
-do $$
-begin
-    execute format('alter function account_follow_domains() set search_path = %I, pg_temp', current_schema());
 end $$;
 
 revoke execute on function account_follow_domains() from public;

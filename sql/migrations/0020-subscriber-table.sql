@@ -29,7 +29,7 @@ begin
     -- The account is locked: else one that is disabled at this moment would keep the device that comes now.
     execute format($function$
         create function device_note_subscriber() returns trigger
-            language plpgsql security definer set search_path = %2$I, pg_temp
+            language plpgsql security definer set search_path from current
         as $body$
         begin
             delete from %1$s s using came d where s.device_id = d.id;
@@ -41,10 +41,10 @@ begin
                 for share of a;
             return null;
         end $body$
-    $function$, name, current_schema());
+    $function$, name);
     execute format($function$
         create function account_note_subscribers() returns trigger
-            language plpgsql security definer set search_path = %2$I, pg_temp
+            language plpgsql security definer set search_path from current
         as $body$
         begin
             delete from %1$s s using device d where d.account_id = new.id and s.device_id = d.id;
@@ -53,7 +53,7 @@ begin
                 where d.account_id = new.id and d.enabled and new.enabled and d.ha1 is not null;
             return null;
         end $body$
-    $function$, name, current_schema());
+    $function$, name);
     -- Whoever may execute them may make them triggers of a table of his own.
     revoke execute on function device_note_subscriber(), account_note_subscribers() from public;
     create trigger device_note_subscriber_new after insert on device

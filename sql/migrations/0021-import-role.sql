@@ -9,6 +9,21 @@ begin
     execute format('grant usage on schema %I to registrations_import', current_schema());
 end $$;
 
-grant select, insert, update, delete on account, owner, device to registrations_import;
+-- What an import writes, and no more: neither superduper_admin nor api_key_hash, so this role gives nobody rights of the
+-- API. Nor an ID: a token belongs to whichever account has the ID that it names.
+grant select, delete on account, owner, device to registrations_import;
+grant insert (id, parent_id, name, realm, enabled), update (parent_id, name, realm, enabled, automatic) on account
+    to registrations_import;
+grant insert (id, account_id, name), update (account_id, name) on owner to registrations_import;
+grant
+    insert (
+        id, account_id, owner_id, name, sip_username, sip_realm, ha1, enabled, presence_id, suppress_unregister_notify,
+        register_overwrite_notify
+    ),
+    update (
+        account_id, owner_id, name, sip_username, sip_realm, ha1, enabled, presence_id, suppress_unregister_notify,
+        register_overwrite_notify
+    )
+    on device to registrations_import;
 grant select (account_id) on auth_token to registrations_import;
 grant select on _yoyo_migration to registrations_import;

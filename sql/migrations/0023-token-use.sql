@@ -5,7 +5,7 @@ create or replace function token_access(given_hash bytea, wanted_account text)
         token_hash bytea, account_id text, superduper_admin boolean, wanted_exists boolean, wanted_in_tree boolean,
         restrictions jsonb
     )
-    language plpgsql volatile security definer
+    language plpgsql volatile security definer set search_path from current
 as $$
 #variable_conflict use_column
 begin
@@ -36,10 +36,4 @@ begin
     where t.token_hash = given_hash
         and a.enabled
         and (t.idle_lifetime is null or t.last_used_at + t.idle_lifetime > now());
-end $$;
-
--- As in 0019: replacing it took that away.
-do $$
-begin
-    execute format('alter function token_access(bytea, text) set search_path = %I, pg_temp', current_schema());
 end $$;

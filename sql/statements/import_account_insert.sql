@@ -1,5 +1,6 @@
-insert into account (id, parent_id, name, realm, enabled, superduper_admin, api_key_hash)
-select id, parent_id, name, realm, enabled, superduper_admin, api_key_hash
+-- What import_account_rights sets is no part of it.
+insert into account (id, parent_id, name, realm, enabled)
+select id, parent_id, name, realm, enabled
 from account_after
 where state = 'created'
 order by id_at

@@ -33,6 +33,16 @@ where t.state <> 'untouched'
     and t.parent_id is not null
     and not exists (select from account_after p where p.id = t.parent_id)
 union all
+select 'account', 'superduper_admin', coalesce(t.superduper_admin_at, t.id_at), 'no_right_to_give', t.id,
+    current_user::text, null, null
+from account_after t
+where t.gives_superduper_admin and not %(may_give_rights)s
+union all
+select 'account', 'api_key', coalesce(t.api_key_at, t.id_at), 'no_right_to_give', t.id,
+    current_user::text, null, null
+from account_after t
+where t.gives_api_key and not %(may_give_rights)s
+union all
 -- Those that no walk down from the top meets hang on a circle or are part of one; only they are walked up.
 select 'account', 'parent_id', t.parent_id_at, 'own_ancestor', t.id, null, null, null
 from account_after t

@@ -10,5 +10,6 @@ create temporary table import_account (
     id_at bigint not null,
     parent_id_at bigint,
     realm_at bigint not null,
+    superduper_admin_at bigint,
     api_key_at bigint
 ) on commit drop

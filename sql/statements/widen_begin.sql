@@ -1,7 +1,7 @@
 -- From now on each new row has its id in both columns. A refresh changes neither.
 alter table {table} add column id_wide bigint;
 
-create function {name}() returns trigger language plpgsql as $$
+create function {name}() returns trigger language plpgsql set search_path from current as $$
 begin
     new.id_wide := new.id;
     return new;

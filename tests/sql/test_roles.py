@@ -19,6 +19,11 @@ from tests.stand.postgres import Cluster
 ALL = "*"
 FLUSHES = ("flush", "flush_binding", "flush_node")
 ENRICHED = ("account_id", "device_id", "owner_id", "enriched_at", "first_registered_at", "device_state")
+IMPORTED_OF_ACCOUNTS = ("parent_id", "name", "realm", "enabled")
+IMPORTED_OF_DEVICES = (
+    *("account_id", "owner_id", "name", "sip_username", "sip_realm", "ha1", "enabled", "presence_id"),
+    *("suppress_unregister_notify", "register_overwrite_notify"),
+)
 TOMBSTONE = ("flushed_epoch", "flushed_cseq")
 
 # Of each role: verb, relation, and either all of its columns or some.
@@ -58,13 +63,15 @@ MAY: dict[str, set[tuple[str, str, str]]] = {
         *(("delete", name, ALL) for name in ("location", "registration_from", "auth_token", *FLUSHES)),
         *(("update", "location", column) for column in (*ENRICHED, *TOMBSTONE)),
     },
-    # Writes the directory, for whoever may import one.
+    # Writes the directory, for whoever may import one; but neither what an account may nor an ID.
     "registrations_import": {
-        *(
-            (verb, name, ALL)
-            for verb in ("select", "insert", "update", "delete")
-            for name in ("account", "owner", "device")
-        ),
+        *((verb, name, ALL) for verb in ("select", "delete") for name in ("account", "owner", "device")),
+        *((verb, "account", column) for verb in ("insert", "update") for column in IMPORTED_OF_ACCOUNTS),
+        ("update", "account", "automatic"),
+        ("insert", "owner", ALL),
+        *(("update", "owner", column) for column in ("account_id", "name")),
+        *((verb, "device", column) for verb in ("insert", "update") for column in IMPORTED_OF_DEVICES),
+        *(("insert", name, "id") for name in ("account", "device")),
         ("select", "auth_token", "account_id"),
         ("select", "_yoyo_migration", ALL),
     },
@@ -259,11 +266,3 @@ def test_a_temporary_table_of_the_same_name_gives_nobody_the_owners_rights(
     connection.execute("select token_revoke('\\x01')")
     connection.execute("select token_from_api_key('\\x02', '\\x03', null, null)")
     assert database.execute("select to_regclass('public.risen')").fetchone() == (None,)
-
-
-def test_functions_with_their_owners_rights_look_into_one_schema(database: psycopg.Connection) -> None:
-    """Their own schema, and temporary tables after it: where a path does not name these they come first."""
-    paths = database.execute("select proconfig from pg_proc where prosecdef").fetchall()
-    assert [[each for each in config if each.startswith("search_path")] for (config,) in paths] == [
-        ["search_path=public, pg_temp"]
-    ] * len(paths)

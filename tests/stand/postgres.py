@@ -17,6 +17,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
+import psycopg
+
 from tests.stand.process import Daemon, daemon, free_port
 
 SUPERUSER = "postgres"
@@ -197,10 +199,15 @@ def cluster(
     directory.mkdir(parents=True, exist_ok=True)
     merged = {**SETTINGS, **({} if durable else UNSAFE_BUT_FAST), "listen_addresses": host, **(settings or {})}
     server = Cluster(directory, host=host, port=port or free_port(host), settings=merged, env=env or {})
-    if not (directory / "data" / "PG_VERSION").exists():
+    is_new = not (directory / "data" / "PG_VERSION").exists()
+    if is_new:
         _initdb(directory / "data", locale, env or {})
     try:
         server.start()
+        if is_new:
+            with psycopg.connect(server.url("template1")) as connection:
+                # What PostgreSQL 14 still lets everybody do; `check` warns of it.
+                connection.execute("revoke create on schema public from public")
         yield server
     finally:
         if server.is_running:

@@ -1,0 +1,5 @@
+-- Whoever gives up an API key lets go of it first, so that another can take it.
+update account a set api_key_hash = null
+from account b
+left join account_after t on t.id = b.id::text
+where b.id = a.id and b.api_key_hash is not null and (t.id is null or t.gives_api_key)
