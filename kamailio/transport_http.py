@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import ipaddress
 import select
@@ -112,7 +113,7 @@ class _Connection(http.client.HTTPConnection):
         self.source = source
 
     def connect(self) -> None:
-        """Connect, from the IPv4 address that is the source, if there is one."""
+        """Connect, from the IPv4 address that is the source, if there is one and this machine has it."""
         if self.source is None:
             super().connect()
             return
@@ -120,7 +121,16 @@ class _Connection(http.client.HTTPConnection):
         self.sock.settimeout(self.timeout)
         # The kernel chooses the port in connect(): in bind() it would not reuse one that waits in TIME_WAIT.
         self.sock.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
-        self.sock.bind((self.source, 0))
+        try:
+            self.sock.bind((self.source, 0))
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:
+                raise
+            # The loopback interface of some containers has 127.0.0.1/32 alone.
+            self.close()
+            self.source = None
+            super().connect()
+            return
         self.sock.connect((self.host, self.port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 

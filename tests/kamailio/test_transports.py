@@ -186,6 +186,18 @@ def test_by_http_over_loopback_it_comes_from_an_address_of_its_own(host: str, so
     assert peer[0] == source
 
 
+def test_a_machine_without_that_address_asks_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some containers have 127.0.0.1/32 on their loopback interface, and not all of 127.0.0.0/8."""
+    monkeypatch.setattr("kamailio.transport_http.LOOPBACK_SOURCE", "192.0.2.1")  # nobody's (RFC 5737)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        transport = HttpTransport(f"http://127.0.0.1:{server.getsockname()[1]}/RPC")
+        transport.send(Request(1, "core.version", ()), deadline=monotonic() + 5)
+        connection, peer = server.accept()
+        connection.close()
+        transport.close()
+    assert peer[0] == "127.0.0.1"
+
+
 def test_a_kamailio_that_serves_one_address_alone_is_asked_from_there(start_kamailio: StartKamailio) -> None:
     """Where KAMAILIO_RPC_CLIENTS is 127.0.0.1, each of several calls at once is carried out."""
     proxy = start_kamailio(environment={"KAMAILIO_RPC_CLIENTS": "127.0.0.1"})
