@@ -90,6 +90,7 @@ def test_kamailio_accepts_the_configuration() -> None:
             "KAMAILIO_CHILDREN": "3",
             "KAMAILIO_MIN_EXPIRES": "1",
             "KAMAILIO_MAX_EXPIRES": "7200",
+            "KAMAILIO_DMQ_PEER": "127.0.0.3:5070,[::1]:5071",
         },
     ):
         result = check(CONFIGURATION, KAMAILIO_DB_URL=url, **environment)
