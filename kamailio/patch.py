@@ -53,7 +53,12 @@ def patched(text: str, *, defines: Mapping[str, str]) -> str:
     newline = "\r\n" if "\r\n" in bare else "\n"
     code = _Code(bare)
     code.refuse_edits_by_hand()
-    insertions = [*_round_save(code), *_in_event_routes(code), _at_the_end(code, text, defines)]
+    insertions = [
+        *_before_auth(code, ha1=_says(code, defines, "REGISTRATIONS_AUTH_HA1")),
+        *_round_save(code),
+        *_in_event_routes(code),
+        _at_the_end(code, text, defines),
+    ]
     for each in sorted(insertions, key=lambda each: each.at, reverse=True):
         code.refuse_within_a_comment(each.at)
         begin, before = BEGIN, ""
@@ -107,8 +112,11 @@ class _Code:
                 f"line {_line(self.text, found.end())}: edited by hand already: take that out, or go on by hand"
             )
 
+    def is_within_a_comment(self, offset: int) -> bool:
+        return any(start < offset < end for start, end in self._spans)
+
     def refuse_within_a_comment(self, offset: int) -> None:
-        if any(start < offset < end for start, end in self._spans):
+        if self.is_within_a_comment(offset):
             raise NotUnderstood(f"line {_line(self.text, offset)}: a comment or a string goes on there: {BY_HAND}")
 
     def block(self, header: str) -> tuple[int, int] | None:
@@ -144,6 +152,21 @@ class _Code:
 
 def _blank(text: str) -> str:
     return re.sub(r"[^\r\n]", " ", text)
+
+
+def _before_auth(code: _Code, *, ha1: bool) -> Iterator[_Insertion]:
+    """The call before each check of a password; it does nothing but with the directory's users (`ha1`)."""
+    for found in re.finditer(r"\b(auth_check|(www|proxy)_authenticate)\s*\(", code.uncommented):
+        start = code.line_start(found.start())
+        statement = re.compile(r"\s*if\s*\(\s*!?\s*").fullmatch(code.uncommented, start, found.start())
+        if statement and re.search(r"[{};]\s*\Z", code.bare[:start]) and not code.is_within_a_comment(start):
+            indent = re.match(r"[ \t]*", code.text[start:])
+            yield _Insertion(start, [f"{indent[0] if indent else ''}route(REGISTRATIONS_PREAUTH);"])
+        elif ha1:
+            raise NotUnderstood(
+                f"line {_line(code.text, found.start())}: {found[1]} does not stand as if (!{found[1]}(...)) on a "
+                f"line of its own: {BY_HAND}"
+            )
 
 
 def _round_save(code: _Code) -> Iterator[_Insertion]:

@@ -144,7 +144,7 @@ def test_what_is_not_understood_is_refused(configuration: Path, own: Callable[[s
     assert configuration.read_text(encoding="utf-8") == text
 
 
-@pytest.mark.parametrize("lost", range(4))
+@pytest.mark.parametrize("lost", range(5))
 @pytest.mark.parametrize("mark", [BEGIN, END])
 def test_a_lost_mark_takes_no_line_of_the_operators_along(configuration: Path, mark: str, lost: int) -> None:
     """Whichever mark somebody deleted: the file stays as it is, and what is wrong is said."""
@@ -157,6 +157,42 @@ def test_a_lost_mark_takes_no_line_of_the_operators_along(configuration: Path, m
         assert refused.returncode == 1
         assert "stands without its other" in refused.stderr
         assert configuration.read_text(encoding="utf-8") == text
+
+
+AUTH = 'if (!auth_check("$fd", "subscriber", "1")) {'
+UNUSUAL_AUTH = {
+    "no condition": lambda text: text.replace(
+        AUTH, '$var(x) = auth_check("$fd", "subscriber", "1");\n\t\tif ($rc < 0) {'
+    ),
+    "below an if": lambda text: text.replace(AUTH, f'if (is_method("REGISTER"))\n{AUTH}'),
+    "of two conditions": lambda text: text.replace(AUTH, AUTH.replace("!auth", '$au == "x" || !auth')),
+    "behind a comment": lambda text: text.replace(AUTH, f"/* who?\n */ {AUTH}"),
+}
+
+
+def test_the_password_is_checked_after_our_call() -> None:
+    """One line before the stock file's auth_check(), where $var, comments and conditions are the operator's."""
+    lines = patched(_stock(), defines={}).splitlines()
+    at = lines.index(f"\t\t{AUTH}")
+    assert lines[at - 3 : at] == [BEGIN, "\t\troute(REGISTRATIONS_PREAUTH);", END]
+    other = _stock().replace("auth_check(", "www_authenticate(")
+    assert patched(other, defines={}).count("route(REGISTRATIONS_PREAUTH);") == 1
+    without = _stock().replace(AUTH, "{ {")
+    assert "PREAUTH" not in patched(without, defines={})
+
+
+@pytest.mark.parametrize("own", UNUSUAL_AUTH.values(), ids=UNUSUAL_AUTH)
+def test_another_check_of_passwords_is_refused_only_with_our_users(own: Callable[[str], str]) -> None:
+    """Whose users are not the directory's needs no call there; with REGISTRATIONS_AUTH_HA1 he is told the line."""
+    text = own(_stock())
+    assert text != _stock()
+    assert "PREAUTH" not in patched(text, defines={})
+    for with_ha1, defines in (
+        (f"#!define REGISTRATIONS_AUTH_HA1\n{text}", {}),
+        (text, {"REGISTRATIONS_AUTH_HA1": "1"}),
+    ):
+        with pytest.raises(NotUnderstood, match="auth_check does not stand as if"):
+            patched(with_ha1, defines=defines)
 
 
 def test_without_write_the_diff_is_shown_and_nothing_changed(configuration: Path) -> None:

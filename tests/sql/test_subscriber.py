@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from threading import Thread
 
 import psycopg
@@ -43,6 +44,11 @@ CHANGES = {
     ],
     "insert into device (id, account_id, sip_username) values ('x', 'child', 'New')": [ALICE, BOB],
 }
+
+
+def ha1b(database: psycopg.Connection) -> dict[str, str]:
+    """What auth_db would compare a digest username with "@" with."""
+    return dict(database.execute("select username, ha1b from subscriber").fetchall())
 
 
 def subscribers(database: psycopg.Connection) -> list[tuple[str, str, str]]:

@@ -1,0 +1,252 @@
+"""Phones that want another's calls: they do not get them, and nobody else notices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from kamailio import usrloc
+from kamailio.patch import patched
+from sql.migrate import migrate
+from sql.settings import DatabaseSettings
+from tests.fixtures.kamailio import AddDevice, StartKamailio
+from tests.stand.intruder import Challenge, Intruder, digest, ha1
+from tests.stand.kamailio import Proxy
+from tests.stand.phone import Phone
+from tests.stand.stock import StockProxy, stock_proxy
+
+VICTIM = "sip:victim.test"
+OWN = "sip:own.test"
+StartStock = Callable[..., StockProxy]
+
+
+@pytest.fixture
+def registrar(start_kamailio: StartKamailio, add_device: AddDevice) -> Proxy:
+    """A proxy with one worker, so that what one request leaves in memory is there for the next; two tenants."""
+    add_device("mallory", realm="own.test", password="mine")
+    add_device("boss", realm="own.test", password="other")
+    add_device("boss", realm="victim.test")
+    add_device("mallory", realm="victim.test")
+    return start_kamailio(children=1)
+
+
+@pytest.fixture
+def phones() -> Iterator[ExitStack]:
+    """Closes the phones that enter it."""
+    with ExitStack() as stack:
+        yield stack
+
+
+def bindings(proxy: Proxy, *aors: str) -> int:
+    """How many bindings these AoRs have."""
+    with proxy.rpc() as rpc:
+        return sum(len(usrloc.lookup(rpc, aor)) for aor in aors)
+
+
+# --- a digest username with "@": auth_db takes column ha1b for it
+
+
+GUESSES = {"NUL and the rest of one's own": b"\0" + ha1("mallory", "own.test", "mine")[1:], "NULs": b"\0" * 32, "": b""}
+
+
+@pytest.mark.parametrize("guess", GUESSES.values(), ids=GUESSES)
+def test_nobody_registers_by_what_lies_in_memory(registrar: Proxy, phones: ExitStack, guess: bytes) -> None:
+    """With user@realm as digest username: refused before a password is compared, whatever was compared before."""
+    mallory = phones.enter_context(Phone("mallory", "own.test", "mine", proxy=registrar.sip))
+    for username in ("boss@victim.test", "boss@VICTIM.test", "sip:boss@victim.test", "boss@victim.test@x", "boss@"):
+
+        def forge(challenge: Challenge, username: str = username) -> list[tuple[str, str]]:
+            return [("Authorization", digest(challenge, username, guess, uri=VICTIM))]
+
+        intruder = phones.enter_context(Intruder("boss", "victim.test", forge, proxy=registrar.sip))
+        challenger = phones.enter_context(Phone("boss", "victim.test", "secret", proxy=registrar.sip))
+        assert challenger.register().ok
+        assert challenger.unregister().ok
+        assert mallory.register().ok
+        intruder.borrow_challenge(challenger)
+        assert intruder.register().status == 403
+    assert bindings(registrar, "boss@victim.test") == 0
+
+
+@pytest.mark.parametrize(
+    "disguise",
+    [
+        lambda value: [("Authorization", value)],
+        lambda value: [("Authorization", value.replace("username=", 'opaque="\0", uSeRnAmE \r\n = '))],
+        lambda value: [("Authorization", re.sub(r'"(boss@[^"]*)"', r"\1", value))],
+        lambda value: [("Authorization", 'Digest username="x", realm="x"'), ("Authorization", value)],
+        lambda value: [
+            ("Authorization", 'Digest username="x", realm="x"'),
+            ("Authorization", value.replace("username=", 'opaque="\0", username=')),
+        ],
+        lambda value: [("Authorization", value), ("Proxy-Authorization", 'Digest username="x", realm="x"')],
+        lambda value: [("Authorization", 'Digest username="x", realm="x"')] * 120 + [("Authorization", value)],
+    ],
+    ids=["plain", "NUL before it", "a token", "second field", "second field with NUL", "both fields", "121st field"],
+)
+def test_an_at_sign_is_found_wherever_it_is(
+    registrar: Proxy, phones: ExitStack, database: psycopg.Connection, disguise: Callable[[str], list[tuple[str, str]]]
+) -> None:
+    """Even with the right ha1b, which nobody knows: the request is refused."""
+    row = database.execute("select ha1b from subscriber where username = 'boss' and domain = 'victim.test'").fetchone()
+    assert row
+
+    def forge(challenge: Challenge) -> list[tuple[str, str]]:
+        return disguise(digest(challenge, "boss@victim.test", row[0].encode(), uri=VICTIM))
+
+    intruder = phones.enter_context(Intruder("boss", "victim.test", forge, proxy=registrar.sip))
+    assert intruder.register().status in {400, 403}
+    assert bindings(registrar, "boss@victim.test") == 0
+
+
+def test_a_percent_encoded_at_sign_is_none(registrar: Proxy, phones: ExitStack) -> None:
+    """auth_db decodes nothing: that user is unknown."""
+    for username in ("boss%40victim.test", "boss%2540victim.test"):
+        phone = Phone("boss", "victim.test", "secret", proxy=registrar.sip, auth_username=username)
+        assert phones.enter_context(phone).register().status == 401
+
+
+# --- one's own password for another's AoR
+
+
+def test_a_password_serves_its_own_realm_only(
+    registrar: Proxy, phones: ExitStack, database: psycopg.Connection
+) -> None:
+    """Also where ha1b is set, as in the subscriber table of kamdbctl: user@own-realm is nobody in another realm."""
+    own = ha1("mallory@own.test", "own.test", "mine").decode()
+    database.execute("update subscriber set ha1b = %s where username = 'mallory' and domain = 'own.test'", (own,))
+
+    def forge(challenge: Challenge) -> list[tuple[str, str]]:
+        return [("Authorization", digest(challenge, "mallory@own.test", own.encode(), uri=VICTIM))]
+
+    intruder = phones.enter_context(Intruder("mallory", "victim.test", forge, proxy=registrar.sip))
+    assert intruder.register().status == 403
+    wrong = phones.enter_context(Phone("mallory", "victim.test", "mine", proxy=registrar.sip))
+    assert wrong.register().status == 401
+    assert bindings(registrar, "mallory@victim.test") == 0
+
+
+FALSE_NAMES: dict[str, Callable[[str], list[tuple[str, str]]]] = {
+    "Proxy-Authorization": lambda own: [
+        ("Authorization", own),
+        ("Proxy-Authorization", 'Digest username="boss", realm="own.test", nonce="x", uri="sip:x", response="x"'),
+    ],
+    "first of two": lambda own: [
+        ("Authorization", 'Digest username="boss", realm="x", nonce="x", uri="sip:x", response="x"'),
+        ("Authorization", own),
+    ],
+    "alone": lambda own: [("Authorization", own)],
+}
+
+
+@pytest.mark.parametrize("forged", FALSE_NAMES.values(), ids=FALSE_NAMES)
+def test_who_is_registered_is_whose_password_was_checked(
+    registrar: Proxy, phones: ExitStack, forged: Callable[[str], list[tuple[str, str]]]
+) -> None:
+    """Credentials for another realm or another proxy (RFC 3261, 22.3) may be there, and count for nothing."""
+
+    def forge(challenge: Challenge) -> list[tuple[str, str]]:
+        return forged(digest(challenge, "mallory", ha1("mallory", "own.test", "mine"), uri=OWN))
+
+    assert phones.enter_context(Intruder("boss", "own.test", forge, proxy=registrar.sip)).register().status == 403
+    assert bindings(registrar, "boss@own.test") == 0
+    assert phones.enter_context(Intruder("mallory", "own.test", forge, proxy=registrar.sip)).register().ok
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["false name first", "false name alone"])
+def test_a_caller_is_whose_password_was_checked(registrar: Proxy, phones: ExitStack, *, first: bool) -> None:
+    """The same for a call: From must be who authenticated."""
+    false = ("Proxy-Authorization", 'Digest username="boss", realm="x", nonce="x", uri="sip:x", response="x"')
+
+    def forge(challenge: Challenge) -> list[tuple[str, str]]:
+        secret = ha1("mallory", "own.test", "mine")
+        own = digest(challenge, "mallory", secret, uri="sip:mallory@own.test", method="MESSAGE")
+        return [*([false] if first else []), ("Proxy-Authorization", own)]
+
+    boss = phones.enter_context(Intruder("boss", "own.test", forge, proxy=registrar.sip))
+    assert boss.ask("MESSAGE", "sip:mallory@own.test").status == 403
+    mallory = phones.enter_context(Intruder("mallory", "own.test", forge, proxy=registrar.sip))
+    assert mallory.ask("MESSAGE", "sip:mallory@own.test").status == 404, "authenticated, and nobody is registered"
+
+
+# --- a stock kamailio.cfg of an operator's
+
+
+@pytest.fixture
+def start_stock(kamdbctl_url: str, tmp_path: Path) -> Iterator[StartStock]:
+    """A patched stock proxy on a database of kamdbctl: boss and mallory are Kamailio's own users and ours."""
+    migrate(DatabaseSettings(database_url=kamdbctl_url))
+    with psycopg.connect(kamdbctl_url, autocommit=True) as database, ExitStack() as running:
+        database.execute("insert into account (id, name, realm) values ('a', 'A', 'example.com')")
+        for name in ("boss", "mallory"):
+            secret = ha1(name, "example.com", f"{name}'s").decode()
+            database.execute(
+                "insert into device (id, account_id, sip_username, ha1) values (%s, 'a', %s, %s)", (name, name, secret)
+            )
+            database.execute(
+                "insert into subscriber (username, domain, password) values (%s, 'example.com', %s)",
+                (name, f"{name}'s"),
+            )
+
+        def start(**options: Any) -> StockProxy:
+            proxy = running.enter_context(stock_proxy(tmp_path, database_url=kamdbctl_url, **options))
+            include = Path(__file__).parents[2] / "kamailio" / "registrations.cfg"
+            (tmp_path / "registrations.cfg").write_bytes(include.read_bytes())
+            proxy.configuration.write_text(patched(proxy.configuration.read_text(), defines={}), encoding="utf-8")
+            proxy.start()
+            return proxy
+
+        yield start
+
+
+def test_a_stock_proxy_on_the_directory_refuses_an_at_sign(start_stock: StartStock, phones: ExitStack) -> None:
+    """Where it reads our table; phones of the directory register, a wrong password does not."""
+    proxy = start_stock(
+        features=("WITH_AUTH", "REGISTRATIONS_AUTH_HA1"), edits={'"subscriber", "1"': '"directory_subscriber", "1"'}
+    )
+    sip = ("127.0.0.1", proxy.port)
+
+    def forge(challenge: Challenge) -> list[tuple[str, str]]:
+        return [("Authorization", digest(challenge, "boss@example.com", b"\0" * 32, uri="sip:example.com"))]
+
+    assert phones.enter_context(Intruder("boss", "example.com", forge, proxy=sip)).register().status == 403
+    assert phones.enter_context(Phone("boss", "example.com", "mallory's", proxy=sip)).register().status == 401
+    assert phones.enter_context(Phone("boss", "example.com", "boss's", proxy=sip)).register().ok
+
+
+def test_without_our_call_the_random_ha1b_keeps_everybody_out(start_stock: StartStock, phones: ExitStack) -> None:
+    """An operator's own file that reads our table, and has no route(REGISTRATIONS_PREAUTH); one worker serves all."""
+    proxy = start_stock(
+        features=("WITH_AUTH", "REGISTRATIONS_AUTH_HA1"),
+        edits={'"subscriber", "1"': '"directory_subscriber", "1"', "\nchildren=8\n": "\nchildren=1\n"},
+    )
+    text = proxy.configuration.read_text()
+    proxy.stop()
+    proxy.configuration.write_text(text.replace("route(REGISTRATIONS_PREAUTH);", ""), encoding="utf-8")
+    proxy.start()
+    sip = ("127.0.0.1", proxy.port)
+    own = ha1("mallory", "example.com", "mallory's")
+    mallory = phones.enter_context(Phone("mallory", "example.com", "mallory's", proxy=sip))
+    for guess in (b"\0" + own[1:], b"\0" * 32, b"", own):
+
+        def forge(challenge: Challenge, guess: bytes = guess) -> list[tuple[str, str]]:
+            return [("Authorization", digest(challenge, "boss@example.com", guess, uri="sip:example.com"))]
+
+        intruder = phones.enter_context(Intruder("boss", "example.com", forge, proxy=sip))
+        assert mallory.register().ok
+        intruder.borrow_challenge(mallory)
+        assert intruder.register().status == 401
+
+
+@pytest.mark.parametrize("username", ["boss", "boss@example.com"])
+def test_users_of_the_stock_proxy_register_as_before(start_stock: StartStock, phones: ExitStack, username: str) -> None:
+    """Without REGISTRATIONS_AUTH_HA1: also those who give user@realm, which auth_db takes."""
+    proxy = start_stock(features=("WITH_AUTH",))
+    phone = Phone("boss", "example.com", "boss's", proxy=("127.0.0.1", proxy.port), auth_username=username)
+    assert phones.enter_context(phone).register().ok
