@@ -1,4 +1,4 @@
-"""Phones that want another's calls: they do not get them, and nobody else notices."""
+"""Phones that want another's calls, or the registrar's memory: they get neither, and nobody else notices."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from tests.fixtures.kamailio import AddDevice, StartKamailio
 from tests.stand.intruder import Challenge, Intruder, digest, ha1
 from tests.stand.kamailio import Proxy
 from tests.stand.phone import Phone
+from tests.stand.process import wait_until
 from tests.stand.stock import StockProxy, stock_proxy
 
 VICTIM = "sip:victim.test"
@@ -47,6 +48,20 @@ def bindings(proxy: Proxy, *aors: str) -> int:
     """How many bindings these AoRs have."""
     with proxy.rpc() as rpc:
         return sum(len(usrloc.lookup(rpc, aor)) for aor in aors)
+
+
+def entries(proxy: Proxy) -> dict[str, str]:
+    """What the registrar holds in shared memory on account of third parties."""
+    with proxy.rpc(socket=True) as rpc:
+        slots: Any = rpc.call("htable.dump", "registrations_from")
+    return {item["name"]: str(item["value"]) for slot in slots for item in slot["slot"]}
+
+
+def shared_memory(proxy: Proxy) -> int:
+    """Bytes of shared memory in use."""
+    with proxy.rpc(socket=True) as rpc:
+        shown: Any = rpc.call("core.shmmem")
+    return int(shown["used"])
 
 
 # --- a digest username with "@": auth_db takes column ha1b for it
@@ -175,6 +190,151 @@ def test_a_caller_is_whose_password_was_checked(registrar: Proxy, phones: ExitSt
     assert mallory.ask("MESSAGE", "sip:mallory@own.test").status == 404, "authenticated, and nobody is registered"
 
 
+# --- shared memory
+
+
+def _third_party(proxy: Proxy, number: int, size: int = 0) -> Phone:
+    boss = f"sip:{'x' * size}{number}@boss.test"
+    contact = f"sip:mallory@192.0.2.7:5060;n={number}"
+    return Phone("mallory", "own.test", "mine", proxy=proxy.sip, from_uri=boss, contact=contact)
+
+
+def test_a_phone_comes_and_goes_as_third_parties(registrar: Proxy) -> None:
+    """Each time as another: nothing is left of it, neither entries nor memory."""
+    with _third_party(registrar, 0) as phone:
+        assert phone.register().ok
+        assert phone.unregister().ok
+    before = shared_memory(registrar)
+    for number in range(300):
+        with _third_party(registrar, number, 200) as phone:
+            assert phone.register().ok
+            assert phone.unregister().ok
+    wait_until(lambda: entries(registrar) == {}, 10, "the entries to go")
+    assert shared_memory(registrar) - before < 16_384
+
+
+def test_a_phone_stays_as_third_parties(registrar: Proxy, database: psycopg.Connection) -> None:
+    """With many bindings, each by another From: 17 entries at most, each a digest."""
+    for number in range(90):
+        with _third_party(registrar, number, 200) as phone:
+            assert phone.register().ok
+    wait_until(lambda: _count(database, "registration_from") == 90, 10, "the Froms in the table")
+    held = entries(registrar)
+    assert 10 <= len(held) <= 17
+    assert all(re.fullmatch(r"\d{1,4}|:\d{1,5}", name) for name in held)
+    assert all(re.fullmatch(r"[0-9a-f]{64}", value) for value in held.values())
+
+
+def test_a_from_of_more_than_255_bytes_is_refused(registrar: Proxy, database: psycopg.Connection) -> None:
+    """By our own proxy: 400, and nothing is kept; 255 bytes are stored."""
+    stem = len("sip:1@boss.test")
+    with _third_party(registrar, 1, 256 - stem) as long, _third_party(registrar, 1, 255 - stem) as short:
+        assert len(long.from_uri) == len(short.from_uri) + 1 == 256
+        refused = long.register()
+        assert (refused.status, refused.reason) == (400, "From Too Long")
+        assert entries(registrar) == {}
+        assert short.register().ok
+    wait_until(lambda: _count(database, "registration_from") == 1, 10, "the From in the table")
+
+
+def test_contacts_of_one_phone_are_counted(
+    start_kamailio: StartKamailio, add_device: AddDevice, phones: ExitStack
+) -> None:
+    """One more than KAMAILIO_MAX_CONTACTS is answered 503; a refresh is not one more."""
+    add_device("mallory", realm="own.test", password="mine")
+    proxy = start_kamailio(environment={"KAMAILIO_MAX_CONTACTS": "2"})
+    first, second, third = (phones.enter_context(_third_party(proxy, number)) for number in range(3))
+    assert [first.register().status, second.register().status, third.register().status] == [200, 200, 503]
+    assert first.register().ok
+    assert bindings(proxy, "mallory@own.test") == 2
+
+
+# --- what is stored of a third party all the same
+
+
+@pytest.mark.parametrize("db_mode", [1, 3])
+def test_leaving_drops_entries_and_keeps_what_stays(
+    start_kamailio: StartKamailio, add_device: AddDevice, database: psycopg.Connection, phones: ExitStack, db_mode: int
+) -> None:
+    """Who leaves by Expires 0 or Contact * takes its entries along; another binding's From stays in the table."""
+    add_device("mallory", realm="own.test", password="mine")
+    proxy = start_kamailio(db_mode=db_mode)
+    one, two = (phones.enter_context(_third_party(proxy, number)) for number in range(2))
+    for phone in (one, two):
+        assert phone.register().ok
+    wait_until(lambda: _froms(database) == ["0", "1"], 10, "both Froms")
+    assert one.unregister().ok
+    wait_until(lambda: len(entries(proxy)) == 1, 10, "the mark of the AoR alone")
+    assert two.register().ok
+    wait_until(lambda: len(entries(proxy)) == 2, 10, "the entry of the other binding, again")
+    assert _froms(database) == ["1"]
+    assert two.unregister_all().ok
+    wait_until(lambda: entries(proxy) == {}, 10, "nothing to be left")
+    assert _froms(database) == []
+
+
+def test_two_contacts_of_one_request_have_its_from(
+    registrar: Proxy, database: psycopg.Connection, phones: ExitStack
+) -> None:
+    """RFC 3261, 10.2.1: all of them are bound by the one REGISTER."""
+    contacts = "<sip:mallory@192.0.2.7:1>, <sip:mallory@192.0.2.7:2>"
+    phone = Phone("mallory", "own.test", "mine", proxy=registrar.sip, from_uri="sip:s@boss.test", contact=contacts)
+    assert phones.enter_context(phone).register().ok
+    wait_until(lambda: _froms(database) == ["s", "s"], 10, "both Froms")
+
+
+@pytest.mark.parametrize(
+    ("value", "stored"),
+    [
+        ("<tel:+49301234>", ("+49301234", "")),
+        ("<sip:gw.test>", ("", "gw.test")),
+        ("<sips:S@GW.test>", ("S", "GW.test")),
+    ],
+)
+def test_a_from_without_user_or_host(
+    registrar: Proxy, database: psycopg.Connection, phones: ExitStack, value: str, stored: tuple[str, str]
+) -> None:
+    """What there is of it is stored, and no statement fails."""
+    phone = phones.enter_context(Phone("mallory", "own.test", "mine", proxy=registrar.sip, from_uri=value))
+    assert phone.register().ok
+    wait_until(lambda: _count(database, "registration_from") == 1, 10, "the From")
+    assert database.execute("select from_user, from_host from registration_from").fetchone() == stored
+    assert "ERROR" not in registrar.log
+
+
+def test_an_entry_that_was_taken_over_costs_a_statement_and_nothing_else(
+    registrar: Proxy, database: psycopg.Connection, phones: ExitStack
+) -> None:
+    """Another binding may come to its place: the From is forgotten all the same when the user registers himself."""
+    phone = phones.enter_context(_third_party(registrar, 1))
+    assert phone.register().ok
+    wait_until(lambda: len(entries(registrar)) == 2, 10, "mark and entry")
+    (key,) = [name for name in entries(registrar) if ":" in name]
+    for change in (("htable.sets", "0" * 64), ("htable.delete",)):
+        method, *value = change
+        phone.from_uri = "sip:1@boss.test"
+        assert phone.register().ok
+        wait_until(lambda: _froms(database) == ["1"], 10, "the From")
+        with registrar.rpc(socket=True) as rpc:
+            rpc.call(method, "registrations_from", key, *value)
+        phone.from_uri = phone.aor
+        assert phone.register().ok
+        wait_until(lambda: _froms(database) == [], 10, "the From to be forgotten")
+
+
+def test_the_mark_of_two_aors_is_removed_by_neither(registrar: Proxy, phones: ExitStack) -> None:
+    """They share a place: when one leaves, the other's From can still be forgotten."""
+    phone = phones.enter_context(_third_party(registrar, 1))
+    assert phone.register().ok
+    wait_until(lambda: len(entries(registrar)) == 2, 10, "mark and entry")
+    (mark,) = [name for name in entries(registrar) if ":" not in name]
+    with registrar.rpc(socket=True) as rpc:
+        rpc.call("htable.sets", "registrations_from", mark, "0" * 64)
+    assert phone.register().ok
+    assert phone.unregister().ok
+    wait_until(lambda: entries(registrar) == {mark: "shared"}, 10, "the mark alone")
+
+
 # --- a stock kamailio.cfg of an operator's
 
 
@@ -250,3 +410,30 @@ def test_users_of_the_stock_proxy_register_as_before(start_stock: StartStock, ph
     proxy = start_stock(features=("WITH_AUTH",))
     phone = Phone("boss", "example.com", "boss's", proxy=("127.0.0.1", proxy.port), auth_username=username)
     assert phones.enter_context(phone).register().ok
+
+
+def test_a_long_from_keeps_no_phone_out_of_a_stock_proxy(
+    start_stock: StartStock, phones: ExitStack, kamdbctl_url: str
+) -> None:
+    """It took such a phone before, so it does now: the phone shows as if it had registered itself."""
+    proxy = start_stock()
+    sip = ("127.0.0.1", proxy.port)
+    phone = phones.enter_context(Phone("boss", "example.com", "", proxy=sip, from_uri="sip:s@gw.test"))
+    with psycopg.connect(kamdbctl_url, autocommit=True) as database:
+        assert phone.register().ok
+        wait_until(lambda: _froms(database) == ["s"], 10, "the From")
+        phone.from_uri = f"sip:{'x' * 3000}@gw.test"
+        assert phone.register().ok
+        wait_until(lambda: _froms(database) == [], 10, "the From to be forgotten")
+        shown = database.execute("select from_user, from_host from registrations").fetchall()
+    assert shown == [("boss", "example.com")]
+
+
+def _count(database: psycopg.Connection, table: str) -> int:
+    (count,) = database.execute(f"select count(*) from {table}").fetchone() or (0,)
+    return int(count)
+
+
+def _froms(database: psycopg.Connection) -> list[str]:
+    found = database.execute("select from_user from registration_from join location using (ruid) order by 1")
+    return [user for (user,) in found]
