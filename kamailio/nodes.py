@@ -20,7 +20,7 @@ from kamailio.transports import transport_for
 
 Result = TypeVar("Result")
 
-MODES = {"1": 1, "2": 2, "3": 3}
+MODES = (1, 2, 3)
 # A node may come back in another mode, so what it said is believed for so long.
 MODE_SECONDS = 60.0
 # A node that did not answer is not asked again by the next request.
@@ -110,10 +110,10 @@ class Nodes:
             return dict(zip(wanted, answers, strict=True))
 
     def mode(self, node: int) -> int | None:
-        """Return usrloc's db_mode at a node: the setting's, or what registrations.cfg answers there.
+        """Return usrloc's db_mode at a node: the setting's, or what the node says.
 
         Returns:
-            1, 2 or 3; None when the node cannot be asked or does not load registrations.cfg.
+            1, 2 or 3; None when the node cannot be asked or does not say (see `ask_parameter`).
         """
         if self._db_mode is not None:
             return self._db_mode
@@ -138,20 +138,36 @@ class Nodes:
         return not modes or 2 in modes
 
 
-def ask_mode(client: JsonRpcClient) -> int | None:
-    """Ask a node for usrloc's db_mode, which registrations.cfg keeps in a shared variable (module pv).
+def ask_parameter(client: JsonRpcClient, name: str) -> int | None:
+    """Ask a node for a number that it is configured with, such as usrloc's `expires_type`.
+
+    registrations.cfg keeps some in shared variables (module pv). From 6.1 on Kamailio tells usrloc's parameters itself.
 
     Returns:
-        None when it does not load registrations.cfg.
+        None when it does not say.
 
     Raises:
         KamailioUnreachable: no answer.
     """
-    try:
-        result = client.call("pv.shvGet", "registrations_db_mode")
-    except RpcError:
-        return None
-    return MODES.get(str(result.get("value"))) if isinstance(result, dict) else None
+    for command, *arguments in (("pv.shvGet", f"registrations_{name}"), ("modparam.getn", "usrloc", name)):
+        try:
+            result = client.call(command, *arguments)
+        except RpcError:
+            continue
+        value = str(result.get("value")) if isinstance(result, dict) else ""
+        if value.isdecimal():
+            return int(value)
+    return None
+
+
+def ask_mode(client: JsonRpcClient) -> int | None:
+    """Ask a node for usrloc's db_mode: 1, 2 or 3; None when it does not say, or keeps its bindings in memory alone.
+
+    Raises:
+        KamailioUnreachable: no answer.
+    """
+    mode = ask_parameter(client, "db_mode")
+    return mode if mode in MODES else None
 
 
 def require_loaded(client: JsonRpcClient) -> None:

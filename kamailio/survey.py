@@ -14,7 +14,7 @@ from time import monotonic
 from urllib.parse import urlsplit, urlunsplit
 
 from kamailio.errors import KamailioError, RpcError
-from kamailio.nodes import ask_mode
+from kamailio.nodes import ask_mode, ask_parameter
 from kamailio.rpc import JsonRpcClient
 from kamailio.transports import transport_for
 
@@ -29,7 +29,7 @@ PROBE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """One node's answers. None where it does not say, as without registrations.cfg, or with an older one.
+    """One node's answers. None where it does not say (see `kamailio.nodes.ask_parameter`).
 
     Attributes:
         version: as it names itself, such as `kamailio 5.6.3 (x86_64/linux)`.
@@ -66,7 +66,7 @@ def survey(client: JsonRpcClient) -> Survey:
     """
     answers = {command: _ask(client, command) for command in COMMANDS}
     uptime, asked_at = answers["core.uptime"], monotonic()
-    loaded = _variable(client, "registrations_loaded")
+    loaded = ask_parameter(client, "loaded")
     return Survey(
         version=version.strip() if isinstance(version := answers["core.version"], str) else None,
         refused={
@@ -76,8 +76,8 @@ def survey(client: JsonRpcClient) -> Survey:
         asked_at=asked_at,
         loaded=None if loaded is None else bool(loaded),
         db_mode=ask_mode(client),
-        expires_type=_variable(client, "registrations_expires_type"),
-        server_id=_variable(client, "registrations_server_id"),
+        expires_type=ask_parameter(client, "expires_type"),
+        server_id=ask_parameter(client, "server_id"),
         use_domain=isinstance(answer := _ask(client, "ul.lookup", "location", "nobody"), RpcError)
         and answer.message == USES_DOMAIN,
     )
@@ -92,12 +92,6 @@ def _ask(client: JsonRpcClient, command: str, *arguments: object) -> object | Rp
         return client.call(command, *arguments)
     except RpcError as error:
         return error
-
-
-def _variable(client: JsonRpcClient, name: str) -> int | None:
-    answer = _ask(client, "pv.shvGet", name)
-    value = str(answer.get("value")) if isinstance(answer, dict) else ""
-    return int(value) if value.isdecimal() else None
 
 
 def _wall_clock(now: object) -> float | None:

@@ -61,7 +61,8 @@ def migrate_command(*, dry_run: bool) -> None:
 def widen_command(column: str, width: int | None, *, table: str) -> None:
     """Widen a COLUMN of usrloc's table while everything runs: id to bigint, a varchar to WIDTH characters.
 
-    Views that show the column are made again as they were. No REGISTER waits. Repeat it if it was interrupted.
+    Views that show the column are made again as they were. A REGISTER may wait for some milliseconds. Run it
+    again if it was interrupted.
     """
     with operators_mistakes():
         settings = DatabaseSettings()

@@ -759,11 +759,11 @@ CREATE VIEW public.registrations AS
 
 CREATE TABLE public.subscriber (
     device_id public.identifier NOT NULL,
-    username text NOT NULL,
-    domain text NOT NULL,
-    password text DEFAULT ''::text NOT NULL,
-    ha1 text NOT NULL,
-    ha1b text DEFAULT ''::text NOT NULL
+    username character varying(64) NOT NULL,
+    domain character varying(253) NOT NULL,
+    password character varying(64) DEFAULT ''::character varying NOT NULL,
+    ha1 character varying(128) NOT NULL,
+    ha1b character varying(128) DEFAULT "left"(encode(sha256((((gen_random_uuid())::text || (gen_random_uuid())::text))::bytea), 'hex'::text), 32) NOT NULL
 );
 
 CREATE TABLE public.version (

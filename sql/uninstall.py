@@ -80,9 +80,10 @@ def describe(settings: DatabaseSettings) -> list[str]:
     with connect(settings, application_name=UNINSTALL_COMMAND) as connection:
         if not any_migrations(connection):  # whose record goes last
             return []
+        subscribers = _subscribers(connection)
     ours = _read_ours()
     kinds: dict[str, list[str]] = {}
-    for each in [*ours.objects, "view subscriber", "view directory_subscriber"]:
+    for each in [*ours.objects, *subscribers]:
         kind, name = each.split(maxsplit=1)
         kinds.setdefault(kind, []).append(name.partition("(")[0])
     lines = [f"{kind}s, with all that is in them: {', '.join(dict.fromkeys(names))}" for kind, names in kinds.items()]
@@ -136,6 +137,13 @@ def _refuse_while_used(connection: Connection) -> None:
         raise SchemaRefused(f"still connected: {', '.join(names)}; stop worker and API first")
 
 
+def _refuse_half_widened(connection: Connection) -> None:
+    tables = [row[0] for row in connection.execute(statement("uninstall_half_widened"))]
+    if tables:
+        commands = "; ".join(f"{WIDEN_COMMAND} id --table {table}" for table in tables)
+        raise SchemaRefused(f"widening of id was interrupted, complete it first: {commands}")
+
+
 def _drop(connection: Connection, objects: list[str], *, used_by: Set[str] = frozenset()) -> None:
     """Drop in whatever order works, without CASCADE, so that nothing goes that is not ours.
 
@@ -145,7 +153,7 @@ def _drop(connection: Connection, objects: list[str], *, used_by: Set[str] = fro
         used_by: columns and triggers of location; what these use may be left.
     """
     with connection.transaction():
-        left = [*objects, *(row[0] for row in connection.execute(statement("uninstall_subscriber")))]
+        left = [*objects, *_subscribers(connection)]
         reasons: list[str] = []
         while left:
             reasons, before, left = [], left, []
@@ -164,6 +172,11 @@ def _drop(connection: Connection, objects: list[str], *, used_by: Set[str] = fro
             raise SchemaRefused(
                 "something that is not ours is in the way: " + "; ".join(dict.fromkeys(foreign or reasons))
             )
+
+
+def _subscribers(connection: Connection) -> list[str]:
+    """Ours only: on a database of kamdbctl the table subscriber is Kamailio's."""
+    return [row[0] for row in connection.execute(statement("uninstall_subscriber"))]
 
 
 def _is_between_ours(reason: str, names: Set[str], used_by: Set[str]) -> bool:

@@ -220,7 +220,8 @@ def _check_exposure(name: str, url: str, *, everything: bool) -> Iterator[Findin
             "rpc_everything",
             Severity.WARNING if local else Severity.FAULT,
             f"{name} does every command for whoever reaches it",
-            "JSON-RPC has no password: its users can stop Kamailio or rewrite its settings",
+            "JSON-RPC has no password: its users can stop Kamailio, rewrite its settings and, by datagram from 5.7 on, "
+            "have it write files (`store_path`)",
             "serve HTTP by route(REGISTRATIONS_RPC) of registrations.cfg, which knows seven commands and no more; "
             "a datagram socket only on loopback, or as a file",
         )

@@ -10,13 +10,17 @@ declare
 begin
     -- Nobody writes devices and accounts from here on; phones are served from the view meanwhile.
     lock table account, device in share row exclusive mode;
+    -- Kamailio's own types: db_postgres calls a column of type text a blob, and auth_db of 6.1 refuses that.
     create table subscriber_to_be (
         device_id identifier primary key references device on update cascade on delete cascade,
-        username text not null,
-        domain text not null,
-        password text not null default '',
-        ha1 text not null,
-        ha1b text not null default ''
+        username varchar(64) not null,
+        domain varchar(253) not null,
+        password varchar(64) not null default '',
+        ha1 varchar(128) not null,
+        -- What auth_db takes for a digest username with "@": no such user exists, so nobody knows it. Empty, it would have
+        -- auth_db compare with whatever lies in its memory.
+        ha1b varchar(128) not null
+            default left(encode(sha256((gen_random_uuid()::text || gen_random_uuid()::text)::bytea), 'hex'), 32)
     );
     insert into subscriber_to_be (device_id, username, domain, ha1)
         select d.id, d.sip_username, d.realm, d.ha1

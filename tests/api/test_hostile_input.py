@@ -21,6 +21,8 @@ from tests.fixtures.server import StartServer
 from tests.stand.raw_http import exchange
 from tests.stand.routes import Route, every_route
 
+pytestmark = pytest.mark.long
+
 # Each is sent percent-encoded in paths and queries, as it is in headers (without control characters) and in bodies.
 TEXTS: list[bytes] = [
     b"\x00", b"\x01", b"\t", b"\n", b"\r", b"\x1b", b"\x1f",

@@ -55,10 +55,11 @@ class Wish:
 
 @dataclass(kw_only=True)
 class Came:
-    """What happened: latencies in seconds, and the share of one core that this load took."""
+    """What happened: latencies in seconds, the share of one core that this load took, the last answer but 200."""
 
     count: int = 0
     refused: int = 0
+    refusal: str = ""
     lost: int = 0
     seconds: float = 0.0
     p50: float = 0.0
@@ -88,7 +89,8 @@ class Load:
         self._messages = [self._message(user, challenge) for user in users]
         self._sent: dict[int, tuple[int, float]] = {}
         self._order: deque[int] = deque()
-        self._number = 0
+        self._number = self._turn = 0
+        self._waiting: set[int] = set()
         self._told: list[bool] = []
         self._latencies: list[float] = []
         self._came = Came()
@@ -127,6 +129,7 @@ class Load:
         """Send and receive until the time is over and the last answers are here."""
         wish, came = self._wish, self._came
         limit = wish.phones if not wish.seconds else None
+        window = min(wish.window, wish.phones)
         cpu, started = process_time(), perf_counter()
         end = started + wish.seconds if wish.seconds else float("inf")
         signal.signal(signal.SIGTERM, lambda *_: self._told.append(True))
@@ -147,7 +150,7 @@ class Load:
                     due = started + self._number / wish.rate
                 pause = max(0.0, min(due, end) - now)
             elif sending:
-                while len(self._sent) < wish.window and (limit is None or self._number < limit):
+                while len(self._sent) < window and (limit is None or self._number < limit):
                     self._send(now)
             if select.select([self._socket], [], [], min(pause, 0.2))[0]:
                 self._receive()
@@ -161,11 +164,19 @@ class Load:
 
     def _send(self, due: float) -> None:
         number = self._number
-        round_, phone = divmod(number, len(self._messages))
+        self._number += 1
+        # A phone that waits for its answer misses its turn: Kamailio would refuse the older CSeq if it came second.
+        for _ in self._messages:
+            round_, phone = divmod(self._turn, len(self._messages))
+            self._turn += 1
+            if phone not in self._waiting:
+                break
+        else:
+            return
         head, middle, tail = self._messages[phone]
         self._sent[number] = (phone, due)
+        self._waiting.add(phone)
         self._order.append(number)
-        self._number += 1
         with contextlib.suppress(ConnectionRefusedError):  # no proxy just now: it is lost
             self._socket.send(b"%b%d.%b%d%b" % (head, number, middle, round_ + 2, tail))
 
@@ -182,6 +193,7 @@ class Load:
             phone, due = self._sent.pop(number, (-1, 0.0))
             if phone < 0:  # to a challenge asked for twice, or given up
                 continue
+            self._waiting.remove(phone)
             if data.startswith(b"SIP/2.0 200"):
                 self._came.count += 1
                 self._latencies.append(perf_counter() - due)
@@ -189,6 +201,7 @@ class Load:
                     self._came.answered.append((self._users[phone], time()))
             else:
                 self._came.refused += 1
+                self._came.refusal = data.partition(b"\r\n")[0].decode(errors="replace")
 
     def _give_up(self, now: float) -> None:
         while self._order:
@@ -196,7 +209,7 @@ class Load:
             if oldest in self._sent:
                 if self._sent[oldest][1] > now - self._wish.patience:
                     return
-                del self._sent[oldest]
+                self._waiting.remove(self._sent.pop(oldest)[0])
                 self._came.lost += 1
                 self._latencies.append(self._wish.patience)
             self._order.popleft()

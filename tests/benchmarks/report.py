@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.figures import Outcome
+from tests.stand.kamailio import kamailio_version
 from tests.stand.postgres import bin_directory
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,7 +50,7 @@ def facts(scale: float) -> dict[str, Any]:
         "versions": {
             "debian": debian.read_text(encoding="ascii").strip() if debian.exists() else platform.platform(),
             "postgresql": _find(r"([0-9][0-9.]*)", _said(bin_directory() / "postgres", "--version")),
-            "kamailio": _find(r"kamailio ([0-9.]+)", _said("kamailio", "-v")),
+            "kamailio": kamailio_version(),
             "python": platform.python_version(),
         },
     }

@@ -11,10 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.figures import Figure, Outcome
-from tests.benchmarks.proxies import STOCK
 from tests.benchmarks.report import ROOT
-
-pytestmark = pytest.mark.long
+from tests.stand.stock import STOCK
 
 
 def bench(directory: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -30,6 +28,7 @@ def bench(directory: Path, **environment: str) -> subprocess.CompletedProcess[st
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not STOCK.exists(), reason="no stock kamailio.cfg of the distribution")
 def test_every_figure_is_measured_and_written(tmp_path: Path) -> None:
     """A run on a hundredth of the data ends well, and bench.json has every figure of the README's table."""

@@ -21,6 +21,7 @@ from tests.demo.settings import HOST, Mistake, Settings, find_port_problem, lock
 from tests.demo.show import Tokens, examples, show
 from tests.demo.signals import START_DATABASE, STOP_DATABASE, Interrupted, Signals
 from tests.demo.stack import Stack
+from tests.stand.kamailio import kamailio_version
 from tests.stand.phone import NoAnswer
 from tests.stand.process import TAIL_LINES, DaemonFailed, wait_until
 
@@ -125,7 +126,7 @@ def _start(stack: Stack, settings: Settings, screen: Screen, signals: Signals) -
         admin, reseller, child = content.renew_tokens(sample.admin, sample.reseller, sample.child)
     signals.check()
     with screen.step(
-        f"Kamailio {stack.kamailio_version} on {HOST}:{settings.sip_port}{' and [::1]' if stack.ipv6 else ''}"
+        f"Kamailio {kamailio_version()} on {HOST}:{settings.sip_port}{' and [::1]' if stack.ipv6 else ''}"
     ):
         stack.start_kamailio()
     signals.check()

@@ -2,9 +2,7 @@
 
 import contextlib
 import os
-import re
 import signal
-import subprocess
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -66,13 +64,6 @@ class Stack:
     def rpc_url(self) -> str:
         """Where Kamailio's JSON-RPC is."""
         return f"http://{HOST}:{self._settings.rpc_port}/RPC"
-
-    @property
-    def kamailio_version(self) -> str:
-        """What `kamailio -v` says."""
-        said = subprocess.run(["kamailio", "-v"], check=False, capture_output=True, encoding="utf-8").stdout
-        found = re.search(r"kamailio ([0-9.]+)", said)
-        return found[1] if found else ""
 
     @property
     def parts(self) -> list[Part]:

@@ -151,7 +151,7 @@ def test_it_goes_back_through_the_proxies_of_the_path(
         _sync(client, directory)
         request = edge.wait_for_request("NOTIFY")
         assert request.uri == "sip:bob@10.9.9.9:5060"
-        assert request.headers.all("Route") == [path]
+        assert request.headers.listed("Route") == path.split(",")
         assert phone.received == []
 
 
@@ -164,7 +164,7 @@ def test_a_path_with_marks_of_kamailios_own_harms_nobody(
         start_phone(extra_headers={"Path": f"<sip:edge@{address};lr>,<sip:a!b!!c@127.0.0.1:9;lr>"})
         _sync(client, directory)
         route = f"<sip:edge@{address};lr>,<sip:a%21b%21%21c@127.0.0.1:9;lr>"
-        assert edge.wait_for_request("NOTIFY").headers["Route"] == route
+        assert edge.wait_for_request("NOTIFY").headers.listed("Route") == route.split(",")
     assert start_phone().registered
 
 

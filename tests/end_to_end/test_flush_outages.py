@@ -22,6 +22,8 @@ from tests.stand.phone import Phone
 from tests.stand.postgres import Cluster
 from tests.stand.process import wait_until
 
+pytestmark = pytest.mark.long
+
 BINDINGS = 1000
 AORS = [f"phone-{number}@child.test" for number in range(BINDINGS)]
 FROZEN_SECONDS = 10

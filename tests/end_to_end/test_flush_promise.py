@@ -20,6 +20,8 @@ from tests.stand.phone import Phone
 from tests.stand.postgres import Cluster
 from tests.stand.process import wait_until
 
+pytestmark = pytest.mark.long
+
 BOB = "bob@child.test"
 TIMER = 2
 """Seconds between usrloc's looks in these tests: long enough to do something before the row is written in mode 2."""

@@ -24,6 +24,8 @@ from tests.stand.phone import Phone
 from tests.stand.postgres import Cluster
 from tests.stand.process import wait_until
 
+pytestmark = pytest.mark.long
+
 DEBUG = {"REGISTRATIONS_LOG_FORMAT": "json", "REGISTRATIONS_LOG_LEVEL": "debug"}
 
 

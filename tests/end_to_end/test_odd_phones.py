@@ -14,6 +14,7 @@ from tests.fixtures.site import Site, StartSite
 from tests.fixtures.worker import StartJobs
 from tests.stand.kamailio import CONFIGURATION
 from tests.stand.process import wait_until
+from tests.stand.sip_agent import NoAnswer
 
 
 @pytest.fixture(params=[1, 3], ids=["write-through", "database-only"])
@@ -121,8 +122,14 @@ def test_addresses_without_a_domain(start_site: StartSite, database_url: str, db
 
 @pytest.mark.parametrize("value", ["<sip:a\\b@gw.example.com>", '<sip:a"b@gw.example.com>'], ids=["backslash", "quote"])
 def test_a_third_party_that_is_no_sip_uri(site: Site, value: str) -> None:
-    """A bare quote or backslash cannot stand in a user (RFC 3261, 25.1): the phone gets 400, nothing is stored."""
-    assert site.phone(from_uri=value).register().status == 400
+    """A bare quote or backslash cannot stand in a user (RFC 3261, 25.1): the phone is not registered.
+
+    It gets 400; from 6.1 on Kamailio drops the request before any route runs, and says so in its log.
+    """
+    try:
+        assert site.phone(from_uri=value).register(timeout=2).status == 400
+    except NoAnswer:
+        assert "bad header field [From:" in site.proxy.log
     assert site.shown() == []
     assert site.database.execute("select * from registration_from").fetchall() == []
 

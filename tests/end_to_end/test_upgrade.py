@@ -6,13 +6,11 @@ UPGRADE_FROM names another commit. It runs with today's dependencies, and Kamail
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
 import subprocess
 import sys
-import tarfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +29,7 @@ from sql.settings import DatabaseSettings
 from tests.fixtures.kamailio import StartKamailio
 from tests.fixtures.server import StartServer
 from tests.fixtures.worker import StartWorker
-from tests.stand.kamailio import Proxy
+from tests.stand.kamailio import Proxy, kamailio_is_at_least
 from tests.stand.phone import Fleet, Phone
 from tests.stand.postgres import Cluster
 from tests.stand.process import Daemon, daemon, free_port, port_taken, wait_until
@@ -105,12 +103,19 @@ class Release:
 def previous(postgres: Cluster, tmp_path: Path) -> Iterator[Release]:
     """The previous release on an empty database that it migrated itself."""
     directory, name = tmp_path / "previous", f"upgrade_{uuid4().hex}"
-    with tarfile.open(fileobj=io.BytesIO(_git("archive", _previous_commit(), *ROOMS))) as archive:
-        archive.extractall(directory, filter="data")
+    directory.mkdir()
+    archive = _git("archive", _previous_commit(), *ROOMS)
+    subprocess.run(["tar", "--extract", "--directory", directory], input=archive, check=True, timeout=60)
     with psycopg.connect(postgres.url(), autocommit=True) as admin:
         admin.execute(f"create database {name}")
     release = Release(directory, postgres, name)
     release.run("sql", "migrate")
+    with psycopg.connect(postgres.url(name)) as connection:
+        kind = (
+            "select data_type from information_schema.columns where table_name = 'subscriber' and column_name = 'ha1'"
+        )
+        if connection.execute(kind).fetchone() == ("text",) and kamailio_is_at_least(6, 1):
+            pytest.skip("no phone can register with the previous release on Kamailio 6.1")
     yield release
     with psycopg.connect(postgres.url(), autocommit=True) as admin:
         admin.execute(f"drop database {name} with (force)")

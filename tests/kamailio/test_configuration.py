@@ -18,8 +18,8 @@ from tests.stand.kamailio import CONFIGURATION, Proxy
 from tests.stand.phone import Phone
 from tests.stand.postgres import Cluster
 from tests.stand.process import port_taken, wait_until
+from tests.stand.stock import STOCK, stock_save
 
-STOCK = Path("/etc/kamailio/kamailio.cfg")
 SITE = """
 #!define WITH_USRLOCDB
 #!define WITH_AUTH
@@ -53,11 +53,8 @@ def stock_configuration(directory: Path, url: str) -> Path:
     """Debian's kamailio.cfg with the three edits that registrations.cfg asks for, and a kamailio-local.cfg."""
     if not STOCK.exists():
         pytest.skip("no stock kamailio.cfg of the distribution")
-    save = '\tif (!save("location")) {\n\t\tsl_reply_error();\n\t}\n'
-    stock = STOCK.read_text(encoding="utf-8")
-    assert stock.count(save) == 1
-    edited = stock.replace(
-        save,
+    edited = STOCK.read_text(encoding="utf-8").replace(
+        stock_save(),
         '\troute(REGISTRATIONS_PRESAVE);\n\tif (!save("location")) {\n\t\texit;\n\t}\n'
         "\troute(REGISTRATIONS_POSTSAVE);\n",
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -129,23 +131,38 @@ def test_one_that_cannot_be_sent_keeps_no_other_back(reached: Proxy, add_device:
         assert len(phone.received) == 2
 
 
+@contextmanager
+def _phone_with_socket_of_ours(proxy: Proxy, transport: Any) -> Iterator[tuple[Phone, socket.socket]]:
+    """A phone, and a socket of ours on the same port; a port that another call has just had is not to be had."""
+    for _ in range(20):
+        with (
+            Phone("bob", "example.com", "secret", proxy=proxy.sip, transport=transport) as phone,
+            socket.socket() as ours,
+        ):
+            assert phone.register().status == 200
+            ours.settimeout(5)
+            try:
+                ours.bind((LOOPBACK_SOURCE, phone.local[1]))
+            except OSError:
+                continue
+            yield phone, ours
+            return
+    raise RuntimeError("no port is free twice")
+
+
 @pytest.mark.parametrize("transport", ["tcp", "ws"])
 def test_a_connection_of_ours_cuts_no_phone_off(proxy: Proxy, add_device: AddDevice, transport: Any) -> None:
     """A phone on the same port of 127.0.0.1 has each NOTIFY, while our connection is open and once it is closed."""
     add_device("bob")
-    with (
-        Phone("bob", "example.com", "secret", proxy=proxy.sip, transport=transport) as phone,
-        proxy.rpc(socket=True) as client,
-    ):
-        assert phone.register().status == 200
+    with _phone_with_socket_of_ours(proxy, transport) as (phone, ours), proxy.rpc(socket=True) as client:
         received = f"sip:{host_port(*phone.local)};transport={transport}"
         by_any = replace(NOBODY, domain="example.com", contact=phone.contact, received=received)
         targets = [by_any, replace(by_any, socket=f"tcp:{host_port(*proxy.sip)}")]
-        source = LOOPBACK_SOURCE, phone.local[1]
-        with socket.create_connection(("127.0.0.1", proxy.rpc_port), timeout=5, source_address=source) as ours:
-            ours.sendall(b"POST /RPC HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
-            assert ours.recv(65536).startswith(b"HTTP/1.1 ")
-            assert check_sync(client, targets, reboot=False, budget=5) == [None, None]
+        ours.connect(("127.0.0.1", proxy.rpc_port))
+        ours.sendall(b"POST /RPC HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+        assert ours.recv(65536).startswith(b"HTTP/1.1 ")
+        assert check_sync(client, targets, reboot=False, budget=5) == [None, None]
+        ours.close()
         wait_until(lambda: _connections(client) == 1, 5, "Kamailio to notice that our connection is closed")
         assert check_sync(client, targets, reboot=False, budget=5) == [None, None]
         wait_until(lambda: len(phone.received) == 4, 5, "all NOTIFYs")
@@ -166,7 +183,7 @@ def test_tm_is_given_no_mark_of_its_own(proxy: Proxy, mark: str) -> None:
         assert check_sync(client, [target], reboot=False, budget=5) == [None]
         request = edge.wait_for_request("NOTIFY")
     assert request.uri == target.contact
-    assert request.headers.all("Route") == [route.replace("!", "%21")]
+    assert request.headers.listed("Route") == route.replace("!", "%21").split(",")
     assert request.headers["Event"] == "check-sync;reboot=false"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -18,8 +19,9 @@ from kamailio.settings import KamailioSettings
 from kamailio.transports import transport_for
 from tests.fixtures.http import NOWHERE
 from tests.fixtures.kamailio import AddDevice, StartKamailio
-from tests.stand.kamailio import Proxy
+from tests.stand.kamailio import Proxy, kamailio_is_at_least
 from tests.stand.phone import Phone
+from tests.stand.stock import stock_proxy
 
 ALICE = "alice@example.com"
 
@@ -191,6 +193,14 @@ def test_a_node_says_its_mode_where_it_loads_our_configuration(start_kamailio: S
     assert Nodes(KamailioSettings(kamailio_rpc=proxy.rpc_url, kamailio_db_mode=2)).mode(0) == 2
     assert Nodes(KamailioSettings(kamailio_rpc=proxy.rpc_url.replace("/RPC", "/x"))).mode(0) is None
     assert Nodes(KamailioSettings(kamailio_rpc=NOWHERE)).mode(0) is None
+
+
+def test_a_node_of_6_1_says_its_mode_without_our_configuration(kamdbctl_url: str, tmp_path: Path) -> None:
+    """Debian's own configuration, asked by datagram; an older Kamailio does not say."""
+    with stock_proxy(tmp_path, database_url=kamdbctl_url) as proxy:
+        proxy.start()
+        with JsonRpcClient(transport_for(proxy.rpc_url)) as client:
+            assert ask_mode(client) == (2 if kamailio_is_at_least(6, 1) else None)
 
 
 def test_who_may_hold_a_binding() -> None:

@@ -20,6 +20,8 @@ from tests.fixtures.location import AddBinding
 from tests.fixtures.server import HOST, StartServer
 from tests.openapi.examples import ADMIN_TOKEN, FRONT_DESK, TOKEN, fill
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 # Of each operation. `make fuzz` asks for more, and for others each time; without it every run asks the same.

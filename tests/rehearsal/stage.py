@@ -202,7 +202,7 @@ class Stage:
 
 
 def _hold_all(came: Came) -> None:
-    hold(not came.refused, f"{came.refused} REGISTERs were refused")
+    hold(not came.refused, f"{came.refused} REGISTERs were refused: {came.refusal}")
     hold(not came.lost, f"{came.lost} REGISTERs were not answered within {PATIENCE_SECONDS:.0f} s")
 
 

@@ -12,7 +12,7 @@ from tests.rehearsal import steps
 from tests.rehearsal.stage import NotHeld
 from tests.rehearsal.steps import rehearse
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.stand.postgres import bin_directory
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parent
 FILES = ("test_migrate.py", "test_location_samples.py", "test_flushing.py")

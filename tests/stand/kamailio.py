@@ -6,7 +6,9 @@ Knows its command line and the variables of kamailio/kamailio.cfg; knows nothing
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +21,18 @@ from kamailio.transports import transport_for
 from tests.stand.process import Daemon, daemon, free_port
 
 CONFIGURATION = Path(__file__).resolve().parents[2] / "kamailio" / "kamailio.cfg"
+
+
+def kamailio_version() -> str:
+    """Return the installed version, such as `5.6.3`, or `unknown`."""
+    said = subprocess.run(["kamailio", "-v"], check=False, capture_output=True, encoding="utf-8").stdout
+    found = re.search(r"kamailio ([0-9.]+)", said)
+    return found[1] if found else "unknown"
+
+
+def kamailio_is_at_least(major: int, minor: int) -> bool:
+    """Whether the installed one is of that version or newer."""
+    return tuple(int(part) for part in kamailio_version().split(".")[:2]) >= (major, minor)
 
 
 @dataclass

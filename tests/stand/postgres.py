@@ -36,6 +36,7 @@ AS_POSTGRES = [
     "--inh-caps=+dac_override",
     "--ambient-caps=+dac_override",
     "--bounding-set=-all,+dac_override",
+    "--securebits=+no_setuid_fixup",  # or access(2), by which initdb looks for postgres beside it, ignores capabilities
 ]
 SETTINGS = {
     "unix_socket_directories": "",

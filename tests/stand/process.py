@@ -6,6 +6,7 @@ Owns processes, ports and the one polling helper (the only `time.sleep` of the t
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -40,19 +41,34 @@ def wait_until(predicate: Callable[[], object], timeout: float, what: str, *, in
         time.sleep(interval)
 
 
+def _share() -> list[int]:
+    """Ports that no other process of this run chooses."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = FIRST_PORT + worker % SHARES * SHARE
+    start = first + os.getpid() % SHARE  # a program that a test runs has the share of that test
+    return [*range(start, first + SHARE), *range(first, start)]
+
+
+# Below the ports that the kernel gives to connections: one of these may be taken before a daemon listens on it.
+FIRST_PORT, SHARES, SHARE = 10_000, 8, 2_800
+_PORTS = itertools.cycle(_share())
+
+
 def free_port(host: str = "127.0.0.1") -> int:
     """Return a port on which nothing listens, neither by TCP nor by UDP (SIP wants the same for both).
 
-    Another process may take it before you do: use it at once.
+    It is not returned again soon, so several may be chosen before the first is used.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for _ in range(100):
-        with socket.socket(family, socket.SOCK_STREAM) as tcp, socket.socket(family, socket.SOCK_DGRAM) as udp:
-            tcp.bind((host, 0))
-            port = int(tcp.getsockname()[1])
-            with contextlib.suppress(OSError):
-                udp.bind((host, port))
-                return port
+    for port in itertools.islice(_PORTS, SHARE):
+        with (
+            socket.socket(family, socket.SOCK_STREAM) as tcp,
+            socket.socket(family, socket.SOCK_DGRAM) as udp,
+            contextlib.suppress(OSError),
+        ):
+            tcp.bind((host, port))
+            udp.bind((host, port))
+            return port
     raise RuntimeError(f"no port of {host} is free for both TCP and UDP")
 
 

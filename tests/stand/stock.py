@@ -6,6 +6,7 @@ Nothing of ours is in it until somebody patches it. Beside it lies kamailio-loca
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import socket
 import tempfile
@@ -28,6 +29,17 @@ listen=tcp:127.0.0.1:{port}
 auto_aliases=no
 alias="{realm}"
 """
+
+
+def stock_save() -> str:
+    """Return the lines of the stock file that store a binding; what they call when that fails depends on the release.
+
+    Raises:
+        ValueError: it has no such lines, or has them twice.
+    """
+    text = STOCK.read_text(encoding="utf-8")
+    (found,) = re.findall(r'\tif \(!save\("location"\)\) \{\n\t\t\w+\(\);\n\t\}\n', text)
+    return str(found)
 
 
 @dataclass
