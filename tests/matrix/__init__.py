@@ -1,0 +1,1 @@
+"""Both commands of the README on a fresh root of another Debian release, as a new user runs them."""
