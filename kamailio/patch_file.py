@@ -1,6 +1,7 @@
 """A kamailio.cfg on disk and registrations.cfg beside it: read, checked by Kamailio itself, replaced in one step."""
 
 import difflib
+import errno
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 from kamailio.patch import INCLUDE
 
 CHECK_SECONDS = 30.0
+ACL = "system.posix_acl_access"
 # Bytes that are no UTF-8 are kept as they are.
 ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}
 
@@ -80,27 +82,48 @@ def accepted(text: str, path: Path) -> None:
 
 
 def replace(path: Path, text: str, *, like: Path) -> None:
-    """Make or replace a file in one step, with the mode and the owner of `like`; a link stays a link."""
+    """Make or replace a file in one step, with the owner, the mode and the ACL of `like`; a link stays a link."""
+    _write(path.resolve(), text.encode(**ENCODING), like=like)
+
+
+def back_up(path: Path) -> Path:
+    """Copy the file to a name beside it that has the time, with its owner, mode and ACL, and return that."""
     target = path.resolve()
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as made:
+    copy = target.with_name(f"{target.name}.{datetime.now():%Y%m%d-%H%M%S-%f}.bak")
+    _write(copy, target.read_bytes(), like=target)
+    return copy
+
+
+def _write(path: Path, content: bytes, *, like: Path) -> None:
+    # There are passwords in it, so nobody is ever to read it who may not read `like`: not even for an instant.
+    with tempfile.NamedTemporaryFile(
+        dir=path.parent, prefix=f".{path.name}.", delete=False
+    ) as made:  # its mode is 0600
         try:
-            made.write(text.encode(**ENCODING))
+            made.write(content)
             made.flush()
-            status = like.stat()
-            os.fchmod(made.fileno(), status.st_mode & 0o7777)
-            os.fchown(made.fileno(), status.st_uid, status.st_gid)
+            _let_the_same_read(made.fileno(), like)
             os.fsync(made.fileno())
-            Path(made.name).replace(target)
+            Path(made.name).replace(path)
         except BaseException:
             Path(made.name).unlink(missing_ok=True)
             raise
 
 
-def back_up(path: Path) -> Path:
-    """Copy the file to a name beside it that has the time, with its mode and owner, and return that."""
-    target = path.resolve()
-    copy = target.with_name(f"{target.name}.{datetime.now():%Y%m%d-%H%M%S-%f}.bak")
-    shutil.copy2(target, copy)
-    status = target.stat()
-    os.chown(copy, status.st_uid, status.st_gid)
-    return copy
+def _let_the_same_read(descriptor: int, like: Path) -> None:
+    status, acl = like.stat(), _acl(like)
+    os.fchown(descriptor, status.st_uid, status.st_gid)  # before the mode, which would let a group of ours read
+    if acl is not None:
+        os.setxattr(descriptor, ACL, acl)
+    elif _acl(descriptor) is not None:  # it comes from the directory's default
+        os.removexattr(descriptor, ACL)
+    os.fchmod(descriptor, status.st_mode & 0o7777)
+
+
+def _acl(file: Path | int) -> bytes | None:
+    try:
+        return os.getxattr(file, ACL)
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.ENOTSUP):
+            return None
+        raise

@@ -76,8 +76,9 @@ def write_environment(stack: Stack, settings: Settings, sample: Sample, tokens: 
         "SIP_PASSWORD": sample.passwords[OWN_PHONE, sample.reseller.realm],
     }
     new = settings.env_file.with_name("env.new")
+    new.unlink(missing_ok=True)
+    new.touch(mode=0o600)  # there are tokens and a password in it
     new.write_text("".join(f"export {name}='{value}'\n" for name, value in variables.items()), encoding="utf-8")
-    new.chmod(0o600)
     new.replace(settings.env_file)
 
 

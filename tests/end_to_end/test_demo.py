@@ -14,11 +14,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
+from tests.demo.help import write_environment
 from tests.demo.phones import CHILDS, OTHER_CHILDS, RESELLERS
 from tests.demo.sample import read_sample
+from tests.demo.settings import read_settings
+from tests.demo.show import Tokens
+from tests.stand.onlooker import seen_in
 from tests.stand.phone import Phone
 from tests.stand.process import free_port, wait_until
 
@@ -145,6 +150,15 @@ def eventually(demo: Demo) -> Callable[[Callable[[], object], float, str], None]
 
 def registrations(account: str) -> str:
     return f"/v2/accounts/{account}/registrations"
+
+
+def test_nobody_else_ever_reads_the_env_file(tmp_path: Path) -> None:
+    """There are tokens and a password in it; the stack is made up."""
+    settings = read_settings({"DEMO_DIRECTORY": str(tmp_path)})
+    stack = Mock(api_url="", rpc_url="")
+    with seen_in(tmp_path) as seen:
+        write_environment(stack, settings, read_sample(), Tokens(admin="a", reseller="b", child="c"))
+    assert {mode for _, mode, _ in seen} == {0o600}
 
 
 def test_env_file_has_every_variable(demo: Demo) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,10 +12,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 
+from kamailio.cli import main
 from kamailio.patch import BEGIN, END, NotUnderstood, patched, unpatched
 from sql.migrate import migrate
 from sql.settings import DatabaseSettings
+from tests.stand.onlooker import seen_in
 from tests.stand.phone import Phone
 from tests.stand.stock import STOCK, stock_proxy, stock_save
 
@@ -228,6 +232,44 @@ def test_mode_and_owner_stay_a_link_stays_a_link_and_the_old_file_is_kept(config
     (kept,) = configuration.parent.glob("kamailio.cfg.*.bak")
     assert kept.read_bytes() == STOCK.read_bytes()
     assert (kept.stat().st_mode & 0o7777, kept.stat().st_uid) == (0o640, owner[0])
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o660])
+def test_nobody_else_ever_reads_what_is_written(configuration: Path, mode: int) -> None:
+    """There are passwords in it: no copy is readable for others, or for a group of ours, even for an instant."""
+    group = 65534 if os.geteuid() == 0 else os.getegid()
+    os.chown(configuration, -1, group)
+    for path in configuration.parent.iterdir():
+        path.chmod(mode)
+        os.chown(path, -1, group)
+    with seen_in(configuration.parent) as seen:
+        done = CliRunner().invoke(main, ["patch", "--write", "--no-check", str(configuration)])
+    assert done.exit_code == 0, done.output
+    assert (".bak", mode, group) in seen
+    assert {mode for _, mode, _ in seen} <= {0o600, mode}
+    assert {gid for _, mode, gid in seen if mode & 0o070} <= {group}
+
+
+@pytest.mark.parametrize("has_one", [True, False])
+def test_an_acl_stays(configuration: Path, *, has_one: bool) -> None:
+    """Kamailio may read the file by its ACL alone; without one none is taken from the directory's default."""
+    name, everybody = "system.posix_acl_access", 0xFFFFFFFF
+    entries = [(0x01, 6, everybody), (0x02, 4, 65534), (0x04, 0, everybody), (0x10, 4, everybody), (0x20, 0, everybody)]
+    acl = struct.pack("<I", 2) + b"".join(
+        struct.pack("<HHI", *entry) for entry in entries
+    )  # acl(5): u::rw-,u:65534:r--
+    configuration.chmod(0o640)
+    try:
+        if has_one:
+            os.setxattr(configuration, name, acl)
+        else:
+            os.setxattr(configuration.parent, "system.posix_acl_default", acl)
+    except OSError as error:
+        pytest.skip(f"no ACLs here: {error.strerror}")
+    assert _run("--write", "--no-check", configuration).returncode == 0
+    (kept,) = configuration.parent.glob("kamailio.cfg.*.bak")
+    for path in (configuration, kept, configuration.with_name("registrations.cfg")):
+        assert (os.getxattr(path, name) if name in os.listxattr(path) else None) == (acl if has_one else None)
 
 
 def test_what_kamailio_would_not_start_with_is_not_written(configuration: Path) -> None:
