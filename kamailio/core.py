@@ -1,5 +1,7 @@
 """Kamailio's own RPC commands (core, cmd core.*)."""
 
+import re
+
 from kamailio.errors import RpcProtocolError
 from kamailio.rpc import JsonRpcClient
 
@@ -17,3 +19,9 @@ def uptime(client: JsonRpcClient) -> int:
     if not isinstance(seconds, int):
         raise RpcProtocolError(f"{client.url} answered core.uptime with another shape: {result!r:.200}")
     return seconds
+
+
+def version_number(version: object) -> tuple[int, int] | None:
+    """Return major and minor version from what core.version answers, such as `kamailio 5.6.3 (x86_64/linux)`."""
+    found = re.search(r"(\d+)\.(\d+)", str(version))
+    return (int(found[1]), int(found[2])) if found else None

@@ -13,6 +13,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import TypeVar
 
+from kamailio.core import version_number
 from kamailio.errors import KamailioError, KamailioUnreachable, RpcError
 from kamailio.rpc import JsonRpcClient, Observation
 from kamailio.settings import KamailioSettings, parse_rpc
@@ -21,6 +22,7 @@ from kamailio.transports import transport_for
 Result = TypeVar("Result")
 
 MODES = (1, 2, 3)
+TELLS_PARAMETERS = (6, 1)
 # A node may come back in another mode, so what it said is believed for so long.
 MODE_SECONDS = 60.0
 # A node that did not answer is not asked again by the next request.
@@ -149,15 +151,25 @@ def ask_parameter(client: JsonRpcClient, name: str) -> int | None:
     Raises:
         KamailioUnreachable: no answer.
     """
-    for command, *arguments in (("pv.shvGet", f"registrations_{name}"), ("modparam.getn", "usrloc", name)):
+    for ask in (_ask_variable, _ask_usrloc):
         try:
-            result = client.call(command, *arguments)
+            result = ask(client, name)
         except RpcError:
             continue
         value = str(result.get("value")) if isinstance(result, dict) else ""
         if value.isdecimal():
             return int(value)
     return None
+
+
+def _ask_variable(client: JsonRpcClient, name: str) -> object:
+    return client.call("pv.shvGet", f"registrations_{name}")
+
+
+def _ask_usrloc(client: JsonRpcClient, name: str) -> object:
+    # An older Kamailio logs an ERROR for a command that it does not have.
+    number = version_number(client.call("core.version"))
+    return client.call("modparam.getn", "usrloc", name) if number and number >= TELLS_PARAMETERS else None
 
 
 def ask_mode(client: JsonRpcClient) -> int | None:

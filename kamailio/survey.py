@@ -6,13 +6,13 @@ Owns what can be asked without changing anything; what follows from the answers 
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
 from urllib.parse import urlsplit, urlunsplit
 
+from kamailio.core import version_number
 from kamailio.errors import KamailioError, RpcError
 from kamailio.nodes import ask_mode, ask_parameter
 from kamailio.rpc import JsonRpcClient
@@ -53,8 +53,7 @@ class Survey:
     @property
     def number(self) -> tuple[int, int] | None:
         """Major and minor version."""
-        found = re.search(r"(\d+)\.(\d+)", self.version or "")
-        return (int(found[1]), int(found[2])) if found else None
+        return version_number(self.version)
 
 
 def survey(client: JsonRpcClient) -> Survey:

@@ -21,7 +21,7 @@ class DatagramTransport(ABC):
     A datagram that is lost is not sent again, since what it asked for may have been done: the deadline ends the wait.
     """
 
-    window = 8  # of net.unix.max_dgram_qlen = 10; measured best with dgram_workers=4
+    window = 8  # of net.unix.max_dgram_qlen = 10
 
     def __init__(self, url: str) -> None:
         self.url = url

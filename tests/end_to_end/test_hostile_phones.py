@@ -299,8 +299,7 @@ def test_a_from_without_user_or_host(
     assert phone.register().ok
     wait_until(lambda: _count(database, "registration_from") == 1, 10, "the From")
     assert database.execute("select from_user, from_host from registration_from").fetchone() == stored
-    # Of the modules that take it: four workers of jsonrpcs that wake for one datagram log an error, too.
-    assert not re.search("ERROR: (db_postgres|sqlops|registrar|usrloc)", registrar.log)
+    assert "ERROR" not in registrar.log
 
 
 def test_an_entry_that_was_taken_over_costs_a_statement_and_nothing_else(

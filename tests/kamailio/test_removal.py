@@ -196,11 +196,12 @@ def test_a_node_says_its_mode_where_it_loads_our_configuration(start_kamailio: S
 
 
 def test_a_node_of_6_1_says_its_mode_without_our_configuration(kamdbctl_url: str, tmp_path: Path) -> None:
-    """Debian's own configuration, asked by datagram; an older Kamailio does not say."""
+    """Debian's own configuration, by datagram; an older Kamailio does not say, and logs no error for the question."""
     with stock_proxy(tmp_path, database_url=kamdbctl_url) as proxy:
         proxy.start()
         with JsonRpcClient(transport_for(proxy.rpc_url)) as client:
             assert ask_mode(client) == (2 if kamailio_is_at_least(6, 1) else None)
+        assert "ERROR: jsonrpcs" not in proxy.log
 
 
 def test_who_may_hold_a_binding() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from time import monotonic
@@ -18,6 +20,7 @@ import pytest
 from kamailio import usrloc
 from kamailio.errors import KamailioUnreachable, NotCarried, RpcError, RpcProtocolError
 from kamailio.rpc import Call, JsonRpcClient
+from kamailio.survey import survey
 from kamailio.transport import Request
 from kamailio.transport_datagram import UdpTransport, UnixTransport
 from kamailio.transport_fifo import FifoTransport
@@ -270,6 +273,24 @@ def test_reply_fifos_lie_where_kamailio_looks_and_are_removed(
     transport.send(Request(1, "core.version", ()), deadline=monotonic() + 5)
     transport.close()
     assert list(reply_directory.iterdir()) == []
+
+
+@pytest.mark.parametrize("way", ["http", "unix", "udp", "fifo"])
+def test_kamailio_logs_no_error_for_calls_of_several_clients(reached: Proxy, rpc_url: str) -> None:
+    """Its workers do not race for a request, and it is asked for nothing that it does not know."""
+
+    def ask(name: str) -> None:
+        aors = [f"{name}-{number}@example.com" for number in range(300)]
+        with reached.rpc(url=rpc_url) as client:
+            for _ in range(1000):
+                client.call("core.version")
+            usrloc.lookup_many(client, aors, budget=60)
+            usrloc.rm_many(client, aors, budget=60)
+            survey(client)
+
+    with ThreadPoolExecutor(4) as clients:
+        list(clients.map(ask, "abcd"))
+    assert [line for line in reached.log.splitlines() if re.search("ERROR|CRITICAL", line)] == []
 
 
 def test_a_killed_kamctl_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
