@@ -52,7 +52,10 @@ class NotCarried(RpcError):
 
 
 class RpcProtocolError(KamailioError):
-    """An answer that is no JSON-RPC, or bears no id of ours: by experience nothing was carried out."""
+    """An answer that is no JSON-RPC, or bears no id of ours: nobody knows who wrote it.
+
+    Kamailio answers so to what it did not carry out; another may have written it in place of Kamailio's own answer.
+    """
 
 
 class UnsafeText(KamailioError):

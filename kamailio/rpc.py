@@ -18,6 +18,10 @@ from kamailio.transport import Request, Transport
 
 log = logging.getLogger(__name__)
 
+# An answer is known by its id alone, so nobody must be able to guess it: other users of this machine may write into a
+# reply FIFO. Kamailio holds ids as doubles.
+LARGEST_ID = 2**53
+
 
 class Call(NamedTuple):
     """A method and its arguments, by position."""
@@ -61,7 +65,6 @@ class JsonRpcClient:
         self._observe = observe
         self._transport = transport
         self._timeout = timeout
-        self._ids = itertools.count(secrets.randbelow(2**30))  # an answer is known by it: not to be guessed
 
     def __enter__(self) -> Self:
         return self
@@ -123,7 +126,7 @@ class JsonRpcClient:
         try:
             while answered < len(queue):
                 for index, call in itertools.islice(waiting, self._transport.window - len(under_way)):
-                    request = Request(next(self._ids), *call)
+                    request = Request(secrets.randbelow(LARGEST_ID) + 1, *call)
                     open_since[index] = request.id, time.monotonic()
                     try:
                         self._transport.send(request, deadline=deadline)
@@ -165,8 +168,8 @@ class JsonRpcClient:
     ) -> tuple[int, object | RpcError]:
         answer, request_id = self._read(deadline=deadline)
         answer_id = answer["id"]
-        if answer_id is None and "error" in answer:  # refused before it was read (JSON-RPC 2.0, 5)
-            answer_id = next(iter(under_way)) if len(under_way) == 1 else request_id
+        if answer_id is None and "error" in answer:  # so registrations.cfg refuses over HTTP; jsonrpcs never does
+            answer_id = request_id
         if type(answer_id) is int and answer_id in under_way:
             index = under_way.pop(answer_id)
         else:

@@ -29,7 +29,7 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What came back, and the id of the request that it answers where the way itself tells."""
+    """What came back, and the id of the request that it answers where the way itself tells, as HTTP does."""
 
     body: bytes
     request_id: int | None = None

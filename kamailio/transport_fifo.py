@@ -20,7 +20,7 @@ from kamailio.transport import Answer, Request, reason, remaining
 
 # What is written in one piece (pipe(7)): kamctl and other clients write into the same FIFO. jsonrpcs would take 8,190.
 REQUEST_LIMIT = select.PIPE_BUF
-REPLY_DIRECTORY = "/tmp/"  # noqa: S108 - jsonrpcs' default, which both sides must mean
+REPLY_DIRECTORY = "/tmp"  # noqa: S108 - jsonrpcs' default, which both sides must mean
 NOBODY_READS = "no Kamailio reads it"
 
 
@@ -41,7 +41,7 @@ class FifoTransport:
             raise ValueError(f"not fifo:/path or fifo:/path?reply_dir=/directory/: {url!r}")
         self.url = url
         self._path = path
-        self._directory = Path(directory)
+        self.reply_directory = Path(directory)
         self._reply: tuple[Path, int] | None = None  # path and descriptor
 
     def send(self, request: Request, *, deadline: float) -> None:
@@ -58,7 +58,7 @@ class FifoTransport:
                 stack.callback(os.close, writer)
                 if not stat.S_ISFIFO(os.fstat(writer).st_mode):
                     raise KamailioUnreachable(self.url, "it is no FIFO")
-                self._open_reply(self._directory / name)
+                self._open_reply(self.reply_directory / name)
                 _write(writer, document, deadline)
         except OSError as error:
             self.close()
@@ -91,6 +91,11 @@ class FifoTransport:
             path.unlink(missing_ok=True)
 
     def _open_reply(self, path: Path) -> None:
+        if path.parent.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
+            # Whoever takes Kamailio's answer in a FIFO of his own knows its id, and can write into ours.
+            raise KamailioUnreachable(
+                self.url, f"{path.parent} has no sticky bit, so any user may replace the FIFO that the answer goes to"
+            )
         os.mkfifo(path, 0o600)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -99,7 +104,7 @@ class FifoTransport:
             raise
         self._reply = path, descriptor
         # Which user Kamailio runs as is not known: the request FIFO may have been made before it left root. So all may
-        # write, as with kamctl, and none but Kamailio knows the id that makes an answer.
+        # write, as with kamctl. Only we may read, and only Kamailio knows the id that makes an answer.
         os.fchmod(descriptor, 0o622)
 
 

@@ -1,4 +1,8 @@
-"""JSON-RPC by running kamctl, for those who allow nothing else; it asks by FIFO (kamctl.rpcfifo)."""
+"""JSON-RPC by running kamctl, for those who allow nothing else; it asks by FIFO (kamctl.rpcfifo).
+
+An answer counts when its id is the process id of our kamctl. Other users can guess that, and kamctl takes no id of ours
+that they could not read among its arguments: where they may write into the directory of the replies, they may answer.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +25,10 @@ LINE_END_WORD = "=CRLF="  # what kamctl, told so by "=", makes a line end of
 # kamctl puts words between quotes, unescaped, and makes the whole a format of printf(1)
 BROKEN = re.compile(r'["\\%\x00-\x1f]')
 METHOD = re.compile(r"[A-Za-z][\w.]*", re.ASCII)
-REPLY_FIFO = "/tmp/kamailio_receiver_"  # noqa: S108 - kamctl's choice; its process id follows
+TMP = "/tmp"  # noqa: S108 - in this directory, below $CHROOT_DIR, kamctl reads its answers
+REPLY_DIRECTORY = re.compile(rf"(|/.*){TMP}/?")
+REPLY_FIFO = "kamailio_receiver_"  # kamctl's choice; its process id follows
 OWN_MEMBERS = 100  # bytes of the request, at most, that are kamctl's: "jsonrpc", "id", "reply_name"
-ANSWER_ID = re.compile(rb'("id"\s*:\s*)[0-9]+(\s*}\s*)\Z')
 
 
 class KamctlTransport:
@@ -35,21 +40,24 @@ class KamctlTransport:
         scheme, _, rest = url.partition(":")
         command, _, query = rest.partition("?")
         options = parse_qs(query, keep_blank_values=True)
-        fifo = options.pop("fifo", [""])[-1]
-        if scheme != "kamctl" or options or command[:1] not in ("", "/") or (query and fifo[:1] != "/"):
-            raise ValueError(f"not kamctl: or kamctl:/path, with or without ?fifo=/path: {url!r}")
+        fifo = options.pop("fifo", [None])[-1]
+        directory = options.pop("reply_dir", [os.environ.get("CHROOT_DIR", "") + TMP])[-1]
+        tmp = REPLY_DIRECTORY.fullmatch(directory)
+        paths_are_whole = command[:1] in ("", "/") and (fifo is None or fifo[:1] == "/")
+        if scheme != "kamctl" or options or tmp is None or not paths_are_whole:
+            raise ValueError(f"not kamctl: or kamctl:/path, with or without ?fifo=/path&reply_dir=/path/tmp/: {url!r}")
         self.url = url
+        self.reply_directory = Path(directory)
         self._command = command
-        self._fifo = fifo
+        self._variables = {"LC_ALL": "C", "EXPAND": "cat", "CHROOT_DIR": tmp[1]}  # bytes as bytes, a tab as a tab
+        if fifo is not None:
+            self._variables["RPCFIFOPATH"] = fifo
         self._running: tuple[subprocess.Popen[bytes], int] | None = None  # and the id that was asked for
 
     def send(self, request: Request, *, deadline: float) -> None:  # noqa: ARG002 - nothing here can take long
         """Start kamctl; see `Transport.send`."""
         self.close()
         words = self._words(request)
-        environment = {**os.environ, "LC_ALL": "C", "EXPAND": "cat"}  # bytes as bytes, a tab as a tab
-        if self._fifo:
-            environment["RPCFIFOPATH"] = self._fifo
         command = self._command or shutil.which("kamctl", path=os.pathsep.join((os.environ.get("PATH", ""), *PLACES)))
         if not command:
             raise KamailioUnreachable(self.url, "there is no kamctl")
@@ -59,7 +67,7 @@ class KamctlTransport:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=environment,
+                env={**os.environ, **self._variables},
                 start_new_session=True,
             )
         except OSError as error:
@@ -81,7 +89,8 @@ class KamctlTransport:
             said = " ".join((errors or output).decode(errors="replace").split())
             raise KamailioUnreachable(self.url, f"kamctl ended with status {process.returncode}: {said:.300}")
         # kamctl asks with its process id; which request it was asked for only we know
-        return Answer(ANSWER_ID.sub(rb"\g<1>%d\g<2>" % request_id, output))
+        own_id = re.compile(rb'("id"\s*:\s*)%d(\s*}\s*)\Z' % process.pid)
+        return Answer(own_id.sub(rb"\g<1>%d\g<2>" % request_id, output))
 
     def close(self) -> None:
         """End kamctl, and remove what it leaves behind when it is killed; see `Transport.close`."""
@@ -93,7 +102,7 @@ class KamctlTransport:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             with contextlib.suppress(OSError):
-                Path(f"{os.environ.get('CHROOT_DIR', '')}{REPLY_FIFO}{process.pid}").unlink()
+                (self.reply_directory / f"{REPLY_FIFO}{process.pid}").unlink()
             process.wait()
         for pipe in (process.stdout, process.stderr):
             if pipe is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from kamailio.transport import Transport
 from kamailio.transport_datagram import UdpTransport, UnixTransport
@@ -24,8 +25,9 @@ def transport_for(url: str) -> Transport:
 
     Args:
         url: `http://127.0.0.1:5097/RPC`; `unix:/run/kamailio/kamailio_rpc.sock` or `udp:127.0.0.1:5098` for jsonrpcs'
-            dgram_socket; `fifo:/run/kamailio/kamailio_rpc.fifo`, with `?reply_dir=/directory/` if Kamailio's
-            fifo_reply_dir is not /tmp/; `kamctl:` or `kamctl:/usr/sbin/kamctl`, with `?fifo=/path` for its RPCFIFOPATH.
+            dgram_socket; `fifo:/run/kamailio/kamailio_rpc.fifo`; `kamctl:` or `kamctl:/usr/sbin/kamctl`, with
+            `?fifo=/path` for its RPCFIFOPATH. These two with `reply_dir=/directory/` if Kamailio's fifo_reply_dir is
+            not /tmp/.
 
     Raises:
         ValueError: no such transport, or a URL that says too little for it.
@@ -37,3 +39,13 @@ def transport_for(url: str) -> Transport:
             "give http://host:port/RPC, unix:/path, udp:host:port, fifo:/path or kamctl:"
         )
     return BY_SCHEME[scheme](url)
+
+
+def reply_directory(url: str) -> Path | None:
+    """Return the directory in which Kamailio answers; None for a way on which it does not answer by FIFO.
+
+    Raises:
+        ValueError: as `transport_for`.
+    """
+    transport = transport_for(url)
+    return transport.reply_directory if isinstance(transport, FifoTransport | KamctlTransport) else None

@@ -16,6 +16,7 @@ from kamailio.survey import Survey, does_everything, is_loopback, serving, surve
 from sql.check import Facts
 from sql.check_rows import COUNT_LIMIT
 from sql.finding import Finding, Severity, stands
+from sync.check_replies import check_replies
 
 OLDEST_VERSION = (5, 6)
 SKEW_SECONDS = 2.5
@@ -77,6 +78,7 @@ def check_nodes(
             clock = now_epoch + told.asked_at - started
             found += _check_clock(name, told, clock=clock, facts=facts)
         found += _check_exposure(name, url, everything=everything)
+        found += check_replies(name, url)
         if not found:
             mode = f"db_mode {told.db_mode}, use_domain {int(told.use_domain)}"
             yield stands("node", f"{name}: {told.version}, {mode}, does every command, and for nobody else")

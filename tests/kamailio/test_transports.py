@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import stat
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,7 @@ from kamailio.transport_kamctl import KamctlTransport
 from kamailio.transports import transport_for
 from tests.fixtures.kamailio import StartKamailio
 from tests.kamailio.test_rpc import NO_ANSWERS
-from tests.stand.kamailio import CONFIGURATION, Proxy
+from tests.stand.kamailio import Proxy
 from tests.stand.process import wait_until
 from tests.stand.sip import host_port
 
@@ -145,19 +146,25 @@ def test_an_answer_larger_than_a_pipe_is_whole(reached: Proxy, rpc_url: str, way
 
 
 @contextmanager
-def fake_http_peer(connections: int) -> Iterator[str]:
-    """A fake: answers nobody before that many have asked, then the last one first, each with its id."""
+def fake_http_peer(connections: int, asked: list[int]) -> Iterator[str]:
+    """A fake: answers nobody before that many have asked, then the last one first, each with its id.
+
+    Args:
+        connections: how many that is.
+        asked: is given their ids in the order in which they came.
+    """
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(5)
 
         def serve() -> None:
             with ExitStack() as open_ones:
                 asking = [open_ones.enter_context(server.accept()[0]) for _ in range(connections)]
-                for one in reversed(asking):
+                for one in asking:
                     request = b""
                     while not request.endswith(b"}"):
                         request += one.recv(65536)
-                    number = json.loads(request.partition(b"\r\n\r\n")[2])["id"]
+                    asked.append(json.loads(request.partition(b"\r\n\r\n")[2])["id"])
+                for one, number in zip(reversed(asking), reversed(asked), strict=True):
                     answer = b'{"jsonrpc":"2.0","result":%d,"id":%d}' % (number, number)
                     one.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(answer), answer))
 
@@ -169,11 +176,10 @@ def fake_http_peer(connections: int) -> Iterator[str]:
 
 def test_several_requests_are_under_way_by_http() -> None:
     """As many as the window says, each on a connection of its own; whoever is answered first, each has its result."""
-    with fake_http_peer(HttpTransport.window) as url, JsonRpcClient(transport_for(url)) as client:
+    asked: list[int] = []
+    with fake_http_peer(HttpTransport.window, asked) as url, JsonRpcClient(transport_for(url)) as client:
         results = client.call_many([Call("core.version")] * HttpTransport.window, budget=5)
-    first = results[0]
-    assert isinstance(first, int)
-    assert results == list(range(first, first + HttpTransport.window)), "ids are given in the order of the calls"
+    assert results == asked
 
 
 @pytest.mark.parametrize(("host", "source"), [("127.0.0.1", LOOPBACK_SOURCE), ("::1", "::1")])
@@ -242,23 +248,9 @@ def test_an_ipv6_address_stands_in_brackets() -> None:
         assert client.call("core.version") == 1
 
 
-@pytest.fixture
-def reply_directory(tmp_path: Path) -> Path:
-    """An empty directory for reply FIFOs."""
-    directory = tmp_path / "replies"
-    directory.mkdir()
-    return directory
-
-
-def test_reply_fifos_lie_where_kamailio_looks_and_are_removed(
-    start_kamailio: StartKamailio, tmp_path: Path, reply_directory: Path
-) -> None:
+def test_reply_fifos_lie_where_kamailio_looks_and_are_removed(answering_there: Proxy, reply_directory: Path) -> None:
     """With fifo_reply_dir set the URL says so; nothing is left after an answer, a timeout, or a client's end."""
-    configuration = tmp_path / "kamailio.cfg"
-    configuration.write_text(
-        f'include_file "{CONFIGURATION}"\nmodparam("jsonrpcs", "fifo_reply_dir", "{reply_directory}/")\n'
-    )
-    proxy = start_kamailio(configuration=configuration)
+    proxy = answering_there
     with proxy.rpc(url=f"{proxy.rpc_fifo_url}?reply_dir={reply_directory}/") as client:
         assert client.call("core.version")
         assert list(reply_directory.iterdir()) == []
@@ -272,6 +264,82 @@ def test_reply_fifos_lie_where_kamailio_looks_and_are_removed(
     transport = transport_for(f"{proxy.rpc_fifo_url}?reply_dir={reply_directory}")
     transport.send(Request(1, "core.version", ()), deadline=monotonic() + 5)
     transport.close()
+    assert list(reply_directory.iterdir()) == []
+
+
+def test_kamctl_reads_its_answers_in_the_directory_that_the_url_names(
+    answering_there: Proxy, reply_directory: Path
+) -> None:
+    """One that is closed to others, too, as the README advises: Kamailio's group alone may write there."""
+    reply_directory.chmod(0o770)
+    with answering_there.rpc(url=f"{answering_there.rpc_kamctl_url}&reply_dir={reply_directory}/") as client:
+        assert client.call("core.version")
+    assert list(reply_directory.iterdir()) == []
+
+
+FORGED = {
+    "without an id": b'{"jsonrpc":"2.0","error":{"code":404,"message":"AOR not found in location table"}}',
+    "id null": b'{"jsonrpc":"2.0","error":{"code":404,"message":"AOR not found in location table"},"id":null}',
+    "a guess": b'{"jsonrpc":"2.0","error":{"code":404,"message":"AOR not found in location table"},"id":1}',
+    "nothing found": b'{"jsonrpc":"2.0","result":{"AoR":"a@example.com","Contacts":[]},"id":null}',
+}
+AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
+
+
+@pytest.mark.parametrize("forged", FORGED.values(), ids=FORGED.keys())
+@pytest.mark.parametrize("way", ["fifo", "kamctl"])
+def test_what_another_user_writes_into_the_reply_fifo_is_no_answer(
+    answering_there: Proxy, reply_directory: Path, way: str, forged: bytes
+) -> None:
+    """He is quicker than Kamailio, which is frozen, and knows all but the id: what is registered is not "not there"."""
+    url = answering_there.rpc_fifo_url + "?" if way == "fifo" else answering_there.rpc_kamctl_url + "&"
+    script = 'cd "$2" && until set -- "$1" *_* && [ -p "$2" ] && printf %s "$1" >"$2"; do :; done 2>/dev/null'
+    with answering_there.rpc(socket=True) as witness:
+        aor = _add(witness, "a")
+    with answering_there.rpc(url=f"{url}reply_dir={reply_directory}") as client:
+        assert len(usrloc.lookup(client, aor)) == 1
+        os.killpg(answering_there.pid, signal.SIGSTOP)
+        with subprocess.Popen([*AS_NOBODY, "timeout", "10", "sh", "-c", script, "forger", forged, reply_directory]):
+            try:
+                with pytest.raises(RpcProtocolError):
+                    usrloc.lookup(client, aor)
+            finally:
+                os.killpg(answering_there.pid, signal.SIGCONT)
+
+
+def test_an_answer_to_the_next_id_is_none(tmp_path: Path) -> None:
+    """Nobody can tell the id of a request from those before it (fake peer)."""
+    path = tmp_path / "rpc"
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server,
+        JsonRpcClient(transport_for(f"unix:{path}")) as client,
+    ):
+        server.bind(str(path))
+
+        def answer(first: int = 0) -> int:
+            request, peer = server.recvfrom(65536)
+            number: int = first or json.loads(request)["id"]
+            server.sendto(b'{"jsonrpc":"2.0","result":1,"id":%d}' % number, peer)
+            return number
+
+        with ThreadPoolExecutor(1) as other:
+            seen = other.submit(answer)
+            assert client.call("core.version") == 1
+            other.submit(answer, seen.result() + 1)
+            with pytest.raises(RpcProtocolError, match="none of ours"):
+                client.call("core.version")
+
+
+def test_a_directory_where_others_may_replace_the_reply_fifo_is_refused(
+    answering_there: Proxy, reply_directory: Path
+) -> None:
+    """Without its sticky bit anybody could take the answer, and give another one with its id."""
+    reply_directory.chmod(0o777)
+    with (
+        answering_there.rpc(url=f"{answering_there.rpc_fifo_url}?reply_dir={reply_directory}") as client,
+        pytest.raises(KamailioUnreachable, match="has no sticky bit"),
+    ):
+        client.call("core.version")
     assert list(reply_directory.iterdir()) == []
 
 
@@ -423,7 +491,8 @@ def fake_kamctl(directory: Path, script: str) -> str:
         ("sleep 60", KamailioUnreachable, "no answer in time"),
         ("""echo '{"jsonrpc":"2.0","result":{}}'""", RpcProtocolError, "no JSON-RPC"),
         ("echo usage", RpcProtocolError, "no JSON"),
-        ("""echo '{"jsonrpc":"2.0","error":{"code":500,"message":"x"},"id":7}'""", RpcError, "500 x"),
+        ("""echo '{"jsonrpc":"2.0","error":{"code":500,"message":"x"},"id":'$$}""", RpcError, "500 x"),
+        ("""echo '{"jsonrpc":"2.0","error":{"code":500,"message":"x"},"id":1}'""", RpcProtocolError, "none of ours"),
     ],
 )
 def test_what_kamctl_prints_is_read(tmp_path: Path, script: str, error: type[Exception], message: str) -> None:
@@ -454,6 +523,7 @@ def test_a_missing_kamctl_is_unreachable(tmp_path: Path, monkeypatch: pytest.Mon
         ("kamctl:", KamctlTransport),
         ("kamctl:/usr/sbin/kamctl", KamctlTransport),
         ("kamctl:?fifo=/run/kamailio/kamailio_rpc.fifo", KamctlTransport),
+        ("kamctl:?reply_dir=/run/kamailio-replies/tmp/", KamctlTransport),
     ],
 )
 def test_a_url_chooses_the_transport(url: str, transport: Callable[[str], object]) -> None:
@@ -469,7 +539,8 @@ BAD_URLS = """
     udp: udp:127.0.0.1 udp::5098 udp:127.0.0.1:0 udp:127.0.0.1:70000 udp:127.0.0.1:x udp:::1:5098 udp://127.0.0.1:5098
     udp:a@127.0.0.1:5098 udp:127.0.0.1:5098/RPC udp:[::1:5098
     fifo fifo: fifo:/ fifo:rpc.fifo fifo:/x?fifo=/y fifo:/x?reply_dir= fifo:/x?reply_dir=tmp
-    kamctl kamctl:kamctl kamctl:?fifo=rpc.fifo kamctl:?reply_dir=/tmp kamctl:?fifo
+    kamctl kamctl:kamctl kamctl:?fifo=rpc.fifo kamctl:?reply_dir=/replies kamctl:?reply_dir=tmp
+    kamctl:?fifo kamctl:?x=/y
 """
 
 

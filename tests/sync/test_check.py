@@ -275,6 +275,21 @@ def test_a_route_that_lets_every_command_through_is_told(
     assert found["rpc_everything"]["severity"] == "warning"
 
 
+def test_replies_that_every_user_may_write_are_told(
+    check: Check, answering_there: Proxy, reply_directory: Path
+) -> None:
+    """By FIFO they lie in /tmp by default; in a directory of Kamailio's group nobody else can disturb them."""
+    fifo = f"{answering_there.rpc_fifo_url}?reply_dir={reply_directory}"
+    kamctl = f"{answering_there.rpc_kamctl_url}&reply_dir={reply_directory}"
+    for url in (fifo, kamctl):
+        found = check(url)["rpc_replies_open"]
+        assert found["severity"] == "warning"
+        assert str(reply_directory) in found["what"]
+    reply_directory.chmod(0o770)
+    for url in (fifo, kamctl):
+        assert not {"rpc_replies_open", "node_unreachable"} & check(url).keys()
+
+
 def test_a_version_that_was_never_tried_is_told() -> None:
     """A survey that is made up, since no such Kamailio can be had."""
     made_up = Survey(
