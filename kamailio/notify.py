@@ -70,8 +70,7 @@ def check_sync(
         KamailioUnreachable: the budget is used up; it says how many were taken, which of them is unknown.
         RpcError: Kamailio serves us no such command.
     """
-    event = f"check-sync;reboot={'true' if reboot else 'false'}"
-    prepared = [_prepare(target, event) for target in targets]
+    prepared = [_prepare(target, _event(reboot=reboot)) for target in targets]
     calls = [each for each in prepared if isinstance(each, Call)]
     results = iter(client.call_many(calls, budget=budget))
     return [each if isinstance(each, UnsafeText) else _refusal(next(results)) for each in prepared]
@@ -109,6 +108,20 @@ def notify(target: Target, *, event: str) -> Call:
     # Every header ends in CRLF: Kamailio refuses a last one without, and would send a bare LF as it is.
     block = "".join(f"{header}\r\n" for header in headers)
     return Call("tm.t_uac_start", ("NOTIFY", contact, next_hop, target.socket or ANY, block))
+
+
+def probe() -> tuple[str, ...]:
+    """Arguments with which tm.t_uac_start sends nothing: a NOTIFY as ours, to no URI, which Kamailio answers with 400.
+
+    registrations.cfg serves the command over HTTP in this form alone.
+    """
+    nobody = Target(username="nobody", domain="registrations.invalid", contact="sip:registrations.invalid")
+    method, _, *others = notify(nobody, event=_event(reboot=False)).params
+    return (str(method), "", *map(str, others))
+
+
+def _event(*, reboot: bool) -> str:
+    return f"check-sync;reboot={'true' if reboot else 'false'}"
 
 
 def _prepare(target: Target, event: str) -> Call | UnsafeText:

@@ -15,11 +15,20 @@ from urllib.parse import urlsplit, urlunsplit
 from kamailio.core import version_number
 from kamailio.errors import KamailioError, RpcError
 from kamailio.nodes import ask_mode, ask_parameter
+from kamailio.notify import probe
 from kamailio.rpc import JsonRpcClient
 from kamailio.transports import transport_for
 
-# Asked without arguments, those that change something answer that they lack them.
-COMMANDS = ("core.version", "core.uptime", "pv.shvGet", "ul.lookup", "ul.rm", "ul.rm_contact", "tm.t_uac_start")
+# With which arguments each is asked. Those that change something answer that they lack them; for NOTIFY see `probe`.
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "core.version": (),
+    "core.uptime": (),
+    "pv.shvGet": ("registrations_loaded",),
+    "ul.lookup": (),
+    "ul.rm": (),
+    "ul.rm_contact": (),
+    "tm.t_uac_start": probe(),
+}
 # The whole list of commands: harmless, and not among those that registrations.cfg serves over HTTP.
 UNSERVED_COMMAND = "system.listMethods"
 NOT_SERVED = "Method Not Found"
@@ -63,7 +72,7 @@ def survey(client: JsonRpcClient) -> Survey:
         KamailioUnreachable: it does not answer.
         RpcProtocolError: what answers is no Kamailio.
     """
-    answers = {command: _ask(client, command) for command in COMMANDS}
+    answers = {command: _ask(client, command, *arguments) for command, arguments in COMMANDS.items()}
     uptime, asked_at = answers["core.uptime"], monotonic()
     loaded = ask_parameter(client, "loaded")
     return Survey(

@@ -335,6 +335,25 @@ def test_the_mark_of_two_aors_is_removed_by_neither(registrar: Proxy, phones: Ex
     wait_until(lambda: entries(registrar) == {mark: "shared"}, 10, "the mark alone")
 
 
+def test_the_from_of_a_phone_with_very_many_bindings(
+    start_kamailio: StartKamailio, add_device: AddDevice, database: psycopg.Connection, phones: ExitStack
+) -> None:
+    """Of 150 other bindings of its AoR: its own one is the last, and is found without a runaway loop or an error."""
+    add_device("mallory", realm="own.test", password="mine")
+    database.execute(
+        "insert into location (ruid, username, domain, contact, expires, last_modified, server_id) "
+        "select 'uloc-' || n, 'mallory', 'own.test', 'sip:' || n || '@192.0.2.1', extract(epoch from now()) + 600, "
+        "1000, 1 from generate_series(1, 150) n"
+    )
+    proxy = start_kamailio()
+    phone = phones.enter_context(_third_party(proxy, 1))
+    for from_uri, stored in (("sip:1@boss.test", ["1"]), ("sip:2@boss.test", ["2"]), (phone.aor, [])):
+        phone.from_uri = from_uri
+        assert phone.register().ok
+        wait_until(lambda stored=stored: _froms(database) == stored, 10, "the From")  # type: ignore[misc]
+    assert "runaway" not in proxy.log
+
+
 # --- a stock kamailio.cfg of an operator's
 
 

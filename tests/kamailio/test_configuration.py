@@ -7,12 +7,14 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from kamailio import usrloc
+from kamailio.notify import Target, notify
 from tests.fixtures.kamailio import AddDevice, StartKamailio
 from tests.stand.kamailio import CONFIGURATION, Proxy
 from tests.stand.phone import Phone
@@ -304,6 +306,55 @@ REFUSED = {
     "batch": '[{"jsonrpc":"2.0","id":1,"method":"core.version"}]',
     "nothing": "",
 }
+
+
+CALL = '{"jsonrpc": "2.0", "id": 1, "method": "tm.t_uac_start", "params": '
+FORGED_NOTIFIES: dict[str, Callable[[str], str]] = {
+    "another method": lambda body: body.replace('"NOTIFY"', '"MESSAGE"'),
+    "another case": lambda body: body.replace('"NOTIFY"', '"notify"'),
+    "a method that goes on": lambda body: body.replace('"NOTIFY"', '"NOTIFY\\r\\nX: 1"'),
+    "another event": lambda body: body.replace("check-sync;reboot=true", "talk"),
+    "a parameter of the event": lambda body: body.replace("reboot=true", "reboot=true;x=1"),
+    "a body": lambda body: body.replace('"]}', 'Content-Type: text/plain\\r\\n", "hello"]}'),
+    "a body without type": lambda body: body.replace('"]}', '", "hello"]}'),
+    "a header more": lambda body: body.replace("Event: ", "X: 1\\r\\nEvent: "),
+    "a header in another": lambda body: body.replace("Contact: <", "Contact: <sip:x>\\r\\nX: <"),
+    "the same, escaped": lambda body: body.replace("Contact: <", "Contact: <sip:x>\\u000d\\u000aX: <"),
+    "a bare line feed": lambda body: body.replace("Contact: <", "Contact: <sip:x>\\nX: <"),
+    "a line feed as it is": lambda body: body.replace("Contact: <", "Contact: <sip:x>\nX: <"),
+    "a second request": lambda body: body.replace("Event: ", "\\r\\nMESSAGE sip:x SIP/2.0\\r\\nEvent: "),
+    "a header left out": lambda body: body.replace("Subscription-State: terminated\\r\\n", ""),
+    "a mark of tm's": lambda body: body.replace("Contact: <sip:", "Contact: <sip:!!"),
+    "a line in the next hop": lambda body: body.replace('".",', '".\\r\\nX: 1",', 1),
+    "no spaces": lambda body: body.replace(", ", ",").replace(": ", ":"),
+    "params before": lambda body: body.replace('"method"', '"params": ["MESSAGE"], "method"'),
+    "params in another case": lambda body: body.replace('"method"', '"Params": ["MESSAGE"], "method"'),
+    "params twice": lambda body: body.replace('"params"', '"params": ["MESSAGE"], "params"'),
+    "a key after": lambda body: body.replace('"]}', '"], "params": ["MESSAGE"]}'),
+    "an object": lambda body: body.replace("[", '{"a": ').replace("]", "}"),
+    "the path of its answer": lambda body: body.replace('"]}', '"], "store_path": "/tmp/x"}'),
+}
+
+
+@pytest.mark.parametrize("forged", FORGED_NOTIFIES.values(), ids=FORGED_NOTIFIES.keys())
+def test_of_sip_requests_only_our_notify_is_sent(proxy: Proxy, forged: Callable[[str], str]) -> None:
+    """Over HTTP nobody has Kamailio send what he likes: no other method, header, body or event."""
+    with Phone("bob", "example.com", "secret", proxy=proxy.sip) as phone:
+        target = Target(username="bob", domain="example.com", contact=phone.contact)
+        call = notify(target, event="check-sync;reboot=true")
+        body = f"{CALL}{json.dumps(call.params)}}}"
+        assert forged(body) != body
+        assert post(proxy.rpc_port, forged(body))[0] == 403
+        assert post(proxy.rpc_port, body)[0] == 200
+        phone.wait_for_request("NOTIFY")
+        assert len(phone.received) == 1
+
+
+@pytest.mark.parametrize("params", ["[]", '["another"]', '["registrations_loaded", "another"]'])
+def test_only_our_own_shared_variables_are_told(proxy: Proxy, params: str) -> None:
+    """The operator's may hold anything."""
+    body = f'{{"jsonrpc": "2.0", "id": 1, "method": "pv.shvGet", "params": {params}}}'
+    assert post(proxy.rpc_port, body)[0] == 403
 
 
 @pytest.mark.parametrize("body", REFUSED.values(), ids=REFUSED.keys())

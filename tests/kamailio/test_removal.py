@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from kamailio.settings import KamailioSettings
 from kamailio.transports import transport_for
 from tests.fixtures.http import NOWHERE
 from tests.fixtures.kamailio import AddDevice, StartKamailio
-from tests.stand.kamailio import Proxy, kamailio_is_at_least
+from tests.stand.kamailio import CONFIGURATION, Proxy, kamailio_is_at_least
 from tests.stand.phone import Phone
 from tests.stand.stock import stock_proxy
 
@@ -112,6 +113,49 @@ def test_an_aor_with_very_many_phones_holds_up_no_other(
         assert isinstance(unreadable, RpcProtocolError)
         assert others == [Outcome.GONE] * 20
         assert usrloc.lookup(client, "u151@example.com") == ()
+
+
+def _bindings_of_bob(database: psycopg.Connection, count: int) -> None:
+    database.execute(
+        "insert into location (ruid, username, domain, contact, expires, last_modified, cseq, server_id) "
+        "select 'uloc-' || n, 'bob', 'example.com', 'sip:' || n || '@192.0.2.1', extract(epoch from now()) + 600, "
+        "1000, 1, 1 from generate_series(1, %s) n",
+        (count,),
+    )
+
+
+@pytest.mark.parametrize("count", [150, 1000])
+def test_of_very_many_phones_of_an_aor_the_last_one_is_found(
+    start_kamailio: StartKamailio, database: psycopg.Connection, count: int
+) -> None:
+    """Kamailio ends a loop after 100 rounds: a later one is not taken for gone, nor removed when newer."""
+    _bindings_of_bob(database, count)
+    with start_kamailio().rpc() as client:
+        first, *_, last = usrloc.lookup(client, "bob@example.com")
+        for contact in (first, last):
+            seen = Doomed("bob", "example.com", contact.ruid, 1000, 1)
+            assert _remove_unchanged(client, replace(seen, cseq=0)) is Outcome.NEWER
+            assert _remove_unchanged(client, seen) is Outcome.GONE
+        assert _remove_unchanged(client, Doomed("bob", "example.com", "uloc-another", 1000, 1)) is Outcome.GONE
+        assert len(usrloc.lookup(client, "bob@example.com")) == count - 2
+
+
+@pytest.mark.parametrize(
+    ("count", "loops", "lost"),
+    [(2001, 100, True), (101, 10, True), (100, 10, False), (1, 1, False), (2, 1, True), (15_000, 100, True)],
+    ids=["more", "more than the operator allows", "as many", "one", "two", "more than fit in memory"],
+)
+def test_what_was_not_looked_at_is_not_gone(
+    start_kamailio: StartKamailio, database: psycopg.Connection, tmp_path: Path, count: int, loops: int, lost: bool
+) -> None:
+    """With more contacts than it looks at, whatever max_while_loops is, a node says so, and the binding is not done."""
+    _bindings_of_bob(database, count)
+    text = CONFIGURATION.read_text(encoding="utf-8").replace("debug=2", f"debug=2\nmax_while_loops={loops}")
+    (tmp_path / "kamailio.cfg").write_text(text, encoding="utf-8")
+    shutil.copy(CONFIGURATION.with_name("registrations.cfg"), tmp_path)
+    with start_kamailio(configuration=tmp_path / "kamailio.cfg").rpc() as client:
+        outcome = _remove_unchanged(client, Doomed("bob", "example.com", "uloc-another", 1000, 1))
+    assert str(outcome) == ("registrations.rm: 503 Too Many Contacts" if lost else "Outcome.GONE")
 
 
 def test_the_other_phones_of_an_aor_stay(client: JsonRpcClient, phone: Phone, reached: Proxy) -> None:
