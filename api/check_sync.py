@@ -35,7 +35,7 @@ def send_check_sync(proxy: Nodes, contacts: Sequence[DeviceContact], *, reboot: 
 
     def at(node: int, client: JsonRpcClient) -> list[KamailioError | None]:
         targets = [_target(contacts[index]) for index in at_node[node]]
-        return check_sync(client, targets, reboot=reboot, budget=budget)
+        return check_sync(client, targets, reboot=reboot, budget=budget, edges=proxy.edges)
 
     answers = proxy.on_each(at_node, at)
     refusals = [answer for answer in answers.values() if isinstance(answer, KamailioError)]
@@ -65,5 +65,6 @@ def _target(contact: DeviceContact) -> Target:
         contact=contact.contact,
         received=contact.received,
         path=contact.path,
+        source_is_named=contact.source_is_named,
         socket=contact.socket,
     )

@@ -58,6 +58,21 @@ class RpcProtocolError(KamailioError):
     """
 
 
+class UnknownHost(KamailioError):
+    """A NOTIFY would go to a host that the phone named, and that neither its REGISTER came from nor the operator knows.
+
+    Attributes:
+        column: of usrloc's table, which names the host.
+    """
+
+    def __init__(self, column: str, uri: str) -> None:
+        self.column = column
+        super().__init__(
+            f"{column} leads to {uri!r}, and the REGISTER was not seen to come from there; if that is an edge proxy "
+            "of yours, name its host in REGISTRATIONS_KAMAILIO_EDGES"
+        )
+
+
 class UnsafeText(KamailioError):
     """What a phone registered cannot stand in a SIP request of ours: it would say something else there.
 

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
 from typing import TypeVar
 
 from kamailio.core import version_number
+from kamailio.edges import Edges
 from kamailio.errors import KamailioError, KamailioUnreachable, RpcError
 from kamailio.rpc import JsonRpcClient, Observation
 from kamailio.settings import KamailioSettings, parse_rpc
@@ -29,6 +31,8 @@ MODE_SECONDS = 60.0
 SILENCE_SECONDS = 5.0
 # A flush is not promised before it is known, so a node that is silent is not waited for.
 MODE_TIMEOUT = 1.0
+# A node that kept somebody waiting for so long, in vain, is silent until it answers somebody.
+SILENT_AFTER_SECONDS = 0.4
 
 
 class Nodes:
@@ -37,6 +41,7 @@ class Nodes:
     Attributes:
         ids: server_id of each node; 0 stands for the one node of a setting without server_ids.
         replicated: whether they replicate their bindings (module dmq_usrloc), so that each may hold any.
+        edges: hosts through which a NOTIFY may reach phones.
     """
 
     def __init__(
@@ -54,8 +59,11 @@ class Nodes:
         self._db_mode = settings.kamailio_db_mode
         self._modes: dict[int, tuple[float, int | None]] = {}
         self._lock = threading.Lock()
+        self._silent: set[int] = set()
+        self._probes = {node: threading.Lock() for node in self._urls}
         self.ids = tuple(self._urls)
         self.replicated = settings.kamailio_replicated
+        self.edges = Edges.parse(settings.kamailio_edges)
 
     def url(self, node: int) -> str:
         """Where the node serves JSON-RPC."""
@@ -68,8 +76,27 @@ class Nodes:
             node: one of ``ids``.
             timeout: seconds for one call; the setting's when left out.
         """
-        observe = None if self._observe is None else partial(self._observe, node)
-        return JsonRpcClient(transport_for(self._urls[node]), timeout=timeout or self._timeout, observe=observe)
+        transport = transport_for(self._urls[node])
+        return JsonRpcClient(transport, timeout=timeout or self._timeout, observe=partial(self._note, node))
+
+    def _note(self, node: int, seen: Observation) -> None:
+        if seen.failure != KamailioUnreachable.__name__:
+            self._silent.discard(node)
+        elif seen.seconds >= SILENT_AFTER_SECONDS:
+            self._silent.add(node)
+        if self._observe is not None:
+            self._observe(node, seen)
+
+    @contextmanager
+    def _may_wait(self, node: int) -> Iterator[bool]:
+        """While a node is silent one caller at a time waits for it: else a few clients block all of a server."""
+        probes = node in self._silent
+        may = not probes or self._probes[node].acquire(blocking=False)
+        try:
+            yield may
+        finally:
+            if probes and may:
+                self._probes[node].release()
 
     def holders(self, server_id: int | None) -> tuple[int, ...]:
         """Return the nodes that may hold a binding: its own, or all where that is unknown or bindings are replicated.
@@ -86,6 +113,8 @@ class Nodes:
     ) -> dict[int, Result | KamailioError]:
         """Do something at several nodes at once, each in a thread of its own, so that a dead one delays no other.
 
+        A node that is silent is KamailioUnreachable at once, unless nobody else waits for it.
+
         Args:
             nodes: some of ``ids``.
             work: is given the node and a client of it.
@@ -98,7 +127,9 @@ class Nodes:
 
         def at(node: int) -> Result | KamailioError:
             try:
-                with self.connect(node, timeout=timeout) as client:
+                with self._may_wait(node) as may_wait, self.connect(node, timeout=timeout) as client:
+                    if not may_wait:
+                        raise KamailioUnreachable(client.url, "it was silent a moment ago")
                     return work(node, client)
             except KamailioError as error:
                 return error
@@ -124,7 +155,10 @@ class Nodes:
         if time.monotonic() < believed_until:
             return known
         try:
-            with self.connect(node, timeout=min(self._timeout, MODE_TIMEOUT)) as client:
+            timeout = min(self._timeout, MODE_TIMEOUT)
+            with self._may_wait(node) as may_wait, self.connect(node, timeout=timeout) as client:
+                if not may_wait:
+                    return known
                 known = ask_mode(client)
             believed_for = MODE_SECONDS
         except KamailioError:

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from kamailio.edges import Edges
 from kamailio.transports import transport_for
 
 LOCAL_NODE = 0
@@ -31,6 +32,18 @@ class KamailioSettings(BaseSettings):
     kamailio_replicated: bool = Field(
         default=False, description="whether the nodes replicate their bindings (DMQ): a flush then goes to all of them"
     )
+
+    kamailio_edges: str = Field(
+        default="",
+        description="hosts of your edge proxies, `10.0.0.5,2001:db8::/32,edge.example.com`: a NOTIFY goes "
+        "through these, or else only back to where the REGISTER came from; `*`: through any host",
+    )
+
+    @field_validator("kamailio_edges")
+    @classmethod
+    def _edges_are_hosts(cls, text: str) -> str:
+        Edges.parse(text)
+        return text
 
     @field_validator("kamailio_rpc")
     @classmethod

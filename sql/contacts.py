@@ -11,7 +11,8 @@ from sql.statements import statement
 class DeviceContact:
     """A live binding of a device; what is empty in a column is None. Bytes that are no UTF-8 are surrogates (PEP 383).
 
-    ``server_id`` is that of the Kamailio that took the REGISTER, and has the ``socket``.
+    ``server_id`` is that of the Kamailio that took the REGISTER, and has the ``socket``. ``source_is_named``: what is
+    in ``received`` was named by the request itself, as registrations.cfg has noted.
     """
 
     username: str
@@ -21,6 +22,7 @@ class DeviceContact:
     path: str | None
     socket: str | None
     server_id: int
+    source_is_named: bool
 
 
 def find_device_contacts(connection: Connection, account_id: str, device_id: str) -> list[DeviceContact] | None:
@@ -39,7 +41,7 @@ def find_flush_contacts(connection: Connection, flush_id: str) -> list[DeviceCon
 
 
 def _contact(row: tuple[Any, ...]) -> DeviceContact:
-    username, domain, contact, received, path, socket, server_id = row
+    username, domain, contact, received, path, socket, server_id, source_is_named = row
     return DeviceContact(
         username=bytes_of(username),
         domain=bytes_of(domain),
@@ -48,6 +50,7 @@ def _contact(row: tuple[Any, ...]) -> DeviceContact:
         path=bytes_of(path),
         socket=bytes_of(socket),
         server_id=server_id,
+        source_is_named=source_is_named,
     )
 
 

@@ -142,9 +142,10 @@ def test_a_phone_behind_nat_has_it_where_its_register_came_from(
 
 
 def test_it_goes_back_through_the_proxies_of_the_path(
-    client: FlaskClient, directory: Directory, registrar: Proxy, start_phone: StartPhone
+    start_api: StartApi, directory: Directory, registrar: Proxy, start_phone: StartPhone
 ) -> None:
     """The nearest proxy has it, with the whole Path as the first header and the contact as the phone sent it."""
+    client = start_api(kamailio_rpc=registrar.rpc_url, kamailio_edges="127.0.0.1,10.8.0.0/16")
     with Phone("edge", "child.test", "", proxy=registrar.sip) as edge:
         path = f"<sip:edge@{host_port(*edge.local)};lr;ob>,<sip:10.8.0.5;lr>"
         phone = start_phone(contact="sip:bob@10.9.9.9:5060", extra_headers={"Path": path, "Supported": "path"})
@@ -156,9 +157,10 @@ def test_it_goes_back_through_the_proxies_of_the_path(
 
 
 def test_a_path_with_marks_of_kamailios_own_harms_nobody(
-    client: FlaskClient, directory: Directory, registrar: Proxy, start_phone: StartPhone
+    start_api: StartApi, directory: Directory, registrar: Proxy, start_phone: StartPhone
 ) -> None:
     """Sent as it is, such a Path ends Kamailio by signal 11; escaped it arrives, and Kamailio serves on."""
+    client = start_api(kamailio_rpc=registrar.rpc_url, kamailio_edges="127.0.0.1")
     with Phone("edge", "child.test", "", proxy=registrar.sip) as edge:
         address = host_port(*edge.local)
         start_phone(extra_headers={"Path": f"<sip:edge@{address};lr>,<sip:a!b!!c@127.0.0.1:9;lr>"})

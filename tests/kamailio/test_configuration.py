@@ -340,7 +340,7 @@ FORGED_NOTIFIES: dict[str, Callable[[str], str]] = {
 def test_of_sip_requests_only_our_notify_is_sent(proxy: Proxy, forged: Callable[[str], str]) -> None:
     """Over HTTP nobody has Kamailio send what he likes: no other method, header, body or event."""
     with Phone("bob", "example.com", "secret", proxy=proxy.sip) as phone:
-        target = Target(username="bob", domain="example.com", contact=phone.contact)
+        target = Target(username="bob", domain="example.com", contact=phone.contact, received=phone.contact)
         call = notify(target, event="check-sync;reboot=true")
         body = f"{CALL}{json.dumps(call.params)}}}"
         assert forged(body) != body

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from kamailio.edges import Edges
 from kamailio.errors import KamailioUnreachable, RpcError, UnsafeText
 from kamailio.notify import Target, check_sync, notify
 from kamailio.rpc import JsonRpcClient
@@ -23,11 +24,12 @@ from tests.stand.process import free_port, wait_until
 from tests.stand.sip import host_port
 
 NOBODY = Target(username="bob", domain="child.test", contact="sip:bob@127.0.0.1:9")
+KNOWN = Edges.parse("127.0.0.1, 10.0.0.0/8")
 FULL = replace(NOBODY, received="sip:127.0.0.1:9;transport=ws", path="<sip:127.0.0.1:9;lr>", socket="tcp:127.0.0.1:9")
 
 
 def _headers(target: Target) -> list[str]:
-    block = notify(target, event="check-sync").params[4]
+    block = notify(target, event="check-sync", edges=KNOWN).params[4]
     assert isinstance(block, str)
     assert block.endswith("\r\n")
     return block.removesuffix("\r\n").split("\r\n")
@@ -45,7 +47,7 @@ def _headers(target: Target) -> list[str]:
 )
 def test_the_way_to_the_phone_is_the_one_it_came(columns: dict[str, Any], next_hop: str, socket: str) -> None:
     """The request is for the contact; it goes by the first proxy of the Path, else to where the REGISTER came from."""
-    call = notify(replace(NOBODY, **columns), event="check-sync")
+    call = notify(replace(NOBODY, **columns), event="check-sync", edges=KNOWN)
     assert call.params[:4] == ("NOTIFY", "sip:bob@127.0.0.1:9", next_hop, socket)
     expected = [f"Route: {columns['path']}"] if "path" in columns else []
     assert [each for each in _headers(replace(NOBODY, **columns)) if each.startswith("Route")] == expected
@@ -88,19 +90,28 @@ def test_nothing_that_a_phone_registered_becomes_a_header(column: str, text: str
         "socket": text.replace("sip:bob@", "udp:"),
         "domain": text.replace("sip:bob@", "").replace(":9", ""),
     }.get(column, text)
+    changed: dict[str, Any] = {column: text}
     with pytest.raises(UnsafeText) as caught:
-        notify(replace(FULL, **{column: text}), event="check-sync")
+        notify(replace(FULL, **changed), event="check-sync", edges=KNOWN)
     assert caught.value.column == column
     assert "\n" not in str(caught.value), "it is to be logged"
 
 
 @pytest.mark.parametrize(
-    "path", ["sip:10.0.0.2;lr", "<sip:10.0.0.2>;x=1\r\nX: 1", '"\n" <sip:10.0.0.2>', "<>", '"<sip:x>']
+    "path",
+    [
+        "sip:10.0.0.2;lr",
+        "<sip:10.0.0.2>;x=1\r\nX: 1",
+        '"\n" <sip:10.0.0.2>',
+        "<>",
+        '"<sip:x>',
+        '"\\" <sip:10.0.0.2>" <sip:192.0.2.1>"',
+    ],
 )
 def test_a_path_without_a_route_in_it_is_refused(path: str) -> None:
     """A Path that no Route can be made of is refused as a whole."""
     with pytest.raises(UnsafeText):
-        notify(replace(FULL, path=path), event="check-sync")
+        notify(replace(FULL, path=path), event="check-sync", edges=KNOWN)
 
 
 def test_one_that_cannot_be_sent_keeps_no_other_back(reached: Proxy, add_device: AddDevice, rpc_url: str) -> None:
@@ -110,7 +121,7 @@ def test_one_that_cannot_be_sent_keeps_no_other_back(reached: Proxy, add_device:
         Phone("bob", "example.com", "secret", proxy=reached.sip) as phone,
         reached.rpc(url=rpc_url) as client,
     ):
-        ours = replace(NOBODY, contact=phone.contact)
+        ours = replace(NOBODY, contact=phone.contact, received=phone.contact)
         targets = [
             replace(ours, contact=f"{phone.contact}\r\nX: 1"),
             replace(ours, contact="sip:@@@"),
@@ -180,7 +191,7 @@ def test_tm_is_given_no_mark_of_its_own(proxy: Proxy, mark: str) -> None:
     with Phone("edge", "example.com", "secret", proxy=proxy.sip) as edge, proxy.rpc() as client:
         route = f"<sip:{mark}@{edge.local[0]}:{edge.local[1]};lr>,<sip:127.0.0.1:9;lr;x={mark}>"
         target = replace(NOBODY, contact=f"sip:{mark}@127.0.0.1:9", path=route)
-        assert check_sync(client, [target], reboot=False, budget=5) == [None]
+        assert check_sync(client, [target], reboot=False, budget=5, edges=KNOWN) == [None]
         request = edge.wait_for_request("NOTIFY")
     assert request.uri == target.contact
     assert request.headers.listed("Route") == route.replace("!", "%21").split(",")
@@ -192,7 +203,8 @@ def test_bytes_that_are_no_utf8_arrive_as_they_were_registered(proxy: Proxy) -> 
     with Phone("bob", "example.com", "secret", proxy=proxy.sip) as phone, proxy.rpc() as client:
         for odd in ("\udce9", "é日", "\udcff\udc80", "%00%0d%0A'\"\\"):
             contact = f"{phone.contact};line={odd}"
-            assert check_sync(client, [replace(NOBODY, contact=contact)], reboot=False, budget=5) == [None]
+            target = replace(NOBODY, contact=contact, received=phone.contact)
+            assert check_sync(client, [target], reboot=False, budget=5) == [None]
             assert phone.wait_for_request("NOTIFY").uri == contact
 
 
@@ -206,7 +218,7 @@ def test_a_kamailio_that_serves_us_no_such_command_is_an_error(message: str) -> 
         JsonRpcClient(transport_for(url)) as client,
         pytest.raises(RpcError, match=message),
     ):
-        check_sync(client, [NOBODY], reboot=False, budget=5)
+        check_sync(client, [NOBODY], reboot=False, budget=5, edges=KNOWN)
 
 
 def test_nobody_there() -> None:
@@ -214,4 +226,4 @@ def test_nobody_there() -> None:
     with JsonRpcClient(transport_for(f"http://127.0.0.1:{free_port()}/RPC")) as client:
         assert check_sync(client, [], reboot=False, budget=1) == []
         with pytest.raises(KamailioUnreachable):
-            check_sync(client, [NOBODY], reboot=False, budget=1)
+            check_sync(client, [NOBODY], reboot=False, budget=1, edges=KNOWN)

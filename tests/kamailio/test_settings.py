@@ -23,6 +23,7 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         {"kamailio_rpc": "1=http://127.0.0.1:1/RPC,http://127.0.0.1:2/RPC"},
         {"kamailio_rpc": "1=http://127.0.0.1:1/RPC,1=http://127.0.0.1:2/RPC"},
         {"kamailio_rpc": "one=http://127.0.0.1:1/RPC"},
+        {"kamailio_edges": "10.0.0.1:5060"},
         {"kamailio_timeout": 0},
         {"kamailio_db_mode": "0"},
         {"kamailio_db_mode": "write-back"},

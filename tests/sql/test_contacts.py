@@ -64,9 +64,28 @@ def test_what_is_empty_is_none_and_the_realm_is_the_devices(find: Find, add_bind
     add_binding("bob", None, contact="sip:b", received="", path="", socket=None, server_id=7, **enriched)
     assert find() == [
         DeviceContact(
-            username="bob", domain="child.test", contact="sip:b", received=None, path=None, socket=None, server_id=7
+            username="bob",
+            domain="child.test",
+            contact="sip:b",
+            received=None,
+            path=None,
+            socket=None,
+            server_id=7,
+            source_is_named=False,
         )
     ]
+
+
+@pytest.mark.parametrize("enriched_at", [None, "2026-01-01"])
+def test_a_source_that_the_request_named_is_told_from_one_that_was_seen(
+    find: Find, add_binding: AddBinding, enriched_at: str | None
+) -> None:
+    """By branch flag 29, whatever other flags the operator sets."""
+    for flags in (0, 1 << 29, 64, 1 << 29 | 64):
+        add_binding(
+            "bob", "child.test", cflags=flags, account_id="child", device_id="device-bob", enriched_at=enriched_at
+        )
+    assert [each.source_is_named for each in find() or []] == [False, True, False, True]
 
 
 @pytest.mark.parametrize(
