@@ -23,7 +23,7 @@ from sql.statements import statement
 LOCK_SECONDS = 60
 PROGRESS_SECONDS = 5.0
 DELETE_AT_MOST = 20
-FEW_DEVICES = 10
+FEW_ROWS = 10
 
 # By the name that the statements import_*_problems give them.
 _MESSAGES = {
@@ -54,6 +54,7 @@ def import_directory(
     *,
     replace: bool = False,
     delete_at_most: int = DELETE_AT_MOST,
+    may_empty: bool = True,
     report: Callable[[str], None],
 ) -> ImportCounts:
     """Bring accounts, owners and devices to what the files say.
@@ -66,7 +67,9 @@ def import_directory(
             superduper_admin and api_key_hash can change these.
         files: one JSON, or up to three CSV, whose headers tell accounts, owners and devices.
         replace: the files are the whole directory: what they do not have is deleted.
-        delete_at_most: percent of the devices; files that would delete more are not believed. A handful may always go.
+        delete_at_most: percent of the accounts, of the owners and of the devices; files that would delete more are not
+            believed. A handful may always go.
+        may_empty: whether that holds of the last ones of a kind, too; else they go only with 100 percent.
         report: called with a line now and then.
 
     Raises:
@@ -90,7 +93,7 @@ def import_directory(
             _check(connection, directory, problems, replace=replace, rights=rights)
             problems.refuse_any()
             if replace:
-                _refuse_losses(connection, delete_at_most)
+                _refuse_losses(connection, delete_at_most, may_empty=may_empty)
             counts = write_directory(connection, replace=replace, rights=rights, report=report)
             leave_subscriber(connection)
             return dataclasses.replace(counts, tokens_deleted=counts.tokens_deleted + tokens)
@@ -231,9 +234,9 @@ def _check(
                 problems.add(directory.names[kind], at, f"{field}: {message}")
 
 
-def _refuse_losses(connection: Connection, percent: int) -> None:
-    before, lost = connection.execute(statement("import_device_losses")).fetchone() or (0, 0)
-    if lost > max(FEW_DEVICES, before * percent / 100):
-        raise DirectoryRefused(
-            [f"this would delete {lost:,} of {before:,} devices, more than {percent} %: say so with --delete-at-most"]
-        )
+def _refuse_losses(connection: Connection, percent: int, *, may_empty: bool) -> None:
+    for kind, before, lost, left in connection.execute(statement("import_losses")):
+        all_go = lost and not left and percent < 100 and not may_empty
+        if all_go or lost > max(FEW_ROWS, before * percent / 100):
+            share = f"{lost:,} of {before:,} {kind}s"
+            raise DirectoryRefused([f"this would delete {share}, more than {percent} %: say so with --delete-at-most"])

@@ -37,7 +37,7 @@ def _report(line: str) -> None:
     type=click.IntRange(0, 100),
     default=DELETE_AT_MOST,
     show_default=True,
-    help="With --replace: refuse what would delete a larger share of the devices, but for ten of them.",
+    help="With --replace: refuse what would delete a larger share of accounts, owners or devices, but for ten of each.",
 )
 def import_command(files: tuple[str, ...], *, kazoo_url: str | None, replace: bool, delete_at_most: int) -> None:
     """Bring accounts, owners and devices to what the files say, all of it or nothing.

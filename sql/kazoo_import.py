@@ -1,10 +1,12 @@
 """An import whose files are pulled out of Kazoo first."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from sql.connections import connect
 from sql.directory_import import import_directory
 from sql.directory_writing import ImportCounts
+from sql.errors import KazooRefused
 from sql.kazoo_client import KazooClient
 from sql.kazoo_pull import pulled
 from sql.kazoo_settings import KazooSettings
@@ -29,12 +31,12 @@ def import_from_kazoo(
         settings: the key, the pace, and where files are kept meanwhile.
         database_settings: connected to only before the pull, to see that it is not in vain, and after it.
         replace: and delete what Kazoo does not have.
-        delete_at_most: percent of the devices; see :func:`import_directory`.
+        delete_at_most: percent; see :func:`import_directory`.
         wait: spends so many seconds; what it raises ends the pull, and the next one goes on from there.
         report: called with a line now and then.
 
     Raises:
-        KazooRefused: Kazoo does not know the key, or does not give what is wanted.
+        KazooRefused: Kazoo does not know the key, or does not give what is wanted; or its files cannot be written here.
         KazooUnreachable: Kazoo is away; the next call goes on from here.
         DirectoryRefused: Kazoo's documents do not make a directory; the files stay, for the lines that are named.
         DatabaseUnreachable: PostgreSQL is away.
@@ -44,8 +46,20 @@ def import_from_kazoo(
     with connect(database_settings, application_name="registrations import") as connection:
         require_current_schema(connection)
     client = KazooClient(url, settings, wait=wait)
+    # No transaction is open, and no connection to PostgreSQL, while Kazoo is waited for.
     with (
+        _files_written(),
         pulled(client, settings.kazoo_directory, report=report) as files,
         connect(database_settings, application_name="registrations import") as connection,
     ):
-        return import_directory(connection, files, replace=replace, delete_at_most=delete_at_most, report=report)
+        return import_directory(
+            connection, files, replace=replace, delete_at_most=delete_at_most, may_empty=False, report=report
+        )
+
+
+@contextmanager
+def _files_written() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:  # a full disk, a directory of another user
+        raise KazooRefused(f"REGISTRATIONS_KAZOO_DIRECTORY: {error}") from error

@@ -8,14 +8,15 @@ import csv
 import fcntl
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from time import monotonic, time
-from typing import IO, Any
+from typing import IO
 
 from sql.errors import DirectoryRefused, KazooMissing, KazooRefused
-from sql.kazoo_client import KazooClient
-from sql.kazoo_rows import COLUMNS, Row, account_row, device_row, owner_row
+from sql.kazoo_client import KazooClient, refused_at
+from sql.kazoo_rows import COLUMNS, Owner, Row, account_row, device_row, owner_of, parent_of
+from sql.kazoo_shapes import Document, Unfit
 
 KEPT_SECONDS = 86400
 PROGRESS_SECONDS = 5.0
@@ -60,13 +61,15 @@ def pulled(client: KazooClient, directory: Path, *, report: Report) -> Iterator[
         report: called with a line now and then.
 
     Raises:
-        KazooRefused: Kazoo does not know the key or does not give something, or another pull is at it.
+        KazooRefused: Kazoo does not know the key or does not give something, or not such as it should be, or no end of
+            it; or another pull is at it.
         KazooUnreachable: Kazoo is away; the next pull goes on from here.
     """
-    root = client.log_in()
-    directory = directory / f"kazoo-{root}"
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     with ExitStack() as stack:
+        stack.enter_context(closing(client))
+        root = client.log_in()
+        directory = directory / f"kazoo-{root}"
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         journal_file = stack.enter_context(_opened(directory / "journal", "a+"))
         try:
             fcntl.flock(journal_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,6 +85,7 @@ def pulled(client: KazooClient, directory: Path, *, report: Report) -> Iterator[
                 writers[kind].writerow(columns)
             for kind, row in _Tree(client, journal, report=report).rows(root):
                 writers[kind].writerow(row)
+        client.close()
         try:
             yield [str(path) for path in files.values()]
         except DirectoryRefused:  # the next pull is to see what is mended in Kazoo; the files stay, for the lines named
@@ -104,8 +108,12 @@ class _Tree:
 
     def rows(self, root: str) -> Iterator[tuple[str, Row]]:
         parents = {root: ""}
-        for summary in self._client.pages(f"accounts/{root}/descendants"):
-            parents[summary["id"]] = summary["tree"][-1]
+        path = f"accounts/{root}/descendants"
+        for summary in self._client.pages(path):  # the account of the key is not in it, and no other twice
+            with refused_at(path):
+                account_id, parent_id = summary["id"], parent_of(summary)
+                if parents.setdefault(account_id, parent_id) != parent_id:
+                    raise Unfit(f"account {account_id} has two places in the tree")
         for number, (account_id, parent_id) in enumerate(parents.items(), start=1):
             for kind, row in self._account_rows(account_id, parent_id):
                 self._counts[kind] += 1
@@ -118,15 +126,14 @@ class _Tree:
         path = f"accounts/{account_id}"
         account = self._row(path, lambda document: account_row(document, parent_id))
         if account is None:
+            if not parent_id:
+                raise KazooRefused(f"{path}: Kazoo does not have the account that the API key is of")
             return
         yield "accounts", account
         realm = account[COLUMNS["accounts"].index("realm")].lower()
-        # A list may show one twice, when it changes between two pages.
-        owners = {summary["id"]: summary for summary in self._client.pages(f"{path}/users")}
-        for summary in self._client.pages(f"{path}/users", filter_enabled="false"):
-            owners.setdefault(summary["id"], summary)["enabled"] = False
+        owners = self._owners(account_id)
         for owner in owners.values():
-            yield "owners", owner_row(owner, account_id)
+            yield "owners", owner.row
         for device_id in {summary["id"]: None for summary in self._client.pages(f"{path}/devices")}:
             device = self._row(
                 f"{path}/devices/{device_id}", lambda document: device_row(document, account_id, realm, owners)
@@ -134,11 +141,28 @@ class _Tree:
             if device is not None:
                 yield "devices", device
 
-    def _row(self, path: str, make: Callable[[dict[str, Any]], Row | None]) -> Row | None:
+    def _owners(self, account_id: str) -> dict[str, Owner]:
+        """Users by their ID. A list may show one twice, when it changes between two pages."""
+        path = f"accounts/{account_id}/users"
+        with refused_at(path):
+            owners = {each["id"]: owner_of(each, account_id) for each in self._client.pages(path)}
+            for each in self._client.pages(path, filter_enabled="false"):
+                owners.setdefault(each["id"], owner_of(each, account_id)).enabled = False
+            for owner in owners.values():
+                self._refuse_secrets([*owner.row, owner.presence_id])
+        return owners
+
+    def _row(self, path: str, make: Callable[[Document], Row | None]) -> Row | None:
         try:
-            return self._journal.row(path, lambda: make(self._client.get(path)))
+            with refused_at(path):
+                return self._journal.row(path, lambda: self._refuse_secrets(make(self._client.get(path))))
         except KazooMissing:  # it went since it was listed
             return None
+
+    def _refuse_secrets(self, row: Row | None) -> Row | None:
+        if any(map(self._client.is_secret, row or ())):
+            raise Unfit("our API key or token is in a text that others would see")
+        return row
 
     def _tell(self, where: str) -> None:
         counts = ", ".join(f"{count:,} {kind}" for kind, count in self._counts.items())

@@ -1,11 +1,16 @@
-"""What Kazoo's documents become in the directory: rows of the three CSV files that an import takes."""
+"""What Kazoo's documents become in the directory: rows of the three CSV files that an import takes.
+
+They have no column superduper_admin: what an account may in the API is not for Kazoo to say, and stays as it is.
+"""
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+
+from sql.kazoo_shapes import Document, as_list, as_object, flag, identifier, text
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "accounts": ("id", "parent_id", "name", "realm", "enabled", "superduper_admin"),
+    "accounts": ("id", "parent_id", "name", "realm", "enabled"),
     "owners": ("id", "account_id", "name"),
     "devices": (
         "id", "account_id", "owner_id", "name", "sip_username", "sip_realm", "ha1", "enabled", "presence_id",
@@ -16,75 +21,82 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 Row = list[str]
 
 
-def account_row(document: Mapping[str, Any], parent_id: str) -> Row:
+@dataclass(slots=True)
+class Owner:
+    """A user, as far as rows need it; ``enabled`` is told by which list he is in."""
+
+    row: Row
+    presence_id: str
+    enabled: bool = True
+
+
+def parent_of(summary: Document) -> str:
+    """The ID of the account above one, of its entry in the list of descendants."""
+    tree = as_list(summary.get("tree"), "tree of an entry of data")
+    return identifier(tree[-1] if tree else None, "tree of an entry of data: the last of its elements")
+
+
+def account_row(document: Document, parent_id: str) -> Row:
     """An account, of its document."""
-    realm = _text(document, "realm")
+    realm = text(document, "realm")
     return [
-        _text(document, "id"),
+        text(document, "id"),
         parent_id,
-        _text(document, "name") or realm,
+        text(document, "name") or realm,
         realm,
-        _flag(document, "enabled", default=True),
-        _flag(document, "superduper_admin", default=False),
+        _word(flag(document, "enabled", default=True)),
     ]
 
 
-def owner_row(summary: Mapping[str, Any], account_id: str) -> Row:
+def owner_of(summary: Document, account_id: str) -> Owner:
     """A user, of its entry in the list."""
-    name = f"{_text(summary, 'first_name')} {_text(summary, 'last_name')}".strip()
-    return [_text(summary, "id"), account_id, name or _text(summary, "username")]
+    name = f"{text(summary, 'first_name')} {text(summary, 'last_name')}".strip()
+    row = [text(summary, "id"), account_id, name or text(summary, "username")]
+    return Owner(row, text(summary, "presence_id"))
 
 
-def device_row(
-    document: Mapping[str, Any], account_id: str, realm: str, owners: Mapping[str, Mapping[str, Any]]
-) -> Row | None:
+def device_row(document: Document, account_id: str, realm: str, owners: Mapping[str, Owner]) -> Row | None:
     """A device, of its document; the password goes no further than its hash.
 
     Args:
         document: as Kazoo gives it.
         account_id: whose device it is.
         realm: the account's, in lower case.
-        owners: the account's users by their ID; ``enabled`` is False of those who are disabled.
+        owners: the account's users by their ID.
 
     Returns:
         None when it does not register: it has no SIP username, or is told by its IP address.
+
+    Raises:
+        Unfit: a value is not such as Kazoo's are.
     """
-    sip = document.get("sip") or {}
-    username, password = _text(sip, "username"), _text(sip, "password")
-    if not username or _text(sip, "method") == "ip":
+    given = document.get("sip")
+    sip = {} if given is None else as_object(given, "sip")
+    username, password = text(sip, "username", of="sip."), text(sip, "password", of="sip.")
+    if not username or text(sip, "method", of="sip.") == "ip":
         return None
-    owner_id = _text(document, "owner_id")
-    owner = owners.get(owner_id)
-    own_realm = _text(sip, "realm").lower()
+    owner = owners.get(text(document, "owner_id"))
+    own_realm = text(sip, "realm", of="sip.").lower()
     # HA1 of RFC 2617, 3.2.2.2.
     secret = f"{username}:{own_realm or realm}:{password}".encode()
     # As Kazoo's registrar: who has a disabled owner does not register (reg_authn_req), and an owner's presence ID goes
     # before the device's (kzd_devices).
-    enabled = _flag(document, "enabled", default=True) == "true" and (owner is None or owner.get("enabled", True))
-    presence_id = _text(owner or {}, "presence_id") or _text(document, "presence_id") or username
+    enabled = flag(document, "enabled", default=True) and (owner is None or owner.enabled)
+    presence_id = (owner.presence_id if owner else "") or text(document, "presence_id") or username
     return [
-        _text(document, "id"),
+        text(document, "id"),
         account_id,
-        owner_id if owner is not None else "",
-        _text(document, "name"),
+        owner.row[0] if owner else "",
+        text(document, "name"),
         username,
         own_realm if own_realm != realm else "",
         hashlib.md5(secret, usedforsecurity=False).hexdigest() if password else "",
-        "true" if enabled else "false",
+        _word(enabled),
         presence_id if "@" in presence_id else f"{presence_id}@{realm}",
-        _flag(document, "suppress_unregister_notifications", default=False),
-        _flag(document, "register_overwrite_notify", default=False),
+        _word(flag(document, "suppress_unregister_notifications", default=False)),
+        _word(flag(document, "register_overwrite_notify", default=False)),
     ]
 
 
-def _text(document: Mapping[str, Any], name: str) -> str:
-    """A text as it stands, a number as text; none where there is neither. Lines become one."""
-    value = document.get(name)
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return ""
-    return " ".join(str(value).splitlines())
-
-
-def _flag(document: Mapping[str, Any], name: str, *, default: bool) -> str:
-    value = document.get(name)
-    return "true" if (value if isinstance(value, bool) else default) else "false"
+def _word(value: bool) -> str:
+    return "true" if value else "false"

@@ -24,7 +24,18 @@ class KazooSettings(BaseSettings):
     kazoo_api_key: SecretStr | None = Field(None, description="API key of the Kazoo account whose tree is imported")
     kazoo_api_key_file: Path | None = Field(None, description="the file that has it, instead")
     kazoo_rate: float = Field(8.0, gt=0, le=1000, description="requests a second to Kazoo; Crossbar stands ten")
-    kazoo_timeout: float = Field(30.0, gt=0, le=600, description="seconds to wait for Kazoo's answer to one of them")
+    kazoo_timeout: float = Field(30.0, gt=0, le=600, description="seconds for Kazoo's answer to one of them, all of it")
+    kazoo_plain_http: bool = Field(
+        False,
+        description="`true`: a Kazoo on another machine may be asked by http:, too; who sees that network reads the "
+        "key and every password",
+    )
+    kazoo_max_rows: int = Field(
+        1000000, ge=1, le=100000000, description="accounts, users and devices that one import may list"
+    )
+    kazoo_max_duration: float = Field(
+        172800.0, gt=0, le=2592000, description="seconds that one import may ask Kazoo; the next one goes on from there"
+    )
     kazoo_directory: Path = Field(
         default_factory=_state_directory,
         description="where what was pulled is kept until it is imported; unset: systemd's STATE_DIRECTORY, or "

@@ -513,6 +513,19 @@ def test_files_that_would_delete_a_large_share_of_the_devices_are_not_believed(
     assert rows(database, "select count(*) from device") == [100 if refused else kept]
 
 
+@pytest.mark.parametrize("kind", ["account", "owner"])
+def test_so_it_is_with_accounts_and_owners(load: Import, database: Database, kind: str) -> None:
+    """With an account its tokens go, also if it has no device."""
+    accounts = [ACCOUNT, *({"id": f"a{n}", "name": "A", "realm": f"a{n}.test"} for n in range(19))]
+    owners = [{"id": f"o{n}", "account_id": "a"} for n in range(20)]
+    load(accounts=accounts, owners=owners, devices=[])
+    kept = {"accounts": accounts, "owners": owners, f"{kind}s": {"account": accounts, "owner": owners}[kind][:9]}
+    with pytest.raises(DirectoryRefused, match=f"would delete 11 of 20 {kind}s, more than 20 %"):
+        load(replace=True, devices=[], **kept)
+    load(replace=True, delete_at_most=100, devices=[], **kept)
+    assert rows(database, f"select count(*) from {kind}") == [9]
+
+
 def test_a_small_directory_may_lose_devices_as_it_likes(load: Import, database: Database) -> None:
     """Of ten devices no share says anything."""
     devices = [{"id": f"d{n}", "account_id": "a", "sip_username": f"u{n}"} for n in range(10)]

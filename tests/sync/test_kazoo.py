@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import psycopg
 import pytest
 
+from sql.kazoo_settings import KazooSettings
+from sql.settings import DatabaseSettings
+from sync.kazoo import KazooImport
 from tests.fixtures.worker import StartWorker
+from tests.stand.hostile_kazoo import TOKEN, hostile_kazoo, said
 from tests.stand.process import wait_until
 from tests.stand.stand_in_kazoo import API_KEY, StandInKazoo, stand_in_kazoo
 
@@ -74,3 +79,50 @@ def test_a_worker_that_is_told_to_stop_stops_amid_a_slow_pull(
     worker = start_worker(**environment)
     wait_until(lambda: kazoo.asked["api_auth"], 20, "the pull to begin")
     assert worker.stop() == 0
+
+
+@pytest.mark.usefixtures("importer")
+def test_a_worker_that_is_told_to_stop_does_not_wait_for_an_answer(
+    start_worker: StartWorker, environment: dict[str, str]
+) -> None:
+    """Kazoo has taken the request, and says nothing more."""
+    with hostile_kazoo() as kazoo:
+        kazoo.answers["accounts/root/users"] = lambda _: (b"" for _ in iter(kazoo.ending.wait, True))
+        environment |= {"REGISTRATIONS_SYNC_KAZOO_URL": kazoo.url, "REGISTRATIONS_KAZOO_TIMEOUT": "600"}
+        worker = start_worker(**environment)
+        wait_until(lambda: any("/users" in target for target in kazoo.asked), 20, "the request")
+        assert worker.stop() == 0
+
+
+@pytest.mark.usefixtures("importer")
+def test_a_hostile_kazoo_keeps_the_worker_from_nothing_else(
+    start_worker: StartWorker, database: psycopg.Connection, environment: dict[str, str]
+) -> None:
+    """One line in the log, without key, token or traceback; the other jobs go on."""
+    with hostile_kazoo() as kazoo:
+        kazoo.answers["accounts/root/devices/d1"] = said(data={"id": "d1", "sip": [TOKEN]})
+        worker = start_worker(**environment | {"REGISTRATIONS_SYNC_KAZOO_URL": kazoo.url})
+        wait_until(lambda: "d1: sip must be an object, not an array" in worker.log_text(), 20, "the log")
+        database.execute("insert into location (ruid, username, domain) values ('r', 'u', 'd.test')")
+        query = "select enriched_at is not null from location"
+        wait_until(lambda: database.execute(query).fetchone() == (True,), 10, "the row to be enriched")
+    log = worker.log_text()
+    assert log.count("import failed") == 1
+    assert [text for text in (API_KEY, TOKEN, "Traceback") if text in log] == []
+    assert database.execute("select count(*) from account").fetchone() == (0,)
+
+
+def test_an_import_is_tried_again_the_next_time(
+    database: psycopg.Connection, database_url: str, tmp_path: Path
+) -> None:
+    """A redirect, no JSON, a list in a document's place; then Kazoo is mended."""
+    settings = KazooSettings(kazoo_api_key=API_KEY, kazoo_rate=1000, kazoo_directory=tmp_path)
+    with hostile_kazoo() as kazoo:
+        job = KazooImport(kazoo.url, settings, DatabaseSettings(database_url=database_url), stopping=Event())
+        path = "accounts/root/devices/d1"
+        good = kazoo.answers[path]
+        for bad in (said(302, headers=["Location: /"]), said(data=[])):
+            kazoo.answers[path] = bad
+            assert job.import_kazoo() == {}
+        kazoo.answers[path] = good
+        assert job.import_kazoo() == {"created": 1, "updated": 0, "deleted": 0}

@@ -1,0 +1,111 @@
+"""Not Kazoo: a server that says what no Kazoo does, byte by byte if need be, to whoever asks it as an import does.
+
+Unless it is told otherwise it has one account with one user and one device.
+"""
+
+from __future__ import annotations
+
+import json
+import socketserver
+import ssl
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+API_KEY = "5eb1a3f0" * 8
+TOKEN = "c0ffee11" * 4
+Said = Iterable[bytes]
+
+
+class HostileKazoo:
+    """What it says may be changed while it runs.
+
+    Attributes:
+        answers: the bytes of whole answers, with their headers, by path below /v2/; a function is given the request's
+            target, which has the query.
+        asked: the targets that were asked for.
+        heard: everything that clients sent.
+    """
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Said | Callable[[str], Said]] = {
+            "api_auth": said(auth_token=TOKEN, data={"account_id": "root"}),
+            "accounts/root": said(data={"id": "root", "name": "Root", "realm": "root.test"}),
+            "accounts/root/descendants": said(data=[]),
+            "accounts/root/users": said(data=[{"id": "anna", "username": "anna"}]),
+            "accounts/root/devices": said(data=[{"id": "d1"}]),
+            "accounts/root/devices/d1": said(data={"id": "d1", "sip": {"username": "u1", "password": "secret"}}),
+        }
+        self.asked: list[str] = []
+        self.heard = b""
+        self.url = ""
+        self.ending = threading.Event()
+
+    def add_account(self, account_id: str, *, tree: list[Any], **document: Any) -> dict[str, Any]:
+        """Let it have an account without users and devices; returns its entry in the list of descendants."""
+        path = f"accounts/{account_id}"
+        self.answers[path] = said(data={"id": account_id, "name": account_id, **document})
+        self.answers[f"{path}/users"] = self.answers[f"{path}/devices"] = said(data=[])
+        return {"id": account_id, "tree": tree}
+
+    def answer(self, target: str) -> Said:
+        self.asked.append(target)
+        path = target.partition("?")[0].removeprefix("/v2/")
+        found = self.answers.get(path, said(HTTPStatus.NOT_FOUND, data={}))
+        return found(target) if callable(found) else found
+
+
+def said(status: int = HTTPStatus.OK, *, headers: Iterable[str] = (), **envelope: Any) -> Said:
+    """An answer in JSON."""
+    return raw(json.dumps(envelope).encode(), status, headers=headers)
+
+
+def raw(body: bytes, status: int = HTTPStatus.OK, *, headers: Iterable[str] = ()) -> Said:
+    """An answer with this body."""
+    lines = [f"HTTP/1.1 {int(status)} Said", f"Content-Length: {len(body)}", "Connection: close", *headers, "", ""]
+    return ["\r\n".join(lines).encode(), body]
+
+
+@contextmanager
+def hostile_kazoo(*, certificate: Path | None = None) -> Iterator[HostileKazoo]:
+    """Run it on a port of its own of 127.0.0.1; with a certificate and its key in one file, by TLS."""
+    kazoo = HostileKazoo()
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            try:
+                head = b"".join(iter(self.rfile.readline, b"\r\n"))
+                length = next(
+                    (line for line in head.splitlines() if line.lower().startswith(b"content-length:")), b":0"
+                )
+                kazoo.heard += head + self.rfile.read(int(length.partition(b":")[2]))
+                for part in kazoo.answer(head.split()[1].decode()):
+                    if kazoo.ending.is_set():
+                        return
+                    self.wfile.write(part)
+            except OSError:  # the client has had enough
+                return
+
+    class Server(socketserver.ThreadingTCPServer):
+        allow_reuse_address = True
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """A client that does not trust the certificate goes."""
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        kazoo.url = f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield kazoo
+        finally:
+            kazoo.ending.set()
+            server.shutdown()
+            thread.join()
