@@ -107,13 +107,7 @@ class _Tree:
         self._counts = dict.fromkeys(COLUMNS, 0)
 
     def rows(self, root: str) -> Iterator[tuple[str, Row]]:
-        parents = {root: ""}
-        path = f"accounts/{root}/descendants"
-        for summary in self._client.pages(path):  # the account of the key is not in it, and no other twice
-            with refused_at(path):
-                account_id, parent_id = summary["id"], parent_of(summary)
-                if parents.setdefault(account_id, parent_id) != parent_id:
-                    raise Unfit(f"account {account_id} has two places in the tree")
+        parents = self._parents(root)
         for number, (account_id, parent_id) in enumerate(parents.items(), start=1):
             for kind, row in self._account_rows(account_id, parent_id):
                 self._counts[kind] += 1
@@ -121,6 +115,20 @@ class _Tree:
                     self._tell(f"account {number:,} of {len(parents):,}")
                 yield kind, row
         self._tell("all")
+
+    def _parents(self, root: str) -> dict[str, str]:
+        """The account of the key, and each below it with the ID of the one above."""
+        parents = {root: ""}
+        path = f"accounts/{root}/descendants"
+        for summary in self._client.pages(path):  # the account of the key is not in it, and no other twice
+            with refused_at(path):
+                account_id, parent_id = summary["id"], parent_of(summary)
+                if parents.setdefault(account_id, parent_id) != parent_id:
+                    raise Unfit(f"account {account_id} has two places in the tree")
+        for account_id, parent_id in parents.items():
+            if parent_id and parent_id not in parents:  # without --replace it could be an account of somebody else's
+                raise KazooRefused(f"{path}: account {account_id} is below one that is not in the list")
+        return parents
 
     def _account_rows(self, account_id: str, parent_id: str) -> Iterator[tuple[str, Row]]:
         path = f"accounts/{account_id}"
