@@ -156,7 +156,7 @@ class Page(Generic[Some]):
         """Read nothing yet.
 
         Args:
-            rows: one more than ``size`` where a page follows; closed when this is used up or closed.
+            rows: one more than ``size`` where a page follows, no more; read to their end, and closed.
             size: None for all of them.
             as_objects: compact JSON of some rows, with commas between the objects.
         """
@@ -176,8 +176,6 @@ class Page(Generic[Some]):
                 self.count += here
                 if here:
                     yield self._as_objects(some.first(here))
-                if self.next_start_key is not None:
-                    return
 
     def keys_for(self, query: ListQuery) -> dict[str, Any]:
         """What the envelope says of the list, once it is used up: how many this answer has, paged or not, and keys."""

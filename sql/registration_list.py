@@ -102,17 +102,20 @@ def _pages(
         connection.execute(statement("list_snapshot"))
         connection.execute(statement("list_plan"))
         under_way: Cursor[TupleRow] | None = None
-        for lowest, highest in pages:
-            following = connection.execute(query, {**values, "lowest": lowest, "highest": highest}, prepare=True)
+        try:
+            for lowest, highest in pages:
+                following = connection.execute(query, {**values, "lowest": lowest, "highest": highest}, prepare=True)
+                if under_way:
+                    rows = _in_order(under_way, ascending=ascending)[:limit]
+                    limit -= len(rows)
+                    yield rows
+                    if not limit:
+                        return
+                under_way = following
             if under_way:
-                rows = _in_order(under_way, ascending=ascending)[:limit]
-                limit -= len(rows)
-                yield rows
-                if not limit:
-                    return
-            under_way = following
-        if under_way:
-            yield _in_order(under_way, ascending=ascending)[:limit]
+                yield _in_order(under_way, ascending=ascending)[:limit]
+        except GeneratorExit:
+            return  # the caller wants no more. That is no failure, so the transaction commits.
 
 
 def _in_order(page: Cursor[TupleRow], *, ascending: bool) -> list[TupleRow]:
