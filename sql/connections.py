@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from select import POLLIN, poll
 from types import TracebackType
 from typing import Any, Self
@@ -14,6 +14,7 @@ from psycopg.rows import TupleRow
 
 from sql.errors import DatabaseUnreachable, translated
 from sql.login import log_in
+from sql.pooler import refuse_shared_sessions
 from sql.settings import DatabaseSettings
 from sql.statements import statement
 
@@ -75,11 +76,28 @@ def open_connection(settings: DatabaseSettings, *, application_name: str) -> Bou
     Raises:
         DatabaseUnreachable: nothing answers at the URL, or the server refuses for now.
         StatementFailed: the URL, the user or the password is wrong.
+        SessionShared: a pooler lends sessions for a transaction only.
     """
-    with translated():
+    with translated(), ExitStack() as on_failure:
         connection = BoundedConnection.connect(settings.database_url, **_parameters(settings, application_name))
+        on_failure.callback(connection.close)
         _limit(connection, settings.database_statement_timeout)
+        _require_own_session(connection, settings, application_name)
+        on_failure.pop_all()
         return connection
+
+
+def _require_own_session(connection: BoundedConnection, settings: DatabaseSettings, application_name: str) -> None:
+    """Compare it with a second connection, which is closed again. Where there can be no second one, nothing is known.
+
+    Raises:
+        SessionShared: a pooler lends sessions for a transaction only.
+    """
+    with suppress(psycopg.OperationalError):
+        parameters = _parameters(settings, application_name)
+        with BoundedConnection.connect(settings.database_url, **parameters) as other:
+            other.answer_timeout = settings.database_connect_timeout
+            refuse_shared_sessions(connection, other)
 
 
 def _check(connection: BoundedConnection) -> None:
@@ -100,6 +118,7 @@ def connect(settings: DatabaseSettings, *, application_name: str) -> Iterator[Co
     Raises:
         DatabaseUnreachable: no connection could be had, or it broke.
         StatementFailed: PostgreSQL refused the login or a statement.
+        SessionShared: a pooler lends sessions for a transaction only.
     """
     with open_connection(settings, application_name=application_name) as connection, translated():
         connection.answer_timeout = None
@@ -127,7 +146,15 @@ class Database:
         """
         limit = statement_timeout or settings.database_statement_timeout
         self._away = False
+        self._own_sessions = False
         self._probe = threading.Lock()
+
+        def configure(connection: BoundedConnection) -> None:
+            _limit(connection, limit)
+            if not self._own_sessions:  # looked at once, when the database is first reached
+                _require_own_session(connection, settings, application_name)
+                self._own_sessions = True
+
         self._pool = psycopg_pool.ConnectionPool(
             settings.database_url,
             connection_class=BoundedConnection,
@@ -138,7 +165,7 @@ class Database:
             # A failed attempt is given up soon, and the next caller makes a new one: a pool that went on with
             # growing pauses would be away long after PostgreSQL is back.
             reconnect_timeout=settings.database_connect_timeout,
-            configure=lambda connection: _limit(connection, limit),
+            configure=configure,
             check=_check,
             open=False,
         )

@@ -29,6 +29,10 @@ class PermissionLacking(StatementFailed):
     """The role has not the privilege: another one's login, or a grant that is missing."""
 
 
+class SessionShared(DatabaseError):
+    """A pooler gives each transaction another session of PostgreSQL, and so takes what we keep in one."""
+
+
 class RowHeld(DatabaseError):
     """A statement of somebody else's holds the row at this moment; the same call may succeed later."""
 

@@ -7,7 +7,7 @@ from kamailio.settings import KamailioSettings
 from sql.check import Facts, check_database, check_schema, find_facts
 from sql.check_rows import find_server_ids
 from sql.connections import connect
-from sql.errors import DatabaseError, DatabaseUnreachable
+from sql.errors import DatabaseError, DatabaseUnreachable, SessionShared
 from sql.finding import Finding, Severity, stands
 from sql.settings import DatabaseSettings
 from sql.worker_state import WorkerState, find_worker_state
@@ -40,6 +40,10 @@ def find_all(settings: SyncSettings, database_settings: DatabaseSettings, kamail
                 now_epoch = state.now_epoch
     except DatabaseUnreachable as error:
         findings.append(_away(error))
+    except SessionShared as error:
+        what, _, cure = str(error).partition(": ")
+        why = "API, worker and registrations-db keep time limits, prepared statements and locks in their sessions"
+        findings.append(Finding("pooler", Severity.FAULT, what, f"{why}, and refuse to start", cure))
     except DatabaseError as error:
         if findings:
             raise

@@ -21,7 +21,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from kamailio.nodes import Nodes
 from sql.census import Census
 from sql.connections import Database
-from sql.errors import DatabaseUnreachable, LoginRefused, SchemaStale
+from sql.errors import DatabaseUnreachable, LoginRefused, SchemaStale, SessionShared
 from sql.kazoo_settings import KazooSettings
 from sql.leadership import Leadership
 from sql.migrate import require_current_schema
@@ -77,7 +77,8 @@ class Worker:
         """Work until SIGTERM or SIGINT; a job under way ends its batch first. A second signal kills.
 
         Returns:
-            The exit code: 0 after a signal, 1 when a thread died, the login is refused or the schema is stale.
+            The exit code: 0 after a signal, 1 when a thread died, the login is refused, the schema is stale or a pooler
+            is not in session mode.
         """
         jobs = Jobs(self._database, self._nodes, self._settings, stopping=self._stopping)
         threads = ThreadPoolExecutor(DATABASE_JOBS + len(self._nodes.ids) + (self._kazoo is not None))
@@ -146,7 +147,7 @@ class Worker:
                 return job(*arguments)
         except DatabaseUnreachable as error:
             self._note_away(str(error))
-        except (LoginRefused, SchemaStale) as error:
+        except (LoginRefused, SchemaStale, SessionShared) as error:
             log.error("cannot work", extra={"action": "stop", "cause": str(error)})
             self._failed = True
             self._told_to_stop.put(None)

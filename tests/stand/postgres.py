@@ -124,7 +124,7 @@ class Cluster:
             return
         self._running.close()
         options = [f"-c{name}={value}" for name, value in self._settings.items()]
-        command = _as_postgres([bin_directory() / "postgres", "-D", self._data, "-p", str(self.port), *options])
+        command = as_postgres([bin_directory() / "postgres", "-D", self._data, "-p", str(self.port), *options])
         self._daemon = self._running.enter_context(
             daemon(
                 command,
@@ -222,7 +222,7 @@ def _initdb(data: Path, locale: str, env: Mapping[str, str]) -> None:
         postgres = pwd.getpwnam("postgres")
         os.chown(data, postgres.pw_uid, postgres.pw_gid)
     subprocess.run(
-        _as_postgres(
+        as_postgres(
             [
                 bin_directory() / "initdb",
                 f"--pgdata={data}",
@@ -241,5 +241,6 @@ def _initdb(data: Path, locale: str, env: Mapping[str, str]) -> None:
     )
 
 
-def _as_postgres(command: list[str | Path]) -> list[str | Path]:
+def as_postgres(command: list[str | Path]) -> list[str | Path]:
+    """The command as a user by whom PostgreSQL, and PgBouncer, let themselves be run."""
     return [*AS_POSTGRES, *command] if os.geteuid() == 0 else command
