@@ -4,12 +4,14 @@ from flask import Flask, current_app
 
 from kamailio.nodes import Nodes
 from sql.connections import Database
+from sql.writability import Writability
 
 
 def init_app(app: Flask, *, database: Database, nodes: Nodes) -> None:
-    """Keep both for the time of the application."""
+    """Keep them for the time of the application."""
     app.extensions["database"] = database
     app.extensions["nodes"] = nodes
+    app.extensions["writability"] = Writability()
 
 
 def database() -> Database:
@@ -21,4 +23,10 @@ def database() -> Database:
 def nodes() -> Nodes:
     """The nodes of Kamailio of the application that answers the request."""
     found: Nodes = current_app.extensions["nodes"]
+    return found
+
+
+def writability() -> Writability:
+    """Whether that database takes writes."""
+    found: Writability = current_app.extensions["writability"]
     return found

@@ -5,7 +5,7 @@ import logging
 from flask import Blueprint, Response, jsonify
 
 from api.access import public
-from api.extensions import database, nodes
+from api.extensions import database, nodes, writability
 from api.rate_limit import costs
 from kamailio import core
 from kamailio.errors import KamailioError
@@ -31,7 +31,7 @@ def live() -> Response:
 @public
 @costs(0)
 def ready() -> tuple[Response, int]:
-    """A word for each dependency; 503 while the database is not ready. Without Kamailio lists still work."""
+    """A word for each dependency; 503 while the database is away or takes no writes. Lists work without Kamailio."""
     words = {"database": _database_word(), **_kamailio_words()}
     is_ready = words["database"] == "ok"
     return jsonify(status="ready" if is_ready else "not ready", **words), 200 if is_ready else 503
@@ -41,6 +41,7 @@ def _database_word() -> str:
     try:
         with database().connection() as connection:
             require_current_schema(connection)
+            writability().require(connection)
     except DatabaseError as error:
         log.warning("database is not ready", extra={"action": "ready", "cause": str(error)})
         return type(error).__name__

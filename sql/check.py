@@ -10,6 +10,7 @@ from psycopg.rows import class_row
 
 from sql.check_directory import check_directory
 from sql.check_rows import check_rows
+from sql.check_writes import check_writes
 from sql.connections import Connection
 from sql.finding import Finding, Severity, stands
 from sql.migrate import LOCATION_VERSION, MIGRATE_COMMAND, missing_migrations
@@ -89,12 +90,13 @@ def check_schema(connection: Connection) -> Finding:
 
 
 def check_database(connection: Connection, *, facts: Facts) -> Iterator[Finding]:
-    """Look at everything that the database alone tells; the schema must be current. Locks nothing.
+    """Look at everything that the database alone tells; the schema must be current. Locks nothing, leaves nothing.
 
     Args:
         connection: in autocommit mode.
         facts: of :func:`find_facts`.
     """
+    yield check_writes(connection)
     yield from _check_catalogs(facts)
     yield from _check_schema_open(connection)
     yield from _check_grants(connection)

@@ -17,6 +17,14 @@ class DatabaseUnreachable(DatabaseError):
     """PostgreSQL is away, starting, stopping, full, or too slow; the same call may succeed later."""
 
 
+class DatabaseReadOnly(DatabaseUnreachable):
+    """The server takes no writes for now: a replica, or one that an operator made read-only."""
+
+
+class DatabaseFull(DatabaseUnreachable):
+    """The server's disk has no room."""
+
+
 class StatementFailed(DatabaseError):
     """PostgreSQL refused a statement: a bug, a missing grant or a schema that was changed by hand."""
 
@@ -66,9 +74,9 @@ class KazooUnreachable(DatabaseError):
 
 
 # SQLSTATE classes and codes after which a retry makes sense (PostgreSQL manual, appendix A): connection exceptions,
-# insufficient resources, operator intervention (which holds the statement timeout), lock not available, and
-# a server that is read-only for now, as a standby is until it takes over.
-TRANSIENT = ("08", "53", "57", "55P03", "40001", "40P01", "25006")
+# insufficient resources, operator intervention (which holds the statement timeout), lock not available, a transaction
+# that others were in the way of, and an error of the disk.
+TRANSIENT = ("08", "53", "57", "55P03", "40001", "40P01", "58030")
 
 
 @contextmanager
@@ -76,7 +84,7 @@ def translated() -> Iterator[None]:
     """Turn psycopg's errors into this module's.
 
     Raises:
-        DatabaseUnreachable: the fault is not in the statement.
+        DatabaseUnreachable: the fault is not in the statement; read-only and full have types of their own.
         StatementFailed: the fault is in the statement.
     """
     try:
@@ -89,6 +97,10 @@ def translated() -> Iterator[None]:
         lost = error.sqlstate is None and isinstance(error, psycopg.OperationalError)
         if isinstance(error, Refusal):
             raise LoginRefused(message) from error
+        if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+            raise DatabaseReadOnly(message) from error
+        if isinstance(error, psycopg.errors.DiskFull):
+            raise DatabaseFull(message) from error
         if lost or (error.sqlstate or "").startswith(TRANSIENT):
             raise DatabaseUnreachable(message) from error
         if isinstance(error, psycopg.errors.InsufficientPrivilege):

@@ -6,6 +6,7 @@ from kamailio.nodes import Nodes
 from kamailio.settings import KamailioSettings
 from sql.check import Facts, check_database, check_schema, find_facts
 from sql.check_rows import find_server_ids
+from sql.check_writes import READ_ONLY
 from sql.connections import connect
 from sql.errors import DatabaseError, DatabaseUnreachable, SessionShared
 from sql.finding import Finding, Severity, stands
@@ -36,8 +37,10 @@ def find_all(settings: SyncSettings, database_settings: DatabaseSettings, kamail
                 facts = find_facts(connection)
                 findings += check_database(connection, facts=facts)
                 findings += check_server_ids(nodes, find_server_ids(connection))
-                findings += _check_worker(state := find_worker_state(connection), settings)
+                state = find_worker_state(connection)
                 now_epoch = state.now_epoch
+                if not any(found.id == READ_ONLY for found in findings):  # the worker waits, or is at the primary
+                    findings += _check_worker(state, settings)
     except DatabaseUnreachable as error:
         findings.append(_away(error))
     except SessionShared as error:

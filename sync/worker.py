@@ -20,13 +20,21 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from kamailio.nodes import Nodes
 from sql.census import Census
-from sql.connections import Database
-from sql.errors import DatabaseUnreachable, LoginRefused, SchemaStale, SessionShared
+from sql.connections import Database, open_connection
+from sql.errors import (
+    DatabaseReadOnly,
+    DatabaseUnreachable,
+    LoginRefused,
+    SchemaStale,
+    SessionShared,
+    translated,
+)
 from sql.kazoo_settings import KazooSettings
 from sql.leadership import Leadership
 from sql.migrate import require_current_schema
 from sql.settings import DatabaseSettings
 from sql.worker_state import WorkerState
+from sql.writability import Writability
 from sync.jobs import Jobs
 from sync.kazoo import KazooImport
 from sync.metrics import Metrics
@@ -68,6 +76,8 @@ class Worker:
             if settings.sync_kazoo_url
             else None
         )
+        self._database_settings = database_settings
+        self._writability = Writability()
         self._leadership = Leadership(database_settings)
         self._leadership_lock = threading.Lock()
         self._leads = False
@@ -156,20 +166,31 @@ class Worker:
     def _lead(self) -> bool:
         with self._leadership_lock:
             leads, led = self._leadership.hold(), self._leads
+            if leads and not led:  # also after an outage: another database may have come back
+                self._require_working_database()
             self._leads = leads
             if leads != led:
                 self._metrics.lead(leads)
-            if leads and not led:  # also after an outage: another database may have come back
-                with self._database.connection() as connection:
-                    require_current_schema(connection)
         if leads and not led:
             log.info("this worker leads", extra={"action": "lead"})
         return leads
+
+    def _require_working_database(self) -> None:
+        # Not from the pool, which warns of each connection that is closed.
+        name = "registrations-sync lead"
+        with open_connection(self._database_settings, application_name=name) as connection, translated():
+            require_current_schema(connection)
+            try:
+                self._writability.require(connection)
+            except DatabaseReadOnly:
+                self._leadership.release()  # a session that is opened anew may reach the new primary
+                raise
 
     def _note_away(self, cause: str) -> None:
         if not self._away:
             self._away = True
             self._leads = False
+            self._writability = Writability()  # whatever came out the last time
             self._metrics.lead(False)
             log.warning("database is away, waiting", extra={"action": "database", "cause": cause})
 

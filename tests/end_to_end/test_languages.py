@@ -22,6 +22,8 @@ from kamailio.settings import KamailioSettings
 from sql.connections import BoundedConnection, connect, open_connection
 from sql.errors import (
     DatabaseError,
+    DatabaseFull,
+    DatabaseReadOnly,
     DatabaseUnreachable,
     LoginRefused,
     PermissionLacking,
@@ -148,7 +150,9 @@ def test_a_server_that_shuts_down_is_away(server: Cluster) -> None:
     [
         ("set statement_timeout = 50; select pg_sleep(60)", errors.QueryCanceled, DatabaseUnreachable),
         ("set lock_timeout = 50; table held", errors.LockNotAvailable, DatabaseUnreachable),
-        ("set transaction read only; create table t ()", errors.ReadOnlySqlTransaction, DatabaseUnreachable),
+        ("set transaction read only; create table t ()", errors.ReadOnlySqlTransaction, DatabaseReadOnly),
+        ("do $$ begin raise sqlstate '53100'; end $$", errors.DiskFull, DatabaseFull),
+        ("do $$ begin raise sqlstate '58030'; end $$", errors.IoError, DatabaseUnreachable),
         ("select pg_terminate_backend(pg_backend_pid())", errors.AdminShutdown, DatabaseUnreachable),
         ("set role guest; table pg_authid", errors.InsufficientPrivilege, PermissionLacking),
         ("select 1 / 0", errors.DivisionByZero, StatementFailed),

@@ -294,3 +294,13 @@ def test_a_directory_that_is_too_slow_is_told(
         found = {each.id for each in check_database(connection, facts=find_facts(connection))}
     assert "directory_slow" in found
     assert "grants" in found
+
+
+def test_a_write_that_fails_otherwise_is_told(check: Check, database: psycopg.Connection) -> None:
+    """As by a quota of the disk; here by a privilege, which can be had without one."""
+    found = database.execute("select oid::regprocedure::text from pg_proc where proname = 'pg_logical_emit_message'")
+    for (function,) in found.fetchall():
+        database.execute(f"revoke execute on function {function} from public".encode())
+    told = check()["database_write"]
+    assert "permission denied for function pg_logical_emit_message" in told.what
+    assert told.severity is Severity.FAULT

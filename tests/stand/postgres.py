@@ -143,6 +143,11 @@ class Cluster:
         self._running.close()
         self._daemon = None
 
+    def promote(self) -> None:
+        """Make a primary of a replica; it takes writes when this returns."""
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute("select pg_promote()")
+
     def freeze(self) -> None:
         """SIGSTOP every process of it: it accepts connections and answers nothing, like a dead host."""
         self._signal_all(signal.SIGSTOP)
@@ -216,11 +221,44 @@ def cluster(
         server.stop()
 
 
-def _initdb(data: Path, locale: str, env: Mapping[str, str]) -> None:
-    data.mkdir(mode=0o700, exist_ok=True)
+@contextlib.contextmanager
+def replica(directory: Path, *, of: Cluster) -> Iterator[Cluster]:
+    """Run a hot standby of a cluster for the time of the `with`; it has what that has, and follows it.
+
+    Args:
+        directory: must not have one yet.
+        of: the primary, which runs.
+    """
+    directory = directory.resolve()
+    data = directory / "data"
+    _make_data_directory(data)
+    command: list[str | Path] = [
+        bin_directory() / "pg_basebackup",
+        f"--pgdata={data}",
+        f"--dbname={of.url()}",
+        "--write-recovery-conf",
+        "--checkpoint=fast",
+        "--no-sync",
+    ]
+    subprocess.run(as_postgres(command), check=True, cwd="/")
+    settings = {**SETTINGS, **UNSAFE_BUT_FAST, "listen_addresses": of.host}
+    standby = Cluster(directory, host=of.host, port=free_port(of.host), settings=settings, env={})
+    try:
+        standby.start()
+        yield standby
+    finally:
+        standby.stop()
+
+
+def _make_data_directory(data: Path) -> None:
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
     if os.geteuid() == 0:
         postgres = pwd.getpwnam("postgres")
         os.chown(data, postgres.pw_uid, postgres.pw_gid)
+
+
+def _initdb(data: Path, locale: str, env: Mapping[str, str]) -> None:
+    _make_data_directory(data)
     subprocess.run(
         as_postgres(
             [
