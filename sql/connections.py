@@ -43,9 +43,6 @@ class BoundedConnection(Connection):
         """
         try:
             return super().wait(gen, interval, self.answer_timeout if timeout is None else timeout)
-        except psycopg.errors.ReadOnlySqlTransaction:
-            self.close()  # the session would stay read-only when its server is no more
-            raise
         except psycopg.OperationalError as error:
             if error.sqlstate is None:  # not PostgreSQL's word: it is silent, or gone
                 self.close()
@@ -182,7 +179,11 @@ class Database:
             self._pool.open()
             with self._pool.connection() as connection:
                 self._away = False
-                yield connection
+                try:
+                    yield connection
+                except psycopg.errors.ReadOnlySqlTransaction:
+                    connection.close()  # one that is opened anew may reach the new primary
+                    raise
 
     @contextmanager
     def _unless_known_away(self) -> Iterator[None]:

@@ -6,10 +6,11 @@ from contextlib import contextmanager
 import click
 from pydantic import ValidationError
 
-from sql.errors import DatabaseError, LoginRefused, PermissionLacking
+from sql.errors import DatabaseError, DatabaseReadOnly, LoginRefused, PermissionLacking
 
 NOT_SET = "is not set; the commands take it from the environment"
 CURES = {
+    DatabaseReadOnly: "; have REGISTRATIONS_DATABASE_URL name the primary, or reset default_transaction_read_only",
     LoginRefused: "; correct REGISTRATIONS_DATABASE_URL or ~/.pgpass, or set the role's password by psql's \\password",
     PermissionLacking: "; log in by REGISTRATIONS_DATABASE_URL as who may: the owner of location for registrations-db, "
     "registrations_sync and registrations_api for worker and API",

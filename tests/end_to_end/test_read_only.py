@@ -74,9 +74,9 @@ def _flush(http: FlaskClient, directory: Directory) -> Any:
     return http.delete(BOB, headers={"X-Auth-Token": directory.tokens["child"]})
 
 
-def _check(command: str, url: str, *options: str) -> subprocess.CompletedProcess[str]:
+def _run(url: str, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [program(command), "check", *options],
+        [program(command), *arguments],
         env={**os.environ, "REGISTRATIONS_DATABASE_URL": url, "REGISTRATIONS_KAMAILIO_RPC": NOWHERE},
         capture_output=True,
         text=True,
@@ -96,17 +96,45 @@ def test_a_replica_is_not_ready_until_it_is_promoted(
         assert (refused.status_code, refused.get_json()["message"]) == (503, "datastore_unreachable")
         assert int(refused.headers["Retry-After"]) > 0
         owner = standby.url(database.info.dbname)
-        checked = _check("registrations-db", owner)
+        checked = _run(owner, "registrations-db", "check")
         assert checked.returncode == 2, checked.stderr
         assert "FAULT    database_read_only: the database takes no writes: the server is a replica" in checked.stdout
         url = standby.url(database.info.dbname, user="registrations_sync")
-        found = {each["id"] for each in json.loads(_check("registrations-sync", url, "--json").stdout)["findings"]}
+        found = {
+            each["id"] for each in json.loads(_run(url, "registrations-sync", "check", "--json").stdout)["findings"]
+        }
         assert "database_read_only" in found
         assert "worker" not in found  # that of the primary cannot be seen from here
         standby.promote()
         assert _ready(http) == (200, "ok")
         assert _flush(http, directory).status_code == 200
-        assert "database_read_only" not in _check("registrations-db", owner).stdout
+        assert "database_read_only" not in _run(owner, "registrations-db", "check").stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [["migrate"], ["token", "create", "child"], ["import", "directory.json"]], ids=str
+)
+def test_a_command_tells_of_a_read_only_server(
+    tmp_path: Path,
+    postgres: Cluster,
+    database: psycopg.Connection,
+    directory: Directory,
+    make_read_only: Callable[[], Callable[[], None]],
+    arguments: list[str],
+) -> None:
+    """In one line, with the cure; nothing is changed."""
+    file = tmp_path / "directory.json"
+    file.write_text('{"accounts": [{"id": "new", "name": "New", "realm": "new.test"}]}', encoding="utf-8")
+    make_read_only()
+    read_only = "select current_setting('default_transaction_read_only') = 'on'"
+    database.execute("reset default_transaction_read_only")
+    wait_until(lambda: database.execute(read_only).fetchone() == (True,), 10, "the server to be read-only")
+    given = [str(file) if each == file.name else each for each in arguments]
+    ended = _run(postgres.url(database.info.dbname), "registrations-db", *given)
+    assert ended.returncode == 1
+    assert "read-only transaction; have REGISTRATIONS_DATABASE_URL name the primary" in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
+    assert database.execute("select count(*) from account").fetchone() == (len(directory.tokens),)
 
 
 def test_a_failover_is_followed_without_a_restart(
