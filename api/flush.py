@@ -129,7 +129,7 @@ def _note(connection: Connection, promised: Flush, answers: dict[int, list[Answe
     for node, pairs in answers.items():
         gone = [binding.id for binding, outcome in pairs if outcome is Outcome.GONE]
         failed = {binding.id: outcome for binding, outcome in pairs if isinstance(outcome, KamailioError)}
-        error = next(map(str, failed.values()), None)
+        error = next(iter(failed.values()), None)
         late = proxy.mode(node) not in (1, 3)
         note_answers(
             connection,
@@ -139,6 +139,6 @@ def _note(connection: Connection, promised: Flush, answers: dict[int, list[Answe
             longest_pause=RETRY_SECONDS,
         )
         if error is not None:
-            facts = {"flush_id": promised.id, "server_id": node, "left": len(failed), "cause": error}
+            facts = {"flush_id": promised.id, "server_id": node, "left": len(failed), "cause": str(error)}
             log.warning("flush left to the worker", extra={"action": "flush", **facts})
     return count_pending(connection, promised.id)

@@ -1,15 +1,20 @@
-"""/v2/accounts/{ACCOUNT_ID}/registrations/flushes: what became of flushes; ours, Crossbar has no such thing."""
+"""/v2/accounts/{ACCOUNT_ID}/registrations/flushes: what became of flushes; ours, Crossbar has no such thing.
+
+Errors name URLs and paths, and a command the user of a shell. Only a superduper admin is told; others get a word.
+"""
 
 import json
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from typing import Any, Self
 
 from flask import Blueprint, Response, current_app
 
+from api.access import current_access
 from api.envelope import list_envelope, success_envelope
 from api.errors import UnknownFlush
 from api.extensions import database
@@ -29,25 +34,31 @@ def _gregorian(at: datetime | int | None) -> int | None:
     return int(at.timestamp() if isinstance(at, datetime) else at) + UNIX_TO_GREGORIAN
 
 
-def _node(node: dict[str, Any]) -> dict[str, Any]:
+def _node(node: dict[str, Any], *, inside: bool) -> dict[str, Any]:
+    error = node["error"]
     facts = {
         "server_id": node["node"],
         "node": node["name"],
         "attempts": node["attempts"],
         "attempted": _gregorian(node["attempted"]),
         "confirmed": _gregorian(node["confirmed"]),
-        "error": node["error"],
+        "error": error if inside or error is None else error.partition(":")[0],
     }
     return {key: value for key, value in facts.items() if value is not None}
 
 
-def _as_data(flush: FlushRecord) -> dict[str, Any]:
-    """What is not known, or not so, is left out, as in a registration."""
+def _as_data(flush: FlushRecord, *, inside: bool) -> dict[str, Any]:
+    """What is not known, or not so, is left out, as in a registration.
+
+    Args:
+        flush: the record.
+        inside: whether the client may know what only the operator's machines are called.
+    """
     facts = {
         "id": flush.id,
         "username": flush.username,
         "cause": flush.cause,
-        "requested_by": flush.requested_by,
+        "requested_by": flush.requested_by if inside or flush.cause != "command" else "operator",
         "request_id": flush.request_id,
         "requested": _gregorian(flush.requested_at),
         "finished": _gregorian(flush.finished_at),
@@ -55,7 +66,7 @@ def _as_data(flush: FlushRecord) -> dict[str, Any]:
         "flushed": flush.bindings - flush.pending_shown - flush.superseded,
         "pending": flush.pending,
         "superseded": flush.superseded,
-        "nodes": [_node(node) for node in flush.nodes],
+        "nodes": [_node(node, inside=inside) for node in flush.nodes],
     }
     return {key: value for key, value in facts.items() if value is not None}
 
@@ -72,8 +83,8 @@ class _Some:
         return replace(self, flushes=self.flushes[:count])
 
 
-def _as_objects(some: _Some) -> str:
-    return ",".join(json.dumps(_as_data(flush), separators=(",", ":")) for flush in some.flushes)
+def _as_objects(some: _Some, *, inside: bool) -> str:
+    return ",".join(json.dumps(_as_data(flush, inside=inside), separators=(",", ":")) for flush in some.flushes)
 
 
 def _rows(source: Database, account_id: str, query: ListQuery) -> Generator[_Some, None, None]:
@@ -93,7 +104,8 @@ def list_all(account_id: str) -> Response:
     """The flushes of the account, newest first unless asked otherwise, all or a page. There are no filters."""
     settings = current_app.config
     query = read_query(default_page_size=settings["PAGE_SIZE"], max_page_size=settings["MAX_PAGE_SIZE"])
-    page = Page(_rows(database(), account_id, query), query.page_size, as_objects=_as_objects)
+    as_objects = partial(_as_objects, inside=current_access().superduper_admin)
+    page = Page(_rows(database(), account_id, query), query.page_size, as_objects=as_objects)
     return list_envelope(page, extra=lambda: page.keys_for(query))
 
 
@@ -109,4 +121,4 @@ def show(account_id: str, flush_id: str) -> Response:
         found = next(flushes, None)
     if found is None:
         raise UnknownFlush(flush_id)
-    return success_envelope(_as_data(found))
+    return success_envelope(_as_data(found, inside=current_access().superduper_admin))

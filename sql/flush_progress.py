@@ -13,14 +13,15 @@ class Answers:
 
     Attributes:
         node: its server_id.
-        flushes: each flush that it was asked about, with what went wrong or None.
+        flushes: each flush that it was asked about, with what went wrong or None. It is kept as the name of its type, a
+            colon, and its words, which name URLs: these are for operators.
         gone: bindings that it has no more.
         newer: those that registered again since their flush was asked for.
         failed: those of which neither is certain; they are due again after a pause.
     """
 
     node: int
-    flushes: Mapping[str, str | None]
+    flushes: Mapping[str, Exception | None]
     gone: Sequence[int] = ()
     newer: Sequence[int] = ()
     failed: Sequence[int] = ()
@@ -45,7 +46,7 @@ def note_answers(
         "recheck": recheck,
         "longest_pause": longest_pause,
         "flush_ids": list(answers.flushes),
-        "errors": list(answers.flushes.values()),
+        "errors": [error and f"{type(error).__name__}: {error}" for error in answers.flushes.values()],
     }
     with connection.transaction():
         ids = [*answers.gone, *answers.newer, *answers.failed]

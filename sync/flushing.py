@@ -126,12 +126,12 @@ class Flusher:
         gone = [binding for binding, outcome in pairs if outcome is Outcome.GONE]
         newer = [binding.id for binding, outcome in pairs if outcome is Outcome.NEWER]
         failed = {binding.id: outcome for binding, outcome in pairs if not isinstance(outcome, Outcome)}
-        flushes: dict[str, str | None] = dict.fromkeys(
+        flushes: dict[str, Exception | None] = dict.fromkeys(
             binding.flush_id for binding, _ in pairs if binding.settled_for is None
         )
         for binding, outcome in pairs:
             if not isinstance(outcome, Outcome) and binding.flush_id in flushes:
-                flushes[binding.flush_id] = str(outcome)
+                flushes[binding.flush_id] = outcome
         # A row goes once memory is clean of its binding. Where usrloc writes late, or where the row may be that of a
         # node we do not know of, it is given the time to remove it itself. In db_mode 3 the table is the memory.
         late = mode not in (1, 3)
@@ -179,7 +179,7 @@ class Flusher:
 
 
 def _log_progress(
-    connection: Connection, node: int, pairs: list[tuple[Binding, Answer]], flushes: dict[str, str | None]
+    connection: Connection, node: int, pairs: list[tuple[Binding, Answer]], flushes: dict[str, Exception | None]
 ) -> None:
     """Tell of each flush how far it came, with the HTTP request that asked for it."""
     moved: dict[str, dict[str, int]] = {}

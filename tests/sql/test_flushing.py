@@ -40,7 +40,7 @@ def _ask(connection: Connection, account: str = "child", username: str | None = 
 
 
 def _answer(
-    connection: Connection, flush: Flush, node: int, nodes: NodeSet = PAIR, *, error: str | None = None
+    connection: Connection, flush: Flush, node: int, nodes: NodeSet = PAIR, *, error: Exception | None = None
 ) -> None:
     ids = [binding.id for binding in flush.bindings]
     answers = Answers(node=node, flushes={flush.id: error}, gone=() if error else ids, failed=ids if error else ())
