@@ -113,6 +113,14 @@ def _refuse_taken_addresses(settings: ApiSettings) -> None:
             raise click.ClickException(f"REGISTRATIONS_{name.upper()}: {bind}: {error.strerror}") from error
 
 
+def _require_temporary_directory() -> None:
+    """Long lists are kept there, and gunicorn's processes have a file each to show that they live."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise click.ClickException(f"TMPDIR: {error.strerror}") from error
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="kamailio-registrations")
 def main() -> None:
@@ -122,6 +130,7 @@ def main() -> None:
 @main.command()
 def serve() -> None:
     """Serve until SIGTERM; requests that are under way are finished."""
+    _require_temporary_directory()
     with operators_mistakes():
         log_settings = LogSettings()
         logging.config.dictConfig(log_configuration(log_settings))

@@ -14,6 +14,7 @@ from werkzeug.exceptions import (
 )
 
 from api.envelope import error_envelope, name_request, send_request_id
+from api.spool import SpoolFailed
 from kamailio.errors import KamailioError
 from sql.errors import DatabaseUnreachable
 
@@ -174,6 +175,13 @@ class RegistrarUnreachable(ApiError):
         super().__init__({"message": "registrar timeout"})
 
 
+class StorageExhausted(ApiError):
+    """The answer is too large for memory, and the temporary directory does not take it; ours as well."""
+
+    status, message = 503, "storage_exhausted"
+    headers = (("Retry-After", str(RETRY_AFTER_SECONDS)),)
+
+
 def as_api_error(error: Exception) -> ApiError:  # noqa: PLR0911  # a table, one row a case
     """The answer to anything that was raised while a request was worked on."""
     match error:
@@ -183,6 +191,8 @@ def as_api_error(error: Exception) -> ApiError:  # noqa: PLR0911  # a table, one
             return DatastoreUnreachable()
         case KamailioError():
             return RegistrarUnreachable()
+        case SpoolFailed():
+            return StorageExhausted()
         case NotFound():
             return UnknownPath()
         case MethodNotAllowed():

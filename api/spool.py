@@ -7,8 +7,8 @@ which no client takes for its end (RFC 9112, 8).
 """
 
 import logging
-from collections.abc import Generator
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, closing, suppress
 from itertools import chain
 from socket import socket
 from tempfile import SpooledTemporaryFile
@@ -30,6 +30,10 @@ log = logging.getLogger(__name__)
 Pieces = Generator[bytes, None, None]
 
 
+class SpoolFailed(Exception):
+    """The temporary directory takes no more: it is full, read-only, not ours or gone, or a limit is reached."""
+
+
 def respond(pieces: Pieces, *, content_type: str) -> tuple[Response, bool]:
     """Make a 200 of a body that comes in pieces.
 
@@ -38,6 +42,9 @@ def respond(pieces: Pieces, *, content_type: str) -> tuple[Response, bool]:
 
     Returns:
         The response, and whether the pieces are used up. If not, they will be when it is sent, or closed.
+
+    Raises:
+        SpoolFailed: before anything is sent.
     """
     must_be_whole = (
         request.method != "GET"
@@ -73,12 +80,28 @@ class _Spool(SpooledTemporaryFile[bytes]):
         self.length = 0
 
     def fill(self, pieces: Pieces, limit: int | None) -> bool:
-        """Write until there are no more, or so many bytes are there; returns whether there are no more."""
+        """Write until there are no more, or so many bytes are there; returns whether there are no more.
+
+        Raises:
+            SpoolFailed: what was written is lost.
+        """
+        whole = True
         for piece in pieces:
-            self.length += self.write(piece)
+            self._try(self.write, piece)
+            self.length += len(piece)
             if limit is not None and self.length >= limit:
-                return False
-        return True
+                whole = False
+                break
+        self._try(self.flush)
+        return whole
+
+    def _try(self, step: Callable[..., object], *arguments: bytes) -> None:
+        try:
+            step(*arguments)
+        except OSError as error:
+            with suppress(OSError):  # to close is to try once more to write what is in the file's buffer
+                self.close()
+            raise SpoolFailed(f"temporary file: {error}") from error
 
     def read_out(self) -> Generator[bytes, None, None]:
         """All that was written, once; it is empty then."""

@@ -287,6 +287,7 @@ def test_every_kind_of_failure_is_walked_here(http: FlaskClient) -> None:
     tests = {
         "unspecified_fault": test_a_bug_tells_nothing_of_the_inside,
         "too_many_requests": test_too_many_requests_are_a_429,
+        "storage_exhausted": "tests.api.test_no_space",
         "registrar_unreachable": test_a_sync_that_cannot_reach_kamailio_is_a_503,
         "datastore_unreachable": test_a_database_that_is_away_is_a_503_and_heals_by_itself,
     }

@@ -105,6 +105,7 @@ EXAMPLES: dict[str, Asked] = {
     "too_many_requests": Asked(path=f"{REGISTRATIONS}/count", world="limited"),
     "unspecified_fault": Asked(path=REGISTRATIONS, world="broken"),
     "datastore_unreachable": Asked(path=REGISTRATIONS, world="no database"),
+    "storage_exhausted": Asked(path=REGISTRATIONS, world="no space"),
     "registrar_unreachable": Asked(method="POST", path=f"/v2/accounts/{ACCOUNT}/devices/{FRONT_DESK}/sync"),
 }
 

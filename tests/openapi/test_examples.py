@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,6 +39,7 @@ def world(
     database_url: str,
     add_binding: AddBinding,
     postgres: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[FlaskClient]:
     """A client of an API of which the sample is asked, in the circumstances that the example is about."""
     add_phone = fill(database, database_url, add_binding)
@@ -71,6 +73,10 @@ def world(
             yield http
         case "broken":
             database.execute("drop view registrations")
+            yield start_api(api_node=NODE)
+        case "no space":
+            monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
+            monkeypatch.setattr("api.spool.MEMORY_BYTES", 1)
             yield start_api(api_node=NODE)
         case "no database":
             postgres.stop()
