@@ -3,6 +3,7 @@
 import logging
 import logging.config
 import os
+import resource
 import shutil
 import socket
 import sys
@@ -138,6 +139,9 @@ def serve() -> None:
         KamailioSettings()
         _require_schema(DatabaseSettings())
     _refuse_taken_addresses(settings)
+    # Each of gunicorn's 1,000 connections is a file, and so is what a request needs; many systems give 1,024 at first.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     _Server(_gunicorn_options(settings, log_settings)).run()
 
 

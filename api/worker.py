@@ -6,62 +6,20 @@ gunicorn has HTML for these, and closes a connection that still sends after 64 K
 import logging
 import socket
 from contextlib import suppress
-from functools import partial
-from selectors import EVENT_READ
-from time import monotonic
 from typing import Any, cast
 
 from flask import Flask
 from gunicorn.http.errors import ParseException
-from gunicorn.workers.gthread import TConn, ThreadWorker
 from werkzeug.http import http_date
 
 from api.errors import answer_unread
-from api.waiting import waited
-
-# What a client may still send while it is told that it was too much, and for how long.
-LINGER_BYTES = 16 << 20
-LINGER_SECONDS = 2.0
+from api.patience import PatientWorker
 
 log = logging.getLogger(__name__)
 
 
-class EnvelopeWorker(ThreadWorker):
-    """Threads, as gunicorn's own; for ``gunicorn --worker-class api.worker.EnvelopeWorker``, too.
-
-    A thread waits for no client that says nothing, and not for ever for one that says or takes little.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._until: dict[TConn, float] = {}
-
-    @property
-    def _patience(self) -> float:
-        """Seconds for a client to send a request."""
-        return float(cast(Flask, self.wsgi).config["REQUEST_TIMEOUT"])
-
-    def enqueue_req(self, conn: TConn) -> None:
-        """Give a connection to a thread, a new one once something has come; gunicorn has a thread wait for that."""
-        if conn.initialized or conn.data_ready or not self.alive:
-            conn.waits_since = monotonic()  # type: ignore[attr-defined]  # a note, read below
-            super().enqueue_req(conn)
-            return
-        if conn.sock.family != socket.AF_UNIX:
-            # Of an answer something must be taken in that time (tcp(7)).
-            conn.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._patience * 1000))
-        conn.set_timeout()
-        self.pending_conns.append(conn)
-        self.poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
-
-    def notify(self) -> None:
-        """Tell the arbiter that we live, which the main loop does every second, and end reading that takes too long."""
-        super().notify()
-        now = monotonic()
-        for conn in [conn for conn, until in list(self._until.items()) if until < now]:
-            self._until.pop(conn, None)
-            with suppress(OSError):
-                conn.sock.shutdown(socket.SHUT_RD)  # what the thread waits for ends here; it can still answer
+class EnvelopeWorker(PatientWorker):
+    """The server's; for ``gunicorn --worker-class api.worker.EnvelopeWorker``, too."""
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         """Answer what could not be read as a request, or what failed outside of the application.
@@ -87,31 +45,37 @@ class EnvelopeWorker(ThreadWorker):
         response.headers["Date"] = http_date()
         head = "".join(f"{name}: {value}\r\n" for name, value in response.headers)
         with suppress(OSError):
-            client.settimeout(LINGER_SECONDS)
-            client.sendall(f"HTTP/1.1 {response.status}\r\n{head}\r\n".encode("latin-1") + response.get_data())
+            # All of it or, to who takes nothing, what there is room for: no thread waits for that.
+            client.setblocking(False)
+            client.send(f"HTTP/1.1 {response.status}\r\n{head}\r\n".encode("latin-1") + response.get_data())
 
-    def handle(self, conn: TConn) -> Any:
-        """Work on a request; before its connection is closed the client may finish what it is sending."""
-        waited.set(monotonic() - conn.waits_since)  # type: ignore[attr-defined]
-        self._until[conn] = monotonic() + self._patience
-        try:
-            goes_on = super().handle(conn)
-        finally:
-            self._until.pop(conn, None)
-        if goes_on is False:
-            _linger(conn.sock)
-        return goes_on
+    def set_accept_enabled(self, enabled: bool | None) -> None:
+        """Begin or cease to accept, for a while or because we are to stop."""
+        super().set_accept_enabled(enabled)
+        self._accept_the_last()
 
+    def notify(self) -> None:
+        """Tell the arbiter that we live, which the main loop does every second, also while we stop."""
+        super().notify()
+        self._accept_the_last()
 
-def _linger(client: socket.socket) -> None:
-    """End our side and read on for a while: closing at once would make the kernel drop the answer (RFC 9112, 9.6)."""
-    deadline = monotonic() + LINGER_SECONDS
-    read = 0
-    with suppress(OSError):
-        client.shutdown(socket.SHUT_WR)
-        while read < LINGER_BYTES and (remaining := deadline - monotonic()) > 0:
-            client.settimeout(remaining)
-            data = client.recv(1 << 16)
-            if not data:
-                return
-            read += len(data)
+    def is_parent_alive(self) -> bool:
+        """Whether the arbiter is; without it this worker stops as by SIGTERM."""
+        self.alive = self.alive and super().is_parent_alive()
+        return self.alive
+
+    def _accept_the_last(self) -> None:
+        """When we are to stop, take what the kernel has accepted and close our listeners: who comes later is refused.
+
+        The arbiter closes its own before it tells us to stop, and so does each worker. When only we stop, others go on.
+        A listener is never shut down: systemd has it, too, and the server that replaces this one.
+        """
+        if self.alive or self._accepting:  # type: ignore[attr-defined]  # gunicorn's
+            return
+        listener: Any
+        for listener in self.sockets:
+            while listener.sock is not None and self.nr_conns < self.worker_connections:
+                before = self.nr_conns
+                self.accept(listener)
+                if self.nr_conns == before:  # there was none
+                    listener.close()

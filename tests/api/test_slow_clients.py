@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
+from http.client import HTTPResponse
 
 import pytest
 
@@ -25,6 +27,15 @@ BEGUN = {
     "a header": b"GET /live HTTP/1.1\r\nHost: api.test\r\nX-Slow: ",
     "a body": b"PUT /v2/api_auth HTTP/1.1\r\nHost: api.test\r\nContent-Length: 60000\r\n\r\n{",
     "a chunk": b"PUT /v2/api_auth HTTP/1.1\r\nHost: api.test\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n{",
+}
+
+# The server ends each of these connections when it has answered: all was read, some has come, or is still to come.
+ANSWERED = {
+    "a request": LIVE,
+    "two requests": LIVE + LIVE,
+    "half a body": b"PUT /v2/api_auth HTTP/1.1\r\nHost: api.test\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 500,
+    "no body": b"DELETE /v2/nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 9\r\n\r\n",
+    "no HTTP": b"hello\r\n\r\nhello",
 }
 
 Connect = Callable[[], socket.socket]
@@ -77,6 +88,72 @@ def test_who_says_nothing_holds_no_thread(server: Started, connect: Connect) -> 
         wait_until(partial(_is_closed, connection), 20, "the end of the connection")
 
 
+def test_who_has_begun_to_ask_holds_no_thread(server: Started, connect: Connect) -> None:
+    """Twenty of each kind at once, more than would come to their turn while another's request is waited for."""
+    for begun in BEGUN.values():
+        for _ in range(20):
+            connect().sendall(begun)
+    assert exchange(server.port, LIVE).status == 200
+
+
+def test_more_connections_than_there_may_be_keep_nobody_out(server: Started) -> None:
+    """gunicorn takes 1,000 and then none; here the oldest that only begins to ask goes for one that is new."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files[1], files[1]))
+    try:
+        with ExitStack() as begun:
+            for _ in range(1100):
+                connection = begun.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+                connection.sendall(b"G")
+            assert exchange(server.port, LIVE).status == 200
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, files)
+    assert "Traceback" not in server.process.log_text()
+
+
+def test_a_request_in_single_bytes_is_a_request(server: Started, connect: Connect) -> None:
+    """However it comes, and with another one behind it: as a whole, and each is answered."""
+    body = b'{"data": {"api_key": "none"}}'
+    start = b"PUT /v2/api_auth HTTP/1.1\r\nHost: api.test\r\n"
+    chunks = b"".join(b"1;x=y\r\n%c\r\n" % each for each in body)
+    slow = connect()
+    slow.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for request, status in (
+        (start + b"Content-Length: %d\r\n\r\n%b" % (len(body), body), b"401"),
+        (start + b"Transfer-Encoding: chunked\r\n\r\n%b0\r\n\r\n" % chunks, b"401"),
+        (start + b"Transfer-Encoding: chunked\r\n\r\n%b0\r\nX-Trailer: 1\r\n\r\n" % chunks, b"401"),
+        (LIVE.replace(b"Connection: close\r\n", b""), b"200"),
+    ):
+        for at in range(len(request)):
+            slow.sendall(request[at : at + 1])
+        response = HTTPResponse(slow)
+        response.begin()
+        assert b"%d" % response.status == status
+        response.read()
+    slow.sendall(2 * LIVE.replace(b"Connection: close\r\n", b"") + LIVE)
+    answers = b""
+    while more := slow.recv(65536):
+        answers += more
+    assert answers.count(b"HTTP/1.1 200 ") == 3
+
+
+def test_who_waits_for_a_100_gets_one(server: Started, connect: Connect) -> None:
+    """Before the body is sent, and once; then the answer. A body that is too large is answered without it."""
+    head = b"PUT /v2/api_auth HTTP/1.1\r\nHost: api.test\r\nExpect: 100-continue\r\nConnection: close\r\n"
+    polite = connect()
+    polite.sendall(head + b"Content-Length: 2\r\n\r\n")
+    assert polite.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert exchange(server.port, LIVE).status == 200
+    polite.sendall(b"{}")
+    assert polite.recv(12) == b"HTTP/1.1 401"
+    large = connect()
+    large.sendall(head + b"Content-Length: 1000000\r\n\r\n")
+    answer = b""
+    while more := large.recv(65536):
+        answer += more
+    assert b"HTTP/1.1 413 " in answer
+
+
 @pytest.mark.parametrize("ended", [_is_closed, _takes_no_more], ids=["stops", "drips"])
 def test_a_request_that_does_not_end_is_given_up(
     server: Started, connect: Connect, ended: Callable[[socket.socket], bool]
@@ -88,6 +165,23 @@ def test_a_request_that_does_not_end_is_given_up(
         wait_until(partial(ended, slow), 20, f"the end of a connection that began with {what}", interval=0.2)
         assert exchange(server.port, LIVE).status == 200
     assert "Traceback" not in server.process.log_text()
+
+
+@pytest.mark.parametrize("request_", ANSWERED.values(), ids=ANSWERED.keys())
+def test_who_has_an_answer_and_stays_holds_no_thread(server: Started, connect: Connect, request_: bytes) -> None:
+    """A whole answer for each of them at once, though nobody hangs up: neither a thread nor the main loop waits."""
+    staying = [connect() for _ in range(20)]
+    for connection in staying:
+        connection.sendall(request_)
+    for connection in reversed(staying):
+        answer = b""
+        while more := connection.recv(65536):
+            answer += more
+        assert answer.startswith(b"HTTP/1.1 ")
+        assert answer.endswith(b"}\n")
+    assert exchange(server.port, LIVE).status == 200
+    for connection in staying:
+        wait_until(partial(_takes_no_more, connection), 20, "the end of the connection")
 
 
 def test_an_answer_that_is_not_taken_is_given_up(

@@ -159,6 +159,7 @@ def daemon(
     name: str | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    pass_fds: Sequence[int] = (),
     ready_timeout: float = 20,
     stop_signal: int = signal.SIGTERM,
     grace: float = 10,
@@ -172,6 +173,7 @@ def daemon(
         name: for messages; the program's name when left out.
         env: variables on top of ours.
         cwd: working directory.
+        pass_fds: descriptors that it has, too, by the same numbers.
         ready_timeout: seconds until it must be ready.
         stop_signal: asks it to end at the end of the `with`.
         grace: seconds until SIGKILL after that.
@@ -190,6 +192,7 @@ def daemon(
             stderr=subprocess.STDOUT,
             env={**os.environ, **(env or {})},
             cwd=cwd,
+            pass_fds=pass_fds,
             start_new_session=True,
         )
     child = Daemon(name or Path(command[0]).name, process, log)
