@@ -14,6 +14,7 @@ from flask import current_app, g
 
 from api.access import current_access
 from api.check_sync import send_check_sync
+from api.errors import TooManyRequests
 from api.extensions import database, nodes
 from kamailio.errors import KamailioError
 from kamailio.nodes import Nodes
@@ -22,7 +23,7 @@ from kamailio.rpc import JsonRpcClient
 from sql.connections import Connection
 from sql.contacts import DeviceContact, find_flush_contacts
 from sql.errors import DatabaseUnreachable
-from sql.flush_progress import Answers, Pending, count_pending, note_answers
+from sql.flush_progress import Answers, Pending, count_pending, measure_backlog, note_answers
 from sql.flushing import Binding, Flush, NodeSet, hide_bindings, request_flush
 
 # How long the worker leaves a flush to us, beyond the time for the calls: for two statements that time out.
@@ -30,6 +31,9 @@ MARGIN_SECONDS = 20.0
 # Until the worker looks at what is left: what no node confirmed, or a row that stayed. usrloc's timer needs longer.
 RETRY_SECONDS = 1.0
 LATE_RECHECK_SECONDS = 10.0
+# What may be left to do of the flushes of an account, while a node is away, for another one: it writes all of it again.
+BACKLOG_BINDINGS = 50_000
+BACKLOG_RETRY_SECONDS = 10
 
 Answered = tuple[Binding, Outcome | KamailioError]
 
@@ -57,11 +61,14 @@ def flush(account_id: str, *, username: str | None = None, check_sync: bool) -> 
         None when ``username`` is neither a device's nor a live binding's.
 
     Raises:
+        TooManyRequests: nothing was promised, since too much that was is still to be done.
         DatabaseUnreachable: nothing was promised, or what was is carried out without the client knowing.
     """
     proxy, budget = nodes(), current_app.config["FLUSH_BUDGET"]
     late = proxy.write_late()
     with database().connection() as connection:
+        if measure_backlog(connection, account_id, limit=BACKLOG_BINDINGS) == BACKLOG_BINDINGS:
+            raise TooManyRequests(retry_after=BACKLOG_RETRY_SECONDS)
         promised = request_flush(
             connection,
             account_id,

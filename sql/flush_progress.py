@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from sql.connections import Connection
 from sql.flushing import BATCH_ROWS, Binding, NodeSet, execute_once, read_bindings
 
+# For whoever asked to look at what became of it.
+EMPTY_SECONDS = 300.0
+KEPT_FLUSHES = 10_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
@@ -134,13 +138,25 @@ def remove_rows(connection: Connection, records: Sequence[int]) -> RowsLeft:
     return left
 
 
+def measure_backlog(connection: Connection, account_id: str, *, limit: int) -> int:
+    """How many bindings flushes of an account have still to remove, up to ``limit``."""
+    row = execute_once(connection, "flush_backlog", {"account_id": account_id, "limit": limit}).fetchone()
+    return int(row[0]) if row else 0
+
+
 def expire_flushes(connection: Connection, *, keep: float, limit: int) -> int:
-    """Forget bindings that would have expired by themselves, and flushes finished more than ``keep`` seconds ago.
+    """Forget bindings that would have expired by themselves, and flushes that are finished.
+
+    Args:
+        connection: in autocommit mode.
+        keep: seconds that a flush is kept; one that found nothing `EMPTY_SECONDS`, and of an account `KEPT_FLUSHES`.
+        limit: how many of each at the most.
 
     Returns:
         How many flushes were deleted.
     """
-    return execute_once(connection, "flush_expire", {"keep": keep, "limit": limit}).rowcount
+    values = {"keep": keep, "keep_empty": EMPTY_SECONDS, "most": KEPT_FLUSHES, "limit": limit}
+    return execute_once(connection, "flush_expire", values).rowcount
 
 
 def find_request_ids(connection: Connection, flush_ids: Sequence[str]) -> dict[str, str | None]:

@@ -873,7 +873,7 @@ CREATE INDEX flush_binding_flush_id_idx ON public.flush_binding USING btree (flu
 
 CREATE INDEX flush_finished_at_idx ON public.flush USING btree (finished_at);
 
-CREATE INDEX flush_unfinished_idx ON public.flush USING btree (id) WHERE (finished_at IS NULL);
+CREATE INDEX flush_unfinished_idx ON public.flush USING btree (account_id) WHERE (finished_at IS NULL);
 
 CREATE INDEX location_account_contact_idx ON public.location USING btree (username, domain, contact);
 

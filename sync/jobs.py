@@ -103,18 +103,21 @@ class Jobs:
 
     def expire(self) -> dict[str, int]:
         """Delete what is over: rows that no Kamailio cleans, From facts without a binding, dead tokens, old flushes."""
-        batch, expired = self._settings.sync_batch, 0
+        batch, expired, forgotten = self._settings.sync_batch, 0, 0
         with self._database.connection() as connection:
             while not self._stopping.is_set():
                 count = expire_rows(connection, grace=self._settings.sync_expire_grace, limit=batch)
                 expired += count
                 if count < batch:
                     break
+            while not self._stopping.is_set():
+                count = expire_flushes(connection, keep=self._settings.sync_flush_keep, limit=ROWS_AT_A_TIME)
+                forgotten += count
+                if count < ROWS_AT_A_TIME:
+                    break
             return {
                 "expired": expired,
                 "from_facts_expired": expire_from_facts(connection),
                 "tokens_expired": expire_tokens(connection, limit=ROWS_AT_A_TIME),
-                "flushes_expired": expire_flushes(
-                    connection, keep=self._settings.sync_flush_keep, limit=ROWS_AT_A_TIME
-                ),
+                "flushes_expired": forgotten,
             }

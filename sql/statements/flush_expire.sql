@@ -1,5 +1,6 @@
 -- Bindings that would have expired by themselves, and flushes that were finished long ago. What somebody holds is left for
--- the next time: the answers of nodes lock a flush before its bindings, this does not.
+-- the next time: the answers of nodes lock a flush before its bindings, this does not. A flush that found nothing to hide
+-- is nobody's business for long, and of an account only so many are kept: or a token could fill the disk.
 with over as materialized (
     select o.id from flush_binding o
     where o.expires_epoch < extract(epoch from now()) - 60
@@ -25,7 +26,18 @@ finished as materialized (
 ),
 old as materialized (
     select o.id from flush o
-    where o.finished_at < now() - make_interval(secs => %(keep)s)
+    where (
+            o.finished_at < now() - make_interval(secs => %(keep)s)
+            or (o.bindings = 0 and o.finished_at < now() - make_interval(secs => %(keep_empty)s))
+            or (
+                o.finished_at is not null
+                and o.id in (
+                    select r.id
+                    from (select id, row_number() over (partition by account_id order by position desc) from flush) r
+                    where r.row_number > %(most)s
+                )
+            )
+        )
         and not exists (select from flush_binding f where f.flush_id = o.id)
     limit %(limit)s
     for update of o skip locked

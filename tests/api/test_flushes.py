@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import psycopg
+import pytest
 from flask.testing import FlaskClient
 
 from tests.fixtures.directory import Directory
@@ -43,6 +44,30 @@ def test_a_flush_that_cannot_reach_kamailio_is_promised_and_visible(
     assert node["error"] == "KamailioUnreachable"
     assert "confirmed" not in node
     assert _ask(http, directory, f"{LIST}/{answer['flush_id']}").get_json()["data"] == shown
+
+
+def test_what_a_token_may_leave_to_be_done_is_bounded(
+    start_api: StartApi,
+    directory: Directory,
+    add_binding: AddBinding,
+    database: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """429, and nothing is written, while Kamailio is away; other accounts are served, and this one when it is back."""
+    http = start_api(kamailio_db_mode=1)
+    monkeypatch.setattr("api.flush.BACKLOG_BINDINGS", 5)
+    for name in ("bob", "carol"):
+        add_binding(name, "child.test")
+    all_of_it = "/v2/accounts/child/registrations"
+    answers = [_ask(http, directory, all_of_it, method="DELETE") for _ in range(5)]
+    assert [each.status_code for each in answers] == [200, 200, 200, 429, 429]
+    assert int(answers[-1].headers["Retry-After"]) > 0
+    assert _ask(http, directory, f"{all_of_it}/bob", method="DELETE").status_code == 429
+    assert len(_ask(http, directory, LIST).get_json()["data"]) == 3
+    others = "/v2/accounts/sibling/registrations/alice"
+    assert _ask(http, directory, others, method="DELETE", whose="sibling").status_code == 200
+    database.execute("update flush_binding set settled_at = now()")
+    assert _ask(http, directory, all_of_it, method="DELETE").status_code == 200
 
 
 def test_flushes_come_newest_first_and_in_pages(http: FlaskClient, directory: Directory) -> None:

@@ -75,6 +75,30 @@ def test_what_could_not_be_hidden_is_hidden_by_the_next_run(
     assert _usernames(database, "live_location") == []
 
 
+def test_flushes_that_found_nothing_are_soon_forgotten_and_of_the_others_the_newest_are_kept(
+    start_jobs: StartJobs, database: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token that flushes all the time fills no table; what is not finished stays, and what others asked for."""
+    monkeypatch.setattr("sql.flush_progress.KEPT_FLUSHES", 3)
+    monkeypatch.setattr("sync.jobs.ROWS_AT_A_TIME", 2)
+    database.execute(
+        "insert into flush (id, account_id, cause, requested_by, bindings, finished_at) values "
+        "('unfinished', 'child', 'request', 'child', 1, null), ('old-1', 'child', 'request', 'child', 1, now()), "
+        "('old-2', 'child', 'request', 'child', 1, now()), ('other', 'sibling', 'request', 'sibling', 1, now()), "
+        "('empty-1', 'child', 'request', 'child', 0, now() - interval '6 minutes'), "
+        "('empty-2', 'sibling', 'request', 'sibling', 0, now() - interval '6 minutes'), "
+        "('new-1', 'child', 'request', 'child', 1, now()), ('new-2', 'child', 'request', 'child', 1, now()), "
+        "('lately', 'child', 'request', 'child', 0, now())"
+    )
+    database.execute(
+        "insert into flush_binding (flush_id, username, modified_epoch, cseq, shown, due_at) "
+        "values ('unfinished', 'bob', 1, 1, true, now())"
+    )
+    assert start_jobs().expire()["flushes_expired"] == 4
+    left = database.execute("select id from flush order by position").fetchall()
+    assert [flush_id for (flush_id,) in left] == ["unfinished", "other", "new-1", "new-2", "lately"]
+
+
 def test_old_flushes_are_forgotten_while_a_nodes_answers_are_noted(
     rows: None, start_jobs: StartJobs, database: psycopg.Connection, database_url: str
 ) -> None:

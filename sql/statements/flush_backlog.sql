@@ -1,0 +1,8 @@
+-- How much flushes of an account have still to remove, up to a limit.
+select count(*)
+from (
+    select from flush q
+    join flush_binding f on f.flush_id = q.id
+    where q.account_id = %(account_id)s and q.finished_at is null and f.settled_at is null
+    limit %(limit)s
+) unsettled
