@@ -1,21 +1,24 @@
-"""gunicorn's worker with threads, but no thread waits for a client that is slow to ask or to go: the main loop does.
+"""gunicorn's worker with threads, none of which waits for a client that is slow to ask, to take or to go.
 
 A connection is in one of these states. In all but the fourth it costs a file descriptor and what has come, no more.
 
     silent       has never sent anything                  gunicorn's `pending_conns`, for `keepalive` seconds
     receiving    has sent a part of a request             `_incoming`, for REGISTRATIONS_API_REQUEST_TIMEOUT
     waiting      its request is whole                     the queue of gunicorn's threads; see `api.waiting`
-    at work      a thread answers it                      as long as that takes, and the client takes of the answer
+    at work      a thread answers it                      as long as that takes
+    taking       has to take the rest of the answer       `_taking`, while it takes something within that time
     kept alive   has its answer, may ask again            gunicorn's `keepalived_conns`, for `keepalive` seconds
     lingering    has its answer, is being ended           `_lingering`, for LINGER_SECONDS
 """
 
+import logging
 import socket
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from selectors import EVENT_READ
+from itertools import islice
+from selectors import EVENT_READ, EVENT_WRITE
 from time import monotonic
 from typing import Any, cast
 
@@ -24,15 +27,20 @@ from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import ThreadWorker
 
 from api.incoming import CONTINUE, Incoming, Received
+from api.outgoing import Outgoing
 from api.waiting import waited
 
 RECEIVE_BYTES = 1 << 16
 # What all requests may take that are not whole yet; then the one that is longest on its way is given up.
 INCOMING_BYTES = 32 << 20
+# How many clients may be slow to take an answer, which may be a file by then; then the one that is slowest is given up.
+TAKING_CONNECTIONS = 64
 # What a client may still send when it has its answer, and for how long; how many clients may at a time.
 LINGER_BYTES = 16 << 20
 LINGER_SECONDS = 2.0
 LINGER_CONNECTIONS = 100
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -49,7 +57,12 @@ class PatientWorker(ThreadWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._incoming: dict[Any, Incoming] = {}
+        self._taking: dict[Any, float] = {}  # the one that took last stands last
         self._lingering: dict[Any, _Lingering] = {}
+
+    @property
+    def _patience(self) -> float:
+        return float(cast(Flask, self.wsgi).config["REQUEST_TIMEOUT"])
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
@@ -60,19 +73,19 @@ class PatientWorker(ThreadWorker):
 
     def enqueue_req(self, conn: Any) -> None:
         """Give a connection to a thread, once a whole request has come."""
-        config = cast(Flask, self.wsgi).config
-        patience = float(config["REQUEST_TIMEOUT"])
         if not conn.initialized and not conn.data_ready:
             if conn.sock.family != socket.AF_UNIX:
-                # Of an answer something must be taken in that time (tcp(7)).
-                conn.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(patience * 1000))
+                # A client that is away must be noticed in that time (tcp(7)).
+                conn.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._patience * 1000))
+            conn.sock = Outgoing(conn.sock)
             conn.set_timeout()
             self.pending_conns.append(conn)
             self.poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
             return
         conn.sock.setblocking(False)
         begun = conn.parser.unreader.take_buffered() if conn.initialized else b""
-        incoming = Incoming(begun, most=config["MAX_BODY"], until=monotonic() + patience)
+        most = cast(Flask, self.wsgi).config["MAX_BODY"]
+        incoming = Incoming(begun, most=most, until=monotonic() + self._patience)
         if incoming.is_whole():
             self._give_to_thread(conn, incoming)
             return
@@ -123,6 +136,10 @@ class PatientWorker(ThreadWorker):
 
     def finish_request(self, conn: Any, fs: "Future[Any]") -> None:
         """Go on with a connection whose thread is done. This is the main loop, where gunicorn waits for the client."""
+        if conn.sock.has_left and conn.sock.fileno() >= 0:
+            self._taking[conn] = monotonic() + self._patience
+            self.poller.register(conn.sock, EVENT_WRITE, partial(self._send, conn, fs))
+            return
         if fs.cancelled() or fs.exception() is not None or fs.result():
             super().finish_request(conn, fs)
             return
@@ -132,6 +149,28 @@ class PatientWorker(ThreadWorker):
             if not conn.is_read or _has_more(conn.sock):
                 self._linger(conn)
                 return
+        self._close(conn)
+
+    def _send(self, conn: Any, fs: "Future[Any]", client: Outgoing) -> None:
+        try:
+            over = client.send_left()
+        except BlockingIOError:
+            return
+        except OSError:
+            self._end_taking(conn)
+            return
+        del self._taking[conn]
+        if over:
+            self.poller.unregister(client)
+            self.finish_request(conn, fs)
+        else:
+            self._taking[conn] = monotonic() + self._patience
+
+    def _end_taking(self, conn: Any) -> None:
+        """Give up a client that takes nothing, or has gone."""
+        log.info("answer not taken", extra={"action": "give_up", "address": conn.client[0] if conn.client else ""})
+        del self._taking[conn]
+        self.poller.unregister(conn.sock)
         self._close(conn)
 
     def _linger(self, conn: Any) -> None:
@@ -168,6 +207,9 @@ class PatientWorker(ThreadWorker):
             self._end_receiving(conn)
         while sum(map(len, self._incoming.values())) > INCOMING_BYTES:
             self._end_receiving(next(iter(self._incoming)))
+        late = [conn for conn, until in self._taking.items() if until < now]
+        for conn in late or list(islice(self._taking, max(0, len(self._taking) - TAKING_CONNECTIONS))):
+            self._end_taking(conn)
         for conn in [conn for conn, lingering in self._lingering.items() if lingering.until < now]:
             self._end_lingering(conn)
         while len(self._lingering) > LINGER_CONNECTIONS:

@@ -16,14 +16,15 @@ from time import monotonic
 
 from flask import Response, g, request
 
+from api.outgoing import Outgoing
+
 # Some 3,000 registrations, which is more than most lists have.
 SMALL_BYTES = 3 << 20
 MEMORY_BYTES = 1 << 20
 CHUNK_BYTES = 1 << 16
-# PostgreSQL cannot clean the table up while somebody reads it. A client that has kept us waiting for so long gets the
-# rest from a file as well; one that takes nothing at all for so long before that is given up.
+# PostgreSQL cannot clean the table up while somebody reads it. Of a client that has kept us waiting for so long the
+# server keeps the rest, in a file, and sends it as it is taken.
 PATIENCE_SECONDS = 1.0
-STALLED_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -114,25 +115,16 @@ class _Spool(SpooledTemporaryFile[bytes]):
 
 
 def _as_they_come(
-    spool: _Spool, pieces: Pieces, *, client: socket | None, request_id: str
+    spool: _Spool, pieces: Pieces, *, client: socket | Outgoing | None, request_id: str
 ) -> Generator[bytes, None, None]:
-    if client is not None:
-        client.settimeout(STALLED_SECONDS)
+    patience = PATIENCE_SECONDS
     try:
-        ready = chain(spool.read_out(), _in_chunks(pieces))
-        patience = PATIENCE_SECONDS
-        for chunk in ready:
+        for chunk in chain(spool.read_out(), _in_chunks(pieces)):
+            if isinstance(client, Outgoing):
+                client.settimeout(max(patience, 0.0))
             began = monotonic()
             yield chunk
             patience -= monotonic() - began
-            if patience < 0:
-                break
-        with _Spool() as later:
-            later.fill(pieces, None)
-            if client is not None:
-                client.settimeout(None)
-            yield from ready
-            yield from later.read_out()
     except Exception as error:
         log.error("answer broken off", extra={"action": "error", "request_id": request_id, "cause": str(error)})
         raise

@@ -45,9 +45,7 @@ class EnvelopeWorker(PatientWorker):
         response.headers["Date"] = http_date()
         head = "".join(f"{name}: {value}\r\n" for name, value in response.headers)
         with suppress(OSError):
-            # All of it or, to who takes nothing, what there is room for: no thread waits for that.
-            client.setblocking(False)
-            client.send(f"HTTP/1.1 {response.status}\r\n{head}\r\n".encode("latin-1") + response.get_data())
+            client.sendall(f"HTTP/1.1 {response.status}\r\n{head}\r\n".encode("latin-1") + response.get_data())
 
     def set_accept_enabled(self, enabled: bool | None) -> None:
         """Begin or cease to accept, for a while or because we are to stop."""

@@ -21,7 +21,7 @@ LONG = 12_000
 
 @pytest.fixture
 def server(start_server: StartServer) -> Started:
-    return start_server(api_rate_burst="0", database_statement_timeout="60")
+    return start_server(api_rate_burst="0", api_request_timeout="3", database_statement_timeout="60")
 
 
 @pytest.fixture
@@ -122,10 +122,11 @@ def test_a_slow_client_gets_all_while_the_database_is_done_with_it(
 
 
 def test_a_client_that_reads_nothing_is_given_up(server: Started, token: str, database: psycopg.Connection) -> None:
-    """Its connection is closed, and the transaction with it."""
+    """The transaction is over soon, while the rest is kept for it; some time later its connection is."""
     database.execute("update location set user_agent = repeat('x', 255), callid = repeat('y', 255)")
     with _ask(server, token) as response:
         wait_until(lambda: _transactions(database), 30, "the list to be read")
         wait_until(lambda: not _transactions(database), 60, "the transaction's end")
+        wait_until(lambda: "answer not taken" in server.process.log_text(), 60, "the end of the server's patience")
         with pytest.raises((IncompleteRead, ConnectionError)):
             response.read()

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from http.client import HTTPResponse
+from pathlib import Path
 
 import pytest
 
+from api.document import SWAGGER_UI
 from tests.fixtures.directory import Directory
 from tests.fixtures.location import AddBinding
 from tests.fixtures.server import Started, StartServer
@@ -182,6 +184,21 @@ def test_who_has_an_answer_and_stays_holds_no_thread(server: Started, connect: C
     assert exchange(server.port, LIVE).status == 200
     for connection in staying:
         wait_until(partial(_takes_no_more, connection), 20, "the end of the connection")
+
+
+def test_who_takes_no_answer_holds_no_thread(server: Started, connect: Connect) -> None:
+    """Twenty ask for a file that no buffer can hold, which anybody may; one who takes his time has all of it."""
+    ask = b"GET /v2/docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: api.test\r\n\r\n"
+    for _ in range(20):
+        connect().sendall(ask)
+    slow = connect()
+    slow.sendall(ask)
+    assert exchange(server.port, LIVE).status == 200
+    response = HTTPResponse(slow)
+    response.begin()
+    assert response.read() == Path(SWAGGER_UI, "swagger-ui-bundle.js").read_bytes()
+    slow.sendall(LIVE)
+    assert slow.recv(12) == b"HTTP/1.1 200"
 
 
 def test_an_answer_that_is_not_taken_is_given_up(
