@@ -8,6 +8,7 @@ import shutil
 import socket
 import sys
 import tempfile
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,13 @@ def _require_temporary_directory() -> None:
         raise click.ClickException(f"TMPDIR: {error.strerror}") from error
 
 
+def _allow_files() -> None:
+    """Each of gunicorn's 1,000 connections is a file, and so is what requests need; many systems give 1,024."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with suppress(OSError, ValueError):  # a filter of system calls may be in the way
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="kamailio-registrations")
 def main() -> None:
@@ -139,9 +147,7 @@ def serve() -> None:
         KamailioSettings()
         _require_schema(DatabaseSettings())
     _refuse_taken_addresses(settings)
-    # Each of gunicorn's 1,000 connections is a file, and so is what a request needs; many systems give 1,024 at first.
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    _allow_files()
     _Server(_gunicorn_options(settings, log_settings)).run()
 
 
