@@ -42,6 +42,7 @@ class Doomed(Protocol):
         ruid: of the binding; None for whatever the AoR had.
         modified_epoch: second of the newest REGISTER that is to go, epoch seconds on Kamailio's clock.
         cseq: of that REGISTER; -1: none in that second is to go.
+        newcomers: ruids that registered since then, whatever the clock said; they stay.
     """
 
     @property
@@ -54,6 +55,8 @@ class Doomed(Protocol):
     def modified_epoch(self) -> int: ...  # noqa: D102
     @property
     def cseq(self) -> int: ...  # noqa: D102
+    @property
+    def newcomers(self) -> Sequence[str]: ...  # noqa: D102
 
 
 Progress = Callable[[int], None]
@@ -176,7 +179,11 @@ def _remove_older(client: JsonRpcClient, doomed: list[Doomed], *, deadline: floa
             yield contacts
             continue
         bound = (each.modified_epoch, each.cseq)
-        old = [(each, one.ruid, bound) for one in contacts if is_old(one.last_modified, one.cseq, bound=bound)]
+        old = [
+            (each, one.ruid, bound)
+            for one in contacts
+            if one.ruid not in each.newcomers and is_old(one.last_modified, one.cseq, bound=bound)
+        ]
         yield next((one for one in _guarded(client, old, deadline) if isinstance(one, KamailioError)), Outcome.GONE)
 
 

@@ -96,7 +96,8 @@ def _check_clock(seen: Rows, *, timezone: str | None) -> Finding:
     amount = f"{abs(off) / 3600:.1f} hours" if abs(off) > 3600 else f"{abs(off):.0f} seconds"
     if off:
         where = f"lies {amount} in the future" if off > 0 else f"was {amount} old when it was written"
-        zone = f": Kamailio does not run in {timezone}" if timezone else ": Kamailio's clock and PostgreSQL's differ"
+        clocks = ": the clocks of Kamailio and PostgreSQL differ, or were set back"
+        zone = f": Kamailio does not run in {timezone}" if timezone else clocks
         return Finding(
             "clock",
             Severity.FAULT,

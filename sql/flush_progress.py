@@ -144,18 +144,19 @@ def measure_backlog(connection: Connection, account_id: str, *, limit: int) -> i
     return int(row[0]) if row else 0
 
 
-def expire_flushes(connection: Connection, *, keep: float, limit: int) -> int:
-    """Forget bindings that would have expired by themselves, and flushes that are finished.
+def expire_flushes(connection: Connection, *, grace: float, keep: float, limit: int) -> int:
+    """Forget bindings that would have expired by themselves, and flushes that were finished long ago.
 
     Args:
         connection: in autocommit mode.
-        keep: seconds that a flush is kept; one that found nothing `EMPTY_SECONDS`, and of an account `KEPT_FLUSHES`.
-        limit: how many of each at the most.
+        grace: seconds since a binding would have expired.
+        keep: seconds since a flush was finished; `EMPTY_SECONDS` if it found nothing. An account keeps `KEPT_FLUSHES`.
+        limit: of each at the most.
 
     Returns:
         How many flushes were deleted.
     """
-    values = {"keep": keep, "keep_empty": EMPTY_SECONDS, "most": KEPT_FLUSHES, "limit": limit}
+    values = {"grace": grace, "keep": keep, "keep_empty": EMPTY_SECONDS, "most": KEPT_FLUSHES, "limit": limit}
     return execute_once(connection, "flush_expire", values).rowcount
 
 

@@ -44,6 +44,9 @@ class Binding:
         confirmed: nodes whose memory is clean of it.
         settled_for: seconds since the last node confirmed; None before. Its row may still be there.
         attempts: how often a node was asked about it.
+        registered_again: whether its row says so, which holds good where usrloc writes at once (db_mode 1 and 3).
+        newcomers: ruids of the AoR whose rows say that they registered since; looked for only where ruid is None and
+            the clock was set back.
     """
 
     id: int
@@ -58,6 +61,8 @@ class Binding:
     confirmed: list[int] = field(default_factory=list)
     settled_for: float | None = None
     attempts: int = 0
+    registered_again: bool = False
+    newcomers: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,6 +185,10 @@ begin
     return new;
 end $$;
 
+CREATE FUNCTION public.registered_before(modified_epoch bigint, changed_at timestamp with time zone) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN (((modified_epoch)::numeric <= EXTRACT(epoch FROM changed_at)) AND ((changed_at <= now()) OR ((modified_epoch)::numeric > EXTRACT(epoch FROM now()))));
+
 CREATE FUNCTION public.registration_epoch(at bigint) RETURNS bigint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN at;
@@ -434,11 +438,14 @@ CREATE TABLE public.flush_binding (
     server_id integer,
     modified_epoch bigint NOT NULL,
     cseq integer NOT NULL,
+    seen_epoch bigint,
+    seen_cseq integer,
     expires_epoch bigint,
     shown boolean NOT NULL,
     confirmed integer[] DEFAULT '{}'::integer[] NOT NULL,
     settled_at timestamp with time zone,
     attempts integer DEFAULT 0 NOT NULL,
+    asked_at timestamp with time zone DEFAULT now() NOT NULL,
     due_at timestamp with time zone NOT NULL
 )
 WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_analyze_scale_factor='0.05');

@@ -188,5 +188,5 @@ def give_token_back(connection: Connection, token: str) -> None:
 
 
 def expire_tokens(connection: Connection, *, limit: int) -> int:
-    """Remove tokens that died of disuse; returns how many."""
+    """Remove tokens that died of disuse a week ago or more; returns how many."""
     return connection.execute(statement("token_expire"), {"limit": limit}).rowcount

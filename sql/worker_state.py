@@ -33,6 +33,13 @@ class WorkerState:
     flush_error: str | None
 
 
+def find_epoch(connection: Connection) -> float:
+    """What PostgreSQL's clock says now, epoch seconds."""
+    row = connection.execute(statement("clock")).fetchone()
+    assert row is not None  # noqa: S101  # a SELECT without FROM has a row
+    return float(row[0])
+
+
 def find_worker_state(connection: Connection) -> WorkerState:
     """Read it; costs what waits, not what there is."""
     with connection.cursor(row_factory=class_row(WorkerState)) as cursor:

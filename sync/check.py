@@ -19,6 +19,8 @@ from sync.settings import SyncSettings
 SILENCE_INTERVALS = 20
 SILENCE_SECONDS = 10.0
 FLUSH_SECONDS = 60.0
+# What began after the question lies a moment in its future.
+CLOCK_SECONDS = 1.0
 
 
 def find_all(settings: SyncSettings, database_settings: DatabaseSettings, kamailio: KamailioSettings) -> list[Finding]:
@@ -65,10 +67,19 @@ def _away(error: DatabaseError) -> Finding:
     )
 
 
+def _is_long(seconds: float | None, patience: float) -> bool:
+    """Whether something has lasted too long; what begins in the future began before the clock was set back."""
+    return seconds is not None and not -CLOCK_SECONDS <= seconds <= patience
+
+
+def _for(seconds: float | None) -> str:
+    if seconds is None or seconds >= 0:
+        return f"for {seconds or 0.0:.0f} seconds"
+    return f"since PostgreSQL's clock was set back (its time lies {-seconds:.0f} seconds in the future)"
+
+
 def _check_worker(state: WorkerState, settings: SyncSettings) -> Iterator[Finding]:
     patience = max(SILENCE_SECONDS, SILENCE_INTERVALS * settings.sync_enrich_interval)
-    silent, waits = state.silent_seconds or 0.0, state.backlog_seconds or 0.0
-    flush_waits = state.flush_seconds or 0.0
     restart = "start `registrations-sync run`, or see its log"
     if not state.leads:
         yield Finding(
@@ -78,30 +89,30 @@ def _check_worker(state: WorkerState, settings: SyncSettings) -> Iterator[Findin
             "new registrations get no account, changes of the directory have no effect, flushes are not finished",
             restart,
         )
-    elif silent > patience:
+    elif _is_long(state.silent_seconds, patience):
         yield Finding(
             "worker",
             Severity.FAULT,
-            f"the worker that leads was not heard for {silent:.0f} seconds",
+            f"the worker that leads was not heard {_for(state.silent_seconds)}",
             "it hangs, and no other takes its place while its session lasts",
             "restart it; its log may say why",
         )
     else:
         yield stands("worker", "a worker leads, and was heard a moment ago")
-    if waits > patience:
+    if _is_long(state.backlog_seconds, patience):
         yield Finding(
             "enrichment_late",
             Severity.WARNING,
-            f"{state.backlog_rows} rows wait for their account, the oldest one for {waits:.0f} seconds",
+            f"{state.backlog_rows} rows wait for their account, the oldest one {_for(state.backlog_seconds)}",
             "each list has to look these up in the directory, which makes it slow",
             restart,
         )
-    if flush_waits > FLUSH_SECONDS:
+    if _is_long(state.flush_seconds, FLUSH_SECONDS):
         said = f"; a node said last: {state.flush_error}" if state.flush_error else ""
         yield Finding(
             "flushes_late",
             Severity.WARNING,
-            f"{state.flushes} flushes are not finished, the oldest one is {flush_waits:.0f} seconds old{said}",
+            f"{state.flushes} flushes are not finished, the oldest one has waited {_for(state.flush_seconds)}{said}",
             "what was flushed can still be called at a node that has not confirmed it",
             "see that every node answers and the worker runs; a node that is gone for good: take it out of "
             "REGISTRATIONS_KAMAILIO_RPC",

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from time import monotonic, sleep
 
 from kamailio.errors import KamailioError, KamailioUnreachable
@@ -70,12 +71,18 @@ class Flusher:
             return counts
         with self._database.connection() as connection:
             due = find_due(connection, self._set, node, limit=limit, flush_id=flush_id)
-            # Whoever asked may have died before he came to it. What somebody holds is hidden the next time.
-            hide_bindings(connection, [binding.id for binding in due if binding.shown], wait=False)
         if not due:
             return counts
         mode = self._nodes.mode(node)
-        outcomes = self._outcomes(node, due, mode=mode)
+        if mode not in (1, 3):  # what a row says may be from before the flush
+            due = [replace(binding, registered_again=False, newcomers=()) for binding in due]
+        with self._database.connection() as connection:
+            # Whoever asked may have died before he came to it. What somebody holds is hidden the next time.
+            shown = [binding.id for binding in due if binding.shown and not binding.registered_again]
+            hide_bindings(connection, shown, wait=False)
+        asked = [binding for binding in due if not binding.registered_again]
+        answers = iter(self._outcomes(node, asked, mode=mode) if asked else [])
+        outcomes = [Outcome.NEWER if binding.registered_again else next(answers) for binding in due]
         self._pause(node, outcomes)
         with self._database.connection() as connection:
             return self._note(connection, node, list(zip(due, outcomes, strict=True)), mode=mode)

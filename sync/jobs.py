@@ -1,17 +1,18 @@
 """What the worker does: enrich, reconcile, flush, expire, each in small batches that end early when it is to stop."""
 
+import logging
 from dataclasses import dataclass
 from threading import Event
 from time import monotonic
 
 from kamailio.nodes import Nodes
 from sql.census import Census, take_census
-from sql.connections import Database
+from sql.connections import Connection, Database
 from sql.default_directory import follow_domains
 from sql.enrichment import enrich, expire_from_facts, expire_rows, find_directory_state, reconcile
 from sql.flush_progress import expire_flushes
 from sql.tokens import expire_tokens
-from sql.worker_state import WorkerState, find_worker_state
+from sql.worker_state import WorkerState, find_epoch, find_worker_state
 from sync.flushing import Flusher
 from sync.settings import SyncSettings
 
@@ -23,6 +24,12 @@ ROWS_AT_A_TIME = 10_000
 SHORT_COMPARISON_SECONDS = 1.0
 IDLE_SHARE = 0.05
 LONGEST_REST_SECONDS = 900.0
+# Once PostgreSQL's clock was set forward, what lives may seem over. Nothing is deleted for a day, in which it may be
+# set right again: else an hour or a year too much, for a moment, would cost tokens and flushes.
+CLOCK_TOLERANCE_SECONDS = 60.0
+CLOCK_REST_SECONDS = 86400.0
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +67,8 @@ class Jobs:
         self._flusher = Flusher(database, nodes, settings)
         self._stopping = stopping or Event()
         self._compared: _Comparison | None = None
+        self._ahead: float | None = None
+        self._keep_until = 0.0
 
     def enrich(self) -> dict[str, int]:
         """Set account, device and owner on new rows; what a SIP worker holds at the moment is left for the next run."""
@@ -105,13 +114,20 @@ class Jobs:
         """Delete what is over: rows that no Kamailio cleans, From facts without a binding, dead tokens, old flushes."""
         batch, expired, forgotten = self._settings.sync_batch, 0, 0
         with self._database.connection() as connection:
+            if self._clock_is_doubtful(connection):
+                return {}
             while not self._stopping.is_set():
                 count = expire_rows(connection, grace=self._settings.sync_expire_grace, limit=batch)
                 expired += count
                 if count < batch:
                     break
             while not self._stopping.is_set():
-                count = expire_flushes(connection, keep=self._settings.sync_flush_keep, limit=ROWS_AT_A_TIME)
+                count = expire_flushes(
+                    connection,
+                    grace=self._settings.sync_expire_grace,
+                    keep=self._settings.sync_flush_keep,
+                    limit=ROWS_AT_A_TIME,
+                )
                 forgotten += count
                 if count < ROWS_AT_A_TIME:
                     break
@@ -121,3 +137,12 @@ class Jobs:
                 "tokens_expired": expire_tokens(connection, limit=ROWS_AT_A_TIME),
                 "flushes_expired": forgotten,
             }
+
+    def _clock_is_doubtful(self, connection: Connection) -> bool:
+        before, self._ahead = self._ahead, find_epoch(connection) - monotonic()
+        moved = 0.0 if before is None else self._ahead - before
+        if moved > CLOCK_TOLERANCE_SECONDS:
+            self._keep_until = monotonic() + CLOCK_REST_SECONDS
+            facts = {"action": "expire", "seconds": round(moved)}
+            log.warning("PostgreSQL's clock was set forward, nothing expires for a day", extra=facts)
+        return monotonic() < self._keep_until

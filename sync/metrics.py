@@ -130,9 +130,9 @@ class _Found(Collector):
             yield _family("database_connections", text, "state", self.database.occupancy())
         if (state := self.state) is not None:
             yield _single("enrichment_backlog_rows", "Rows without their account, to 100,000.", state.backlog_rows)
-            yield _single("enrichment_lag_seconds", "Age of the oldest of them.", state.backlog_seconds or 0.0)
+            yield _single("enrichment_lag_seconds", "Age of the oldest of them.", _age(state.backlog_seconds))
             yield _single("pending_flushes", "Flushes that a node has not confirmed.", state.flushes)
-            yield _single("oldest_pending_flush_seconds", "Age of the oldest of them.", state.flush_seconds or 0.0)
+            yield _single("oldest_pending_flush_seconds", "Age of the oldest of them.", _age(state.flush_seconds))
         if (counted := self.counted) is not None:
             census, at = counted
             yield _single("counted_timestamp_seconds", "When registrations were counted last.", at)
@@ -146,6 +146,11 @@ class _Found(Collector):
         known = Sums({name: count for name, count in accounts.items() if name is not None})
         shown = dict(known.most_common(self._accounts))
         return {**shown, OTHERS: known.total() - sum(shown.values()), NONE: accounts[None]}
+
+
+def _age(seconds: float | None) -> float:
+    """No age is below 0; PostgreSQL's clock may have been set back since."""
+    return max(seconds or 0.0, 0.0)
 
 
 def _single(name: str, text: str, value: float) -> GaugeMetricFamily:

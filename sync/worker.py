@@ -10,13 +10,14 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from queue import SimpleQueue
+from datetime import UTC, datetime, timedelta
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import TypeVar
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
 
 from kamailio.nodes import Nodes
 from sql.census import Census
@@ -42,6 +43,9 @@ from sync.settings import SyncSettings
 
 DATABASE_JOBS = 5
 WATCH_SECONDS = 5.0
+# How often is looked whether the wall clock was set back.
+CLOCK_SECONDS = 1.0
+CLOCK_TOLERANCE = timedelta(seconds=1)
 JOB_DEFAULTS = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
 
 Job = Callable[..., dict[str, int]]
@@ -49,6 +53,20 @@ Job = Callable[..., dict[str, int]]
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+
+
+class _Every(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
+    """So many seconds from now on.
+
+    APScheduler's own trigger adds them to the last time, so that a clock which is set forward by a year makes a list of
+    all the runs that were missed, and the process runs out of memory.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.pause = timedelta(seconds=seconds)
+
+    def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
+        return now + self.pause
 
 
 class Worker:
@@ -102,37 +120,41 @@ class Worker:
         if self._kazoo is not None:
             every.append((self._kazoo.import_kazoo, self._settings.sync_kazoo_interval))
         for job, seconds in every:
-            scheduler.add_job(self._run_job, "interval", [job], seconds=seconds, id=job.__name__, next_run_time=now)
+            scheduler.add_job(self._run_job, _Every(seconds), [job], id=job.__name__, next_run_time=now)
         if self._settings.sync_metrics_listen:
             for measure, seconds in ((jobs.count, self._settings.sync_metrics_interval), (jobs.watch, WATCH_SECONDS)):
                 scheduler.add_job(
-                    self._run_measurement,
-                    "interval",
-                    [measure],
-                    seconds=seconds,
-                    id=measure.__name__,
-                    next_run_time=now,
+                    self._run_measurement, _Every(seconds), [measure], id=measure.__name__, next_run_time=now
                 )
         # One job a node, so that a dead one delays no other.
         for node in self._nodes.ids:
-            scheduler.add_job(
-                self._run_job,
-                "interval",
-                [jobs.flush, node],
-                seconds=self._settings.sync_flush_interval,
-                id=f"flush at {node}",
-                next_run_time=now,
-            )
+            every_flush = _Every(self._settings.sync_flush_interval)
+            scheduler.add_job(self._run_job, every_flush, [jobs.flush, node], id=f"flush at {node}", next_run_time=now)
         with _told_by_signals(self._told_to_stop), self._ended_by_dying_threads():
             scheduler.start()
             log.info("worker started", extra={"action": "start"})
-            self._told_to_stop.get()
+            self._wait_until_told(scheduler)
             self._stopping.set()
             scheduler.shutdown(wait=True)
             self._leadership.release()
             self._database.close()
         log.info("worker stopped", extra={"action": "stop"})
         return 1 if self._failed else 0
+
+    def _wait_until_told(self, scheduler: BackgroundScheduler) -> None:
+        """Wait for a signal. APScheduler goes by the wall clock: once that was set back, each job would wait for it."""
+        while True:
+            try:
+                return self._told_to_stop.get(timeout=CLOCK_SECONDS)
+            except Empty:
+                now = datetime.now(UTC)
+            late = [
+                job for job in scheduler.get_jobs() if job.next_run_time - now > job.trigger.pause + CLOCK_TOLERANCE
+            ]
+            for job in late:
+                job.modify(next_run_time=now)
+            if late:
+                log.warning("the clock was set back, jobs run now", extra={"action": "clock", "jobs": len(late)})
 
     def _run_job(self, job: Job, *arguments: int) -> None:
         written = self._run_if_leading(job, *arguments)

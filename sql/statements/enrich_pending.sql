@@ -25,8 +25,7 @@ update location l set
     device_id = e.device_id,
     owner_id = e.owner_id,
     device_state = case
-        when registration_epoch(l.last_modified)
-            <= extract(epoch from greatest(e.credentials_changed_at, e.disabled_at))
+        when registered_before(registration_epoch(l.last_modified), greatest(e.credentials_changed_at, e.disabled_at))
             then 'enabled before'
         else e.device_state
     end,

@@ -2,7 +2,7 @@
 -- a Kamailio that was restarted has them in memory again. Where usrloc writes late (db_mode 2) memory may be ahead of the
 -- row, so there all is old that registered before this second; what was granted lasts as long as the row's.
 insert into flush_binding
-    (flush_id, ruid, username, domain, server_id, modified_epoch, cseq, expires_epoch, shown, due_at)
+    (flush_id, ruid, username, domain, server_id, modified_epoch, cseq, seen_epoch, seen_cseq, expires_epoch, shown, due_at)
 select
     %(flush_id)s,
     l.ruid,
@@ -11,6 +11,8 @@ select
     l.server_id,
     case when %(late)s then greatest(t.modified_epoch, t.now_epoch) else t.modified_epoch end,
     case when %(late)s and t.now_epoch > t.modified_epoch then -1 else l.cseq end,
+    t.modified_epoch,
+    l.cseq,
     nullif(t.expires_epoch, 0)
         + case t.modified_epoch when 0 then 0 else greatest(t.now_epoch - t.modified_epoch, 0) end,
     registration_shows(t.expires_epoch, t.modified_epoch, l.cseq, l.flushed_epoch, l.flushed_cseq),

@@ -4,6 +4,7 @@ update flush_binding f set
     confirmed = case when %(node)s = any (f.confirmed) then f.confirmed else f.confirmed || %(node)s::integer end,
     settled_at = case when t.settled then coalesce(f.settled_at, now()) end,
     attempts = f.attempts + 1,
+    asked_at = now(),
     due_at = case
         when t.settled
             then now()

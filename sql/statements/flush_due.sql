@@ -1,13 +1,41 @@
 -- What one node is to be asked about now: bindings that it has not confirmed, and confirmed ones whose row is still
 -- there, which a Kamailio that restarts would take up again. Also those whose last unconfirmed node is no node any more.
 -- Or what is left of one flush, due or not.
+--
+-- Where rows follow memory at once, they tell what registered since, whatever the clock says. That matters when it was set
+-- back, for then a new REGISTER seems older than the flush: registered_again has the binding itself, newcomers those of an
+-- AoR that are not as the flush saw them. A bound that is not a row's own time is held against the clock where it can be.
 select
     f.id, f.flush_id, f.ruid, f.username, f.domain, f.server_id, f.modified_epoch, f.cseq, f.shown, f.confirmed, f.attempts,
-    extract(epoch from now() - f.settled_at)::float8 as settled_for
+    extract(epoch from now() - f.settled_at)::float8 as settled_for,
+    exists (
+        select from location l
+        where l.ruid = f.ruid
+            and (registration_epoch(l.last_modified), l.cseq) is distinct from (f.seen_epoch, f.seen_cseq)
+            and (f.cseq <> -1 or clock.set_back)
+    ) as registered_again,
+    case
+        when f.ruid is null and clock.set_back then array(
+            select l.ruid::text from location l
+            where l.username = f.username
+                and coalesce(nullif(l.domain, ''), f.domain) is not distinct from f.domain
+                and registration_epoch(l.last_modified) <= clock.epoch
+                and not exists (
+                    select from flush_binding o
+                    where o.flush_id = f.flush_id
+                        and (o.ruid, o.seen_epoch, o.seen_cseq)
+                            = (l.ruid, registration_epoch(l.last_modified), l.cseq)
+                )
+        )
+        else '{}'
+    end as newcomers
 from flush_binding f
 cross join lateral (select flush_holders(f.server_id, %(nodes)s, %(replicated)s) as ids) holders
+cross join lateral (
+    select extract(epoch from now()) as epoch, f.modified_epoch - 1 > extract(epoch from now()) as set_back
+) clock
 where (
-        (%(flush_id)s::text is null and f.due_at <= now())
+        (%(flush_id)s::text is null and (f.due_at <= now() or f.asked_at > now()))
         or (f.flush_id = %(flush_id)s and f.settled_at is null)
     )
     and %(node)s = any (holders.ids)

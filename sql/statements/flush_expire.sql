@@ -1,9 +1,10 @@
--- Bindings that would have expired by themselves, and flushes that were finished long ago. What somebody holds is left for
--- the next time: the answers of nodes lock a flush before its bindings, this does not. A flush that found nothing to hide
--- is nobody's business for long, and of an account only so many are kept: or a token could fill the disk.
+-- Bindings that would have expired by themselves, and flushes that were finished long ago; both some time later, as a clock
+-- may be ahead and be set right again. What somebody holds is left for the next time: the answers of nodes lock a flush
+-- before its bindings, this does not. A flush that found nothing to hide is nobody's business for long, and of an account
+-- only so many are kept: or a token could fill the disk.
 with over as materialized (
     select o.id from flush_binding o
-    where o.expires_epoch < extract(epoch from now()) - 60
+    where o.expires_epoch < extract(epoch from now()) - %(grace)s
         and not exists (
             select from location l
             where l.ruid = o.ruid
@@ -19,7 +20,7 @@ finished as materialized (
         and not exists (
             select from flush_binding f
             where f.flush_id = o.id and f.settled_at is null
-                and (f.expires_epoch is null or f.expires_epoch >= extract(epoch from now()) - 60)
+                and (f.expires_epoch is null or f.expires_epoch >= extract(epoch from now()) - %(grace)s)
         )
         and o.requested_at < now() - interval '1 minute'
     for update of o skip locked

@@ -1,6 +1,22 @@
--- These registered again after their flush was asked for: it is over for them, and they show.
-with newer as (
-    delete from flush_binding where id = any (%(ids)s) returning flush_id, shown
+-- These registered again after their flush was asked for: it is over for them, and they show. The clock may have been set
+-- back since, so that a new REGISTER seems older than the flush: then the row has a tombstone that is taken away. If
+-- somebody holds the row at the moment, it stays until a REGISTER is later than the flush.
+with newer as materialized (
+    delete from flush_binding where id = any (%(ids)s)
+    returning flush_id, shown, ruid, modified_epoch, cseq, seen_epoch, seen_cseq
+),
+hidden as materialized (
+    select l.id
+    from newer n
+    join location l on l.ruid = n.ruid
+    where (l.flushed_epoch, l.flushed_cseq) = (n.modified_epoch, n.cseq)
+        and (registration_epoch(l.last_modified), l.cseq) is distinct from (n.seen_epoch, n.seen_cseq)
+        and registration_is(registration_epoch(l.last_modified), l.cseq, l.flushed_epoch, l.flushed_cseq)
+    order by l.id
+    for update of l skip locked
+),
+unhidden as (
+    update location l set flushed_epoch = null, flushed_cseq = null from hidden h where l.id = h.id
 )
 update flush q set superseded = q.superseded + n.count
 from (select flush_id, count(*) filter (where shown) as count from newer group by flush_id) n

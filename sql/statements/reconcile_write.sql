@@ -29,7 +29,7 @@ judged as materialized (
                 and split_part(e.device_state, ' ', 2) is distinct from 'automatic'
                 then null
             when s.device_state is null
-                and not s.modified_epoch <= extract(epoch from greatest(e.credentials_changed_at, e.disabled_at))
+                and not registered_before(s.modified_epoch, greatest(e.credentials_changed_at, e.disabled_at))
                 then null
             when s.device_state is null and e.credentials_changed_at is null and e.disabled_at is null then null
             when s.device_id is not null and e.device_id is null
@@ -66,11 +66,13 @@ asked as (
 -- Memory may be ahead of the row (db_mode 2): all is old that registered before now, or before the password changed.
 bindings as (
     insert into flush_binding
-        (flush_id, ruid, username, domain, server_id, modified_epoch, cseq, expires_epoch, shown, due_at)
+        (flush_id, ruid, username, domain, server_id, modified_epoch, cseq, seen_epoch, seen_cseq, expires_epoch, shown, due_at)
     select
         q.id, j.ruid, j.username, j.domain, j.server_id,
         greatest(j.modified_epoch, t.bound),
         case when t.bound > j.modified_epoch then -1 else j.cseq end,
+        j.modified_epoch,
+        j.cseq,
         nullif(j.expires_epoch, 0),
         true,
         now()
@@ -78,8 +80,9 @@ bindings as (
     join asked q on q.account_id = j.old_account_id and q.username = j.name and q.cause = j.cause
     cross join lateral (
         select floor(extract(epoch from
-            case j.cause
-                when 'credentials' then coalesce(j.credentials_changed_at + interval '1 second', now())
+            case
+                when j.cause = 'credentials' and j.credentials_changed_at <= now()
+                    then j.credentials_changed_at + interval '1 second'
                 else now()
             end
         ))::bigint as bound

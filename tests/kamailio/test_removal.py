@@ -36,6 +36,7 @@ class Doomed:
     ruid: str | None
     modified_epoch: int
     cseq: int
+    newcomers: tuple[str, ...] = ()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 # Debian packages that demo and tests need: installs what is missing, by apt-get as root or by sudo, and nothing else.
 #
 #   packages.sh           look, install
-#   packages.sh tests     the same for what only the tests need: a browser, network namespaces, a pooler, locales
+#   packages.sh tests     the same for what only the tests need: a browser, network namespaces, a pooler, locales, clocks
 #   packages.sh matrix    the same for what makes a root of another Debian release
 #   packages.sh python    print a Python that can make the virtual environment
 #   packages.sh install PACKAGE...    the part that root does
@@ -70,6 +70,7 @@ list_missing_for_tests() {
 	command -v pgbouncer >/dev/null || echo pgbouncer
 	command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null ||
 		command -v google-chrome >/dev/null || echo chromium-headless-shell
+	ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || echo libfaketime # see tests/stand/clock.py
 	[ -e /usr/share/i18n/locales/de_DE ] || echo locales # for a PostgreSQL with German messages
 }
 
