@@ -192,6 +192,14 @@ def _check_grants(connection: Connection) -> Iterator[Finding]:
         if privileges:
             why = "REGISTERs, or the From of third parties, cannot be written"
             yield _no_privileges("grants_kamailio", user, privileges, why)
+    for (login,) in connection.execute(statement("check_connection_limits"), {"roles": roles}):
+        yield Finding(
+            "connections_unlimited",
+            Severity.NOTE,
+            f"{login}, a login for reports or imports, may hold every connection of PostgreSQL",
+            "when none is left, Kamailio, API and worker cannot connect again after they lost theirs",
+            f"alter role {login} connection limit 20",
+        )
     if not missing and not any(lacking.values()):
         yield stands("grants", f"roles and grants are there: {', '.join(roles)}")
 

@@ -102,7 +102,6 @@ def import_directory(
 def _take_locks(connection: Connection) -> None:
     connection.execute(statement("import_limits"), {"lock_timeout": f"{LOCK_SECONDS}s"})
     try:
-        connection.execute(statement("import_serialize"))
         connection.execute(statement("import_lock"))
     except psycopg.errors.LockNotAvailable as error:
         raise DatabaseUnreachable(

@@ -75,8 +75,9 @@ class KazooUnreachable(DatabaseError):
 
 # SQLSTATE classes and codes after which a retry makes sense (PostgreSQL manual, appendix A): connection exceptions,
 # insufficient resources, operator intervention (which holds the statement timeout), lock not available, a transaction
-# that others were in the way of, and an error of the disk.
-TRANSIENT = ("08", "53", "57", "55P03", "40001", "40P01", "58030")
+# that others were in the way of, an error of the disk, and a session that was idle in a transaction for too long, as
+# that of a program that was frozen.
+TRANSIENT = ("08", "53", "57", "55P03", "40001", "40P01", "58030", "25P03")
 
 
 @contextmanager

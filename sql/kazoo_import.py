@@ -52,6 +52,7 @@ def import_from_kazoo(
         pulled(client, settings.kazoo_directory, report=report) as files,
         connect(database_settings, application_name="registrations import") as connection,
     ):
+        wait(0)  # a worker that was frozen until now must not write what another has imported newer
         return import_directory(
             connection, files, replace=replace, delete_at_most=delete_at_most, may_empty=False, report=report
         )

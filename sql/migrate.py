@@ -116,7 +116,7 @@ def lock_out_others(connection: Connection, *, report: Callable[[str], None]) ->
         if row and row[0]:
             return
         if attempt == 1:
-            report("another migration of this database is running, waiting for its end")
+            report(f"another migration of this database is running (role {row and row[1]}), waiting for its end")
         sleep(LOCK_PAUSE_SECONDS)
 
 

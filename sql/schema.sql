@@ -438,15 +438,15 @@ CREATE TABLE public.flush_binding (
     server_id integer,
     modified_epoch bigint NOT NULL,
     cseq integer NOT NULL,
-    seen_epoch bigint,
-    seen_cseq integer,
     expires_epoch bigint,
     shown boolean NOT NULL,
     confirmed integer[] DEFAULT '{}'::integer[] NOT NULL,
     settled_at timestamp with time zone,
     attempts integer DEFAULT 0 NOT NULL,
-    asked_at timestamp with time zone DEFAULT now() NOT NULL,
-    due_at timestamp with time zone NOT NULL
+    due_at timestamp with time zone NOT NULL,
+    seen_epoch bigint,
+    seen_cseq integer,
+    asked_at timestamp with time zone DEFAULT now() NOT NULL
 )
 WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_analyze_scale_factor='0.05');
 
@@ -482,6 +482,21 @@ CREATE TABLE public.kamailio_node (
     name text NOT NULL,
     hostname text NOT NULL
 );
+
+CREATE TABLE public.leader (
+    only_one boolean DEFAULT true NOT NULL,
+    term bigint NOT NULL,
+    pid integer NOT NULL,
+    backend_start timestamp with time zone NOT NULL,
+    CONSTRAINT leader_only_one_check CHECK (only_one)
+);
+
+CREATE VIEW public.leading_session AS
+ SELECT l.term,
+    a.pid,
+    a.state_change
+   FROM (public.leader l
+     LEFT JOIN pg_stat_activity a ON (((a.pid = l.pid) AND (COALESCE(a.backend_start, l.backend_start) = l.backend_start) AND (a.application_name = 'registrations-sync leader'::text) AND has_table_privilege(a.usesysid, l.tableoid, 'update'::text))));
 
 CREATE TABLE public.location (
     id bigint NOT NULL,
@@ -830,6 +845,9 @@ ALTER TABLE ONLY public.flush
 
 ALTER TABLE ONLY public.kamailio_node
     ADD CONSTRAINT kamailio_node_pkey PRIMARY KEY (server_id);
+
+ALTER TABLE ONLY public.leader
+    ADD CONSTRAINT leader_pkey PRIMARY KEY (only_one);
 
 ALTER TABLE ONLY public.location_attrs
     ADD CONSTRAINT location_attrs_pkey PRIMARY KEY (id);

@@ -94,7 +94,7 @@ def _check_worker(state: WorkerState, settings: SyncSettings) -> Iterator[Findin
             "worker",
             Severity.FAULT,
             f"the worker that leads was not heard {_for(state.silent_seconds)}",
-            "it hangs, and no other takes its place while its session lasts",
+            "it hangs, or is cut off; another one takes its place if it runs",
             "restart it; its log may say why",
         )
     else:

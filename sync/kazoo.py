@@ -1,6 +1,7 @@
 """The worker's import from Kazoo: a job like the others, but one that lasts for as long as Kazoo makes it."""
 
 import logging
+from collections.abc import Callable
 from threading import Event
 
 from sql.directory_import import DELETE_AT_MOST
@@ -13,19 +14,26 @@ log = logging.getLogger(__name__)
 
 
 class _Stopping(Exception):
-    """The worker is to end; the next import goes on from here."""
+    """The worker is to end, or leads no more; the next import goes on from here."""
 
 
 class KazooImport:
     """Imports all that Kazoo has below the account of the API key, and deletes what it does not have."""
 
     def __init__(
-        self, url: str, settings: KazooSettings, database_settings: DatabaseSettings, *, stopping: Event
+        self,
+        url: str,
+        settings: KazooSettings,
+        database_settings: DatabaseSettings,
+        *,
+        stopping: Event,
+        leads: Callable[[], bool],
     ) -> None:
         self._url = url
         self._settings = settings
         self._database_settings = database_settings
         self._stopping = stopping
+        self._leads = leads
 
     def import_kazoo(self) -> dict[str, int]:
         """Import once; what stands in the way is logged, and tried again the next time.
@@ -58,4 +66,7 @@ class KazooImport:
 
     def _wait(self, seconds: float) -> None:
         if self._stopping.wait(seconds):
+            raise _Stopping
+        if not self._leads():
+            log.warning("import given up: another worker leads", extra={"action": "import_kazoo"})
             raise _Stopping

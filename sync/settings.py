@@ -50,6 +50,12 @@ class SyncSettings(BaseSettings):
     sync_statement_timeout: float = Field(
         60.0, gt=0, le=3600, description="seconds after which PostgreSQL cancels a statement of the worker"
     )
+    sync_lead_timeout: float = Field(
+        30.0,
+        ge=5,
+        le=3600,
+        description="seconds after which a worker that leads, but is frozen or cut off, loses the lead to another",
+    )
     sync_metrics_listen: str | None = Field(
         None,
         pattern=r"^$|^.+:\d{1,5}$",

@@ -10,14 +10,13 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import TypeVar
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.base import BaseTrigger
 
 from kamailio.nodes import Nodes
 from sql.census import Census
@@ -32,10 +31,10 @@ from sql.errors import (
 )
 from sql.kazoo_settings import KazooSettings
 from sql.leadership import Leadership
-from sql.migrate import require_current_schema
 from sql.settings import DatabaseSettings
 from sql.worker_state import WorkerState
 from sql.writability import Writability
+from sync.intervals import CLOCK_SECONDS, Every, run_what_the_clock_holds_up
 from sync.jobs import Jobs
 from sync.kazoo import KazooImport
 from sync.metrics import Metrics
@@ -43,9 +42,8 @@ from sync.settings import SyncSettings
 
 DATABASE_JOBS = 5
 WATCH_SECONDS = 5.0
-# How often is looked whether the wall clock was set back.
-CLOCK_SECONDS = 1.0
-CLOCK_TOLERANCE = timedelta(seconds=1)
+# Between two signs of life of who leads, whatever the other jobs wait for; well below the shortest sync_lead_timeout.
+LEAD_SECONDS = 1.0
 JOB_DEFAULTS = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
 
 Job = Callable[..., dict[str, int]]
@@ -55,18 +53,9 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 
-class _Every(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
-    """So many seconds from now on.
-
-    APScheduler's own trigger adds them to the last time, so that a clock which is set forward by a year makes a list of
-    all the runs that were missed, and the process runs out of memory.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self.pause = timedelta(seconds=seconds)
-
-    def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
-        return now + self.pause
+def lead() -> dict[str, int]:
+    """Do nothing: a job keeps the lead by being due, and this one never waits for PostgreSQL or Kamailio."""
+    return {}
 
 
 class Worker:
@@ -90,13 +79,19 @@ class Worker:
         )
         metrics.of(self._database)
         self._kazoo = (
-            KazooImport(settings.sync_kazoo_url, KazooSettings(), database_settings, stopping=self._stopping)
+            KazooImport(
+                settings.sync_kazoo_url,
+                KazooSettings(),
+                database_settings,
+                stopping=self._stopping,
+                leads=self._lead,
+            )
             if settings.sync_kazoo_url
             else None
         )
         self._database_settings = database_settings
         self._writability = Writability()
-        self._leadership = Leadership(database_settings)
+        self._leadership = Leadership(database_settings, patience=settings.sync_lead_timeout)
         self._leadership_lock = threading.Lock()
         self._leads = False
         self._away = False
@@ -109,10 +104,11 @@ class Worker:
             is not in session mode.
         """
         jobs = Jobs(self._database, self._nodes, self._settings, stopping=self._stopping)
-        threads = ThreadPoolExecutor(DATABASE_JOBS + len(self._nodes.ids) + (self._kazoo is not None))
+        threads = ThreadPoolExecutor(1 + DATABASE_JOBS + len(self._nodes.ids) + (self._kazoo is not None))
         scheduler = BackgroundScheduler({"default": threads}, job_defaults=JOB_DEFAULTS, timezone="UTC")
         now = datetime.now(UTC)
         every: list[tuple[Job, float]] = [
+            (lead, LEAD_SECONDS),
             (jobs.enrich, self._settings.sync_enrich_interval),
             (jobs.reconcile, self._settings.sync_reconcile_interval),
             (jobs.expire, self._settings.sync_expire_interval),
@@ -120,15 +116,15 @@ class Worker:
         if self._kazoo is not None:
             every.append((self._kazoo.import_kazoo, self._settings.sync_kazoo_interval))
         for job, seconds in every:
-            scheduler.add_job(self._run_job, _Every(seconds), [job], id=job.__name__, next_run_time=now)
+            scheduler.add_job(self._run_job, Every(seconds), [job], id=job.__name__, next_run_time=now)
         if self._settings.sync_metrics_listen:
             for measure, seconds in ((jobs.count, self._settings.sync_metrics_interval), (jobs.watch, WATCH_SECONDS)):
                 scheduler.add_job(
-                    self._run_measurement, _Every(seconds), [measure], id=measure.__name__, next_run_time=now
+                    self._run_measurement, Every(seconds), [measure], id=measure.__name__, next_run_time=now
                 )
         # One job a node, so that a dead one delays no other.
         for node in self._nodes.ids:
-            every_flush = _Every(self._settings.sync_flush_interval)
+            every_flush = Every(self._settings.sync_flush_interval)
             scheduler.add_job(self._run_job, every_flush, [jobs.flush, node], id=f"flush at {node}", next_run_time=now)
         with _told_by_signals(self._told_to_stop), self._ended_by_dying_threads():
             scheduler.start()
@@ -142,19 +138,11 @@ class Worker:
         return 1 if self._failed else 0
 
     def _wait_until_told(self, scheduler: BackgroundScheduler) -> None:
-        """Wait for a signal. APScheduler goes by the wall clock: once that was set back, each job would wait for it."""
         while True:
             try:
                 return self._told_to_stop.get(timeout=CLOCK_SECONDS)
             except Empty:
-                now = datetime.now(UTC)
-            late = [
-                job for job in scheduler.get_jobs() if job.next_run_time - now > job.trigger.pause + CLOCK_TOLERANCE
-            ]
-            for job in late:
-                job.modify(next_run_time=now)
-            if late:
-                log.warning("the clock was set back, jobs run now", extra={"action": "clock", "jobs": len(late)})
+                run_what_the_clock_holds_up(scheduler)
 
     def _run_job(self, job: Job, *arguments: int) -> None:
         written = self._run_if_leading(job, *arguments)
@@ -188,20 +176,21 @@ class Worker:
     def _lead(self) -> bool:
         with self._leadership_lock:
             leads, led = self._leadership.hold(), self._leads
-            if leads and not led:  # also after an outage: another database may have come back
-                self._require_working_database()
+            if leads and not led:
+                self._require_writable_database()
             self._leads = leads
             if leads != led:
                 self._metrics.lead(leads)
         if leads and not led:
             log.info("this worker leads", extra={"action": "lead"})
+        elif led and not leads:
+            log.warning("another worker leads: this one was not heard", extra={"action": "follow"})
         return leads
 
-    def _require_working_database(self) -> None:
+    def _require_writable_database(self) -> None:
         # Not from the pool, which warns of each connection that is closed.
         name = "registrations-sync lead"
         with open_connection(self._database_settings, application_name=name) as connection, translated():
-            require_current_schema(connection)
             try:
                 self._writability.require(connection)
             except DatabaseReadOnly:

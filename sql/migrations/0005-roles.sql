@@ -1,5 +1,7 @@
 -- Four roles, each with the least it needs. They can log in once the operator gives them a password, or
--- can be granted to users that exist. ha1 is read by Kamailio alone, and hashes of tokens by no role at all.
+-- can be granted to users that exist. Those of Kamailio, API and worker have no limit of connections: how many they need
+-- is a matter of their own settings, and without one more a phone could not register. ha1 is read by Kamailio alone, and
+-- hashes of tokens by no role at all.
 
 do $$
 declare
@@ -10,6 +12,17 @@ begin
     ] loop
         if to_regrole(role_name) is null then
             execute format('create role %I login', role_name);
+            -- People and their tools use this one. The number of connections is a limit, the others are defaults that a
+            -- session may change: a statement, or a transaction that nobody ends, keeps VACUUM from what phones leave
+            -- behind. A role that is there already is the operator's, and so is every later change of these.
+            if role_name = 'registrations_report' then
+                alter role registrations_report connection limit 20;
+                alter role registrations_report set statement_timeout = '1min';
+                alter role registrations_report set idle_in_transaction_session_timeout = '1min';
+                if (select rolsuper from pg_roles where rolname = current_user) then
+                    alter role registrations_report set temp_file_limit = '1GB';
+                end if;
+            end if;
         end if;
         execute format('grant connect on database %I to %I', current_database(), role_name);
         execute format('grant usage on schema %I to %I', current_schema(), role_name);

@@ -3,7 +3,7 @@
 do $$
 begin
     if to_regrole('registrations_import') is null then
-        create role registrations_import login;
+        create role registrations_import login connection limit 5;
     end if;
     execute format('grant connect, temporary on database %I to registrations_import', current_database());
     execute format('grant usage on schema %I to registrations_import', current_schema());

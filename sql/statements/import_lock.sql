@@ -1,2 +1,2 @@
--- Nobody else writes what the checks have seen; everybody reads on.
+-- Nobody else writes what the checks have seen, nor imports at the same time; everybody reads on.
 lock table account, owner, device in share row exclusive mode

@@ -1,13 +1,7 @@
--- Who leads holds the lock of leader_take, in a session that it uses at every job: its last use is a sign of life. The
--- time shows to the worker's own role, to superusers and to pg_read_all_stats.
+-- Who leads uses the session that has the lead at every job: its last use is a sign of life. The time shows to the
+-- worker's own role, to superusers and to pg_read_all_stats.
 with leader as materialized (
-    select a.state_change
-    from pg_locks l
-    join pg_stat_activity a on a.pid = l.pid
-    where l.locktype = 'advisory' and l.objsubid = 1 and l.granted
-        and l.database = (select oid from pg_database where datname = current_database())
-        and (l.classid::bigint << 32) | l.objid::bigint
-            = hashtextextended('kamailio-registrations sync ' || current_database(), 0)
+    select state_change from leading_session where pid is not null
 )
 select
     extract(epoch from now())::float8 as now_epoch,

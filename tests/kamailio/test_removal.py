@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -157,6 +158,27 @@ def test_what_was_not_looked_at_is_not_gone(
     with start_kamailio(configuration=tmp_path / "kamailio.cfg").rpc() as client:
         outcome = _remove_unchanged(client, Doomed("bob", "example.com", "uloc-another", 1000, 1))
     assert str(outcome) == ("registrations.rm: 503 Too Many Contacts" if lost else "Outcome.GONE")
+
+
+def test_who_freezes_between_look_and_removal_removes_nothing_when_he_wakes(
+    proxy: Proxy, add_device: AddDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where Kamailio itself does not compare: what the look found may have registered again by then."""
+    add_device("alice")
+    with Phone("alice", "example.com", "secret", proxy=proxy.sip) as phone, proxy.rpc(socket=True) as client:
+        assert phone.register().ok
+        seen, budget, look = _as_it_is(client), 0.5, usrloc.lookup_many
+
+        def look_and_freeze(*arguments: Any, **options: Any) -> Any:
+            found = look(*arguments, **options)
+            assert phone.register().ok
+            time.sleep(budget)
+            return found
+
+        monkeypatch.setattr("kamailio.removal.lookup_many", look_and_freeze)
+        (outcome,) = remove_unchanged(client, [seen], budget=budget)
+        assert isinstance(outcome, KamailioUnreachable)
+        assert len(usrloc.lookup(client, ALICE)) == 1
 
 
 def test_the_other_phones_of_an_aor_stay(client: JsonRpcClient, phone: Phone, reached: Proxy) -> None:

@@ -20,6 +20,7 @@ from sql.settings import DatabaseSettings
 from tests.sql import location_samples
 from tests.stand import schema
 from tests.stand.postgres import Cluster
+from tests.stand.process import wait_until
 
 MIGRATIONS = len(list((Path(__file__).parents[2] / "sql" / "migrations").glob("*.sql")))
 LOCATION_COLUMNS_OF_OURS = {
@@ -156,6 +157,20 @@ def test_two_migrations_at_once_are_one(kamdbctl_url: str) -> None:
         runs = [pool.submit(migrate, settings) for _ in range(2)]
         applied = sorted(len(run.result(timeout=60)) for run in runs)
     assert applied == [0, MIGRATIONS]
+
+
+def test_who_keeps_others_from_migrating_is_named(kamdbctl_url: str) -> None:
+    """Any login can take that lock; the operator can end its session."""
+    told: list[str] = []
+    with ThreadPoolExecutor() as pool, psycopg.connect(kamdbctl_url, autocommit=True) as thief:
+        thief.execute(
+            "select pg_advisory_lock(hashtextextended('kamailio-registrations migrate ' || current_database(), 0))"
+        )
+        pid = thief.info.backend_pid
+        migrating = pool.submit(migrate, DatabaseSettings(database_url=kamdbctl_url), report=told.append)
+        wait_until(lambda: told, 10, "the holder to be told")
+    migrating.result(timeout=60)
+    assert f"role postgres, process {pid}" in told[0]
 
 
 def test_another_version_of_location_is_refused(kamdbctl_url: str) -> None:

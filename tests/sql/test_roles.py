@@ -59,6 +59,8 @@ MAY: dict[str, set[tuple[str, str, str]]] = {
         *(("select", name, ALL) for name in ("device_credentials", "_yoyo_migration", *FLUSHES)),
         *(("select", "account", column) for column in ("id", "parent_id", "name", "realm")),
         *(("select", "auth_token", column) for column in ("id", "last_used_at", "idle_lifetime")),
+        *((verb, "leader", ALL) for verb in ("select", "insert", "update")),
+        ("select", "leading_session", ALL),
         *((verb, name, ALL) for verb in ("insert", "update") for name in FLUSHES),
         *(("delete", name, ALL) for name in ("location", "registration_from", "auth_token", *FLUSHES)),
         *(("update", "location", column) for column in (*ENRICHED, *TOMBSTONE)),

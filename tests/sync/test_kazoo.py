@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
@@ -118,7 +119,8 @@ def test_an_import_is_tried_again_the_next_time(
     """A redirect, no JSON, a list in a document's place; then Kazoo is mended."""
     settings = KazooSettings(kazoo_api_key=API_KEY, kazoo_rate=1000, kazoo_directory=tmp_path)
     with hostile_kazoo() as kazoo:
-        job = KazooImport(kazoo.url, settings, DatabaseSettings(database_url=database_url), stopping=Event())
+        database_settings = DatabaseSettings(database_url=database_url)
+        job = KazooImport(kazoo.url, settings, database_settings, stopping=Event(), leads=lambda: True)
         path = "accounts/root/devices/d1"
         good = kazoo.answers[path]
         for bad in (said(302, headers=["Location: /"]), said(data=[])):
@@ -126,3 +128,20 @@ def test_an_import_is_tried_again_the_next_time(
             assert job.import_kazoo() == {}
         kazoo.answers[path] = good
         assert job.import_kazoo() == {"created": 1, "updated": 0, "deleted": 0}
+
+
+def test_a_worker_that_freezes_amid_a_pull_writes_nothing_when_it_wakes(
+    start_worker: StartWorker, kazoo: StandInKazoo, environment: dict[str, str], database: psycopg.Connection
+) -> None:
+    """What it has pulled is old by then, and another worker may have imported what is newer."""
+    environment["REGISTRATIONS_KAZOO_RATE"] = "5"
+    frozen = start_worker(**environment)
+    wait_until(lambda: kazoo.asked["accounts/root/devices/d0"], 20, "the pull to be under way")
+    frozen.send(signal.SIGSTOP)
+    try:
+        other = start_worker(REGISTRATIONS_SYNC_LEAD_TIMEOUT="5")
+        wait_until(lambda: "this worker leads" in other.log_text(), 20, "another to lead")
+    finally:
+        frozen.send(signal.SIGCONT)
+    wait_until(lambda: "import given up: another worker leads" in frozen.log_text(), 20, "it to notice")
+    assert database.execute("select count(*) from device").fetchone() == (0,)
