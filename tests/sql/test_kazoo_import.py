@@ -20,8 +20,10 @@ from click.testing import CliRunner, Result
 from sql.errors import KazooRefused, KazooUnreachable
 from sql.import_command import import_command
 from sql.kazoo_client import KazooClient
+from sql.kazoo_import import import_from_kazoo
 from sql.kazoo_pull import pulled
 from sql.kazoo_settings import KazooSettings
+from sql.settings import DatabaseSettings
 from tests.stand.process import wait_until
 from tests.stand.stand_in_kazoo import API_KEY, StandInKazoo, stand_in_kazoo
 
@@ -297,3 +299,28 @@ def test_a_killed_import_leaves_nothing_half_done(
     assert "going on after a break" in done.stderr
     assert kazoo.asked["accounts/acme/devices/d1"] == 0
     assert table(database, "select count(*) from device") == [(4,)]
+
+
+def test_who_may_not_go_on_after_the_pull_writes_nothing(
+    kazoo: StandInKazoo, settings: KazooSettings, database: psycopg.Connection, database_url: str
+) -> None:
+    """A worker that was frozen until then leads no more, which its `wait` tells: also after Kazoo's last answer."""
+
+    class Deposed(Exception):
+        """Stands for the worker's."""
+
+    def wait(_seconds: float) -> None:
+        if kazoo.asked["accounts/branch/devices/d6"]:
+            raise Deposed
+
+    with pytest.raises(Deposed):
+        import_from_kazoo(
+            kazoo.url,
+            settings,
+            DatabaseSettings(database_url=database_url),
+            replace=True,
+            delete_at_most=100,
+            wait=wait,
+            report=print,
+        )
+    assert table(database, "select from device") == []
