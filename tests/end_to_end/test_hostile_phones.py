@@ -17,7 +17,7 @@ from sql.migrate import migrate
 from sql.settings import DatabaseSettings
 from tests.fixtures.kamailio import AddDevice, StartKamailio
 from tests.stand.intruder import Challenge, Intruder, digest, ha1
-from tests.stand.kamailio import Proxy
+from tests.stand.kamailio import Proxy, with_line
 from tests.stand.phone import Phone
 from tests.stand.process import wait_until
 from tests.stand.stock import StockProxy, stock_proxy
@@ -118,6 +118,21 @@ def test_an_at_sign_is_found_wherever_it_is(
     intruder = phones.enter_context(Intruder("boss", "victim.test", forge, proxy=registrar.sip))
     assert intruder.register().status in {400, 403}
     assert bindings(registrar, "boss@victim.test") == 0
+
+
+def test_credentials_that_kamailio_cannot_search_are_refused(
+    start_kamailio: StartKamailio, add_device: AddDevice, phones: ExitStack, tmp_path: Path
+) -> None:
+    """Also where the operator has pv_buffer_size so large that the headers as they are can be had, but not escaped."""
+    add_device("boss", realm="victim.test")
+    proxy = start_kamailio(configuration=with_line(tmp_path, "pv_buffer_size=65000"))
+
+    def forge(challenge: Challenge) -> list[tuple[str, str]]:
+        own = digest(challenge, "boss", ha1("boss", "victim.test", "secret"), uri=VICTIM)
+        return [("Authorization", own), ("Authorization", f'Digest realm="x", x="{"x" * 33000}", username="boss@x"')]
+
+    intruder = phones.enter_context(Intruder("boss", "victim.test", forge, proxy=proxy.sip))
+    assert intruder.register().status == 400
 
 
 def test_a_percent_encoded_at_sign_is_none(registrar: Proxy, phones: ExitStack) -> None:

@@ -35,6 +35,14 @@ def kamailio_is_at_least(major: int, minor: int) -> bool:
     return tuple(int(part) for part in kamailio_version().split(".")[:2]) >= (major, minor)
 
 
+def with_line(directory: Path, line: str) -> Path:
+    """Write kamailio.cfg with a line more at its end, as an operator may have it, and return its path."""
+    shutil.copyfile(CONFIGURATION.with_name("registrations.cfg"), directory / "registrations.cfg")
+    configuration = directory / CONFIGURATION.name
+    configuration.write_text(f"{CONFIGURATION.read_text(encoding='utf-8')}{line}\n", encoding="utf-8")
+    return configuration
+
+
 @dataclass
 class Proxy:
     """A Kamailio that is started, killed and started again within one `with`."""
