@@ -80,7 +80,16 @@ def hop_of(uri: str) -> Hop | None:
     secure = found["scheme"].lower() == "sips"
     transport = named[1].lower() if named else "tls" if secure else "udp"
     port = int(found["port"] or (5061 if secure or transport == "tls" else 5060))
-    return Hop(found["host"].strip("[]").lower(), port, transport)
+    return Hop(_spelled_once(found["host"]), port, transport)
+
+
+def _spelled_once(host: str) -> str:
+    if not host.startswith("["):
+        return host.lower()
+    try:
+        return ipaddress.IPv6Address(host.strip("[]")).compressed  # Kamailio and an edge may write it differently
+    except ValueError:
+        return host.lower()
 
 
 def source_of(received: str | None, first_of_path: str | None) -> Hop | None:

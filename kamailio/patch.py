@@ -53,6 +53,7 @@ def patched(text: str, *, defines: Mapping[str, str]) -> str:
     newline = "\r\n" if "\r\n" in bare else "\n"
     code = _Code(bare)
     code.refuse_edits_by_hand()
+    code.refuse_our_branch_flag()
     insertions = [
         *_before_auth(code, ha1=_says(code, defines, "REGISTRATIONS_AUTH_HA1")),
         *_round_save(code),
@@ -111,6 +112,15 @@ class _Code:
             raise NotUnderstood(
                 f"line {_line(self.text, found.end())}: edited by hand already: take that out, or go on by hand"
             )
+
+    def refuse_our_branch_flag(self) -> None:
+        # The operator may have a name for it: by #!define, or by #!substdef with any delimiter.
+        defines = r'^#!(?:(?:re|try)?def(?:ine)?[ \t]+(\w+)[ \t]+29\b|substdefs?[ \t]+"(.)(\w+)\2"?29\b)'
+        names = [found[1] or found[3] for found in re.finditer(defines, self.text, re.MULTILINE)]
+        used = re.search(rf"bflag\w*\W[^;\n]*\b(?:{'|'.join(['29', *names])})\b", self.uncommented)
+        if used:
+            line = _line(self.text, used.start())
+            raise NotUnderstood(f"line {line}: registrations.cfg uses branch flag 29; take another one here")
 
     def is_within_a_comment(self, offset: int) -> bool:
         return any(start < offset < end for start, end in self._spans)

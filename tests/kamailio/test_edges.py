@@ -38,6 +38,7 @@ def test_another_setting_is_refused(text: str) -> None:
     [
         ("sip:192.0.2.1", Hop("192.0.2.1", 5060, "udp")),
         ("sip:[2001:DB8::1]:5070;transport=WS", Hop("2001:db8::1", 5070, "ws")),
+        ("sip:[2001:0DB8:0:0:0:0:0:1]:5060", Hop("2001:db8::1", 5060, "udp")),
         ("SIPS:b%40b:secret@Edge.test;lr", Hop("edge.test", 5061, "tls")),
         ("sip:lb@10.0.0.5;lr;received=sip:192.0.2.7:5062", Hop("10.0.0.5", 5060, "udp")),
         ("sip:10.0.0.5:5060@192.0.2.1", Hop("192.0.2.1", 5060, "udp")),

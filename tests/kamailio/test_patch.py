@@ -133,6 +133,14 @@ def test_kamailio_takes_the_result_with_each_feature(configuration: Path, featur
         (lambda text: text + f"{BEGIN}\n", "stands without its other"),
         (lambda text: text.replace(SAVE + "\texit;\n}", SAVE + "\texit;\n"), "never closed"),
         (lambda text: text + 'modparam("usrloc", "expires_type", MINE)\n', "--define KAMAILIO_EXPIRES_TYPE"),
+        (
+            lambda text: text.replace(SAVE, "\tsetbflag(29);\n" + SAVE),
+            f"line {LINE}: registrations.cfg uses branch flag",
+        ),
+        (lambda text: text.replace("FLB_NATB 6", "FLB_NATB 29"), "uses branch flag 29"),
+        (lambda text: re.sub(r"\bFLB_NATB\b", "NATTED", text).replace("NATTED 6", "NATTED 29"), "uses branch flag 29"),
+        (lambda text: text.replace("#!define FLB_NATB 6", '#!substdef "!FLB_NATB!29!g"'), "uses branch flag 29"),
+        (lambda text: text + 'modparam("nathelper", "sipping_bflag", 29)\n', "uses branch flag 29"),
     ],
 )
 def test_what_is_not_understood_is_refused(configuration: Path, own: Callable[[str], str], complaint: str) -> None:
