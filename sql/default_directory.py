@@ -35,12 +35,11 @@ def make_room(connection: Connection) -> int:
     """
     row = connection.execute(statement("import_automatic_tokens")).fetchone()
     connection.execute(statement("import_automatic_yield"))
-    connection.execute(statement("import_automatic_keep"))
     return int(row[0]) if row else 0
 
 
 def leave_subscriber(connection: Connection) -> None:
-    """Let the view `directory` read the tables that were imported, if it reads `subscriber`.
+    """Let accounts of domains be like any other, and the view `directory` read what was imported.
 
     Who waits for a view's lock makes every reader behind it wait, so it is tried for an instant, again and again.
 
@@ -50,6 +49,7 @@ def leave_subscriber(connection: Connection) -> None:
     Raises:
         DatabaseUnreachable: somebody reads it all the time.
     """
+    connection.execute(statement("import_automatic_keep"))
     row = connection.execute(statement("directory_is_of_subscriber")).fetchone()
     if not row or not row[0]:
         return

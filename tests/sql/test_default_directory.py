@@ -43,12 +43,12 @@ def accounts(connection: psycopg.Connection) -> list[tuple[str, str, bool]]:
     return connection.execute("select id, realm, automatic from account order by id").fetchall()
 
 
-def load(url: str, directory: Path, **files: str) -> None:
+def load(url: str, directory: Path, *, replace: bool = False, **files: str) -> None:
     """Import CSV files, each given by its kind."""
     for name, text in files.items():
         (directory / f"{name}.csv").write_text(text)
     with connect(DatabaseSettings(database_url=url), application_name="test import") as connection:
-        import_directory(connection, [str(directory / f"{name}.csv") for name in files], report=print)
+        import_directory(connection, [str(directory / f"{name}.csv") for name in files], replace=replace, report=print)
 
 
 def test_users_who_differ_in_case_alone_are_one_device(stock: psycopg.Connection) -> None:
@@ -167,6 +167,21 @@ def test_an_import_that_is_refused_leaves_subscribers_the_directory(
         )
     assert accounts(stock) == [("one.test", "one.test", True)]
     assert stock.execute("select username, device_id from directory").fetchall() == [("alice", "alice")]
+
+
+def test_accounts_of_domains_are_no_loss(kamdbctl_url: str, stock: psycopg.Connection, tmp_path: Path) -> None:
+    """Nobody imported them, so the first import with --replace may take them all away."""
+    subscribe(stock, *(f"alice@{number}.test" for number in range(20)))
+    follow_domains(stock)
+    load(
+        kamdbctl_url,
+        tmp_path,
+        replace=True,
+        accounts="id,name,realm\nacme,Acme,acme.test\n",
+        owners="id,account_id,name\n",
+        devices="id,account_id,sip_username\ndesk,acme,alice\n",
+    )
+    assert accounts(stock) == [("acme", "acme.test", False)]
 
 
 def test_an_import_waits_for_who_reads_the_directory_and_keeps_nobody_else_from_it(
