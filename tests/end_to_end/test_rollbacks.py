@@ -71,7 +71,7 @@ def _break_a_list_off(url: str) -> None:
 
 def _work(settings: DatabaseSettings, nodes: Nodes) -> None:
     """Lead, and do each job."""
-    leadership = Leadership(settings)
+    leadership = Leadership(settings, patience=30)
     with Database(settings, application_name="test", pool_size=1) as pool:
         jobs = Jobs(pool, nodes, SyncSettings())
         for _ in range(2):
