@@ -32,8 +32,9 @@ fuzz: setup ## ask a server at random, more than the tests do: EXAMPLES=500 of e
 	@EXAMPLES=$(EXAMPLES) .venv/bin/python -m pytest tests/openapi/test_fuzz.py
 
 torture: ROUNDS ?= 200
-torture: setup ## kill API, worker and Kamailio while phones register and clients flush: ROUNDS=200
-	@.venv/bin/python -m tests.torture --rounds $(ROUNDS)
+torture: DB_MODE ?= 1
+torture: setup ## kill API, worker and Kamailio while phones register and clients flush: ROUNDS=200 DB_MODE=3
+	@.venv/bin/python -m tests.torture --rounds $(ROUNDS) --db-mode $(DB_MODE)
 
 rehearsal: PHONES ?= 1000
 rehearsal: setup ## adopt a stock Kamailio with live phones, use it, leave again: PHONES=1000

@@ -95,3 +95,18 @@ def test_every_dependency_has_its_reason() -> None:
     declared = re.findall(r'^    "([a-z][a-z-]+)[\[><=",]', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.M)
     reasons = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     assert [name for name in declared if f"| {name} |" not in reasons] == []
+
+
+def test_each_line_of_the_threat_model_names_a_test_that_there_is() -> None:
+    """Every row of SECURITY.md's tables ends in at least one test, by its file and name."""
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| ") and not line.endswith("| test |")]
+    named = [re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row) for row in rows]
+    assert [row for row, tests in zip(rows, named, strict=True) if not tests] == []
+    missing = [
+        f"{path}::{name}"
+        for tests in named
+        for path, name in tests
+        if not (ROOT / path).is_file() or f"\ndef {name}(" not in (ROOT / path).read_text(encoding="utf-8")
+    ]
+    assert missing == []
