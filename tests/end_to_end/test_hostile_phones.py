@@ -17,7 +17,7 @@ from sql.migrate import migrate
 from sql.settings import DatabaseSettings
 from tests.fixtures.kamailio import AddDevice, StartKamailio
 from tests.stand.intruder import Challenge, Intruder, digest, ha1
-from tests.stand.kamailio import Proxy, with_line
+from tests.stand.kamailio import Proxy, take_long_headers, with_line
 from tests.stand.phone import Phone
 from tests.stand.process import wait_until
 from tests.stand.stock import StockProxy, stock_proxy
@@ -125,7 +125,7 @@ def test_credentials_that_kamailio_cannot_search_are_refused(
 ) -> None:
     """Also where the operator has pv_buffer_size so large that the headers as they are can be had, but not escaped."""
     add_device("boss", realm="victim.test")
-    proxy = start_kamailio(configuration=with_line(tmp_path, "pv_buffer_size=65000"))
+    proxy = start_kamailio(configuration=with_line(tmp_path, take_long_headers()))
 
     def forge(challenge: Challenge) -> list[tuple[str, str]]:
         own = digest(challenge, "boss", ha1("boss", "victim.test", "secret"), uri=VICTIM)

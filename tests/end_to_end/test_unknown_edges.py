@@ -13,7 +13,7 @@ import pytest
 from tests.fixtures.directory import Directory
 from tests.fixtures.http import StartApi
 from tests.fixtures.kamailio import StartKamailio
-from tests.stand.kamailio import Proxy, with_line
+from tests.stand.kamailio import Proxy, take_long_headers, with_line
 from tests.stand.phone import Phone
 from tests.stand.postgres import Cluster
 from tests.stand.sip import host_port
@@ -149,7 +149,7 @@ def test_more_than_kamailio_can_look_at_is_not_believed(
     start_registrar: StartKamailio, agents: ExitStack, sync: Sync, tmp_path: Path
 ) -> None:
     """Also where the operator has pv_buffer_size so large that the headers as they are can be had, but not escaped."""
-    registrar = start_registrar(configuration=with_line(tmp_path, "pv_buffer_size=65000"))
+    registrar = start_registrar(configuration=with_line(tmp_path, take_long_headers()))
     victim = _other(agents, registrar)
     contact = f"<sip:bob@192.0.2.99>;x={LONG * 11};received=sip:{host_port(*victim.local)}"
     assert _bob(agents, registrar, contact=contact).register().ok

@@ -35,6 +35,11 @@ def kamailio_is_at_least(major: int, minor: int) -> bool:
     return tuple(int(part) for part in kamailio_version().split(".")[:2]) >= (major, minor)
 
 
+def take_long_headers() -> str:
+    """Return the lines by which Kamailio takes, and can read in one piece, headers of more than 32,767 bytes."""
+    return "pv_buffer_size=65000" + ("\nmsg_recv_max_size=65000" if kamailio_is_at_least(5, 8) else "")
+
+
 def with_line(directory: Path, line: str) -> Path:
     """Write kamailio.cfg with a line more at its end, as an operator may have it, and return its path."""
     shutil.copyfile(CONFIGURATION.with_name("registrations.cfg"), directory / "registrations.cfg")
