@@ -108,7 +108,9 @@ def patch(file: Path, *, write: bool, undo: bool, check: bool, defines: dict[str
 
 def _write(file: Path, edits: list[Edit], *, check: bool) -> None:
     included, configuration = edits
+    kept = None
     if included.after is not None and included.after != included.before:
+        kept = back_up(included.path) if included.before is not None else None
         replace(included.path, included.after, like=file)  # what loads it is written last
     try:
         assert configuration.after is not None  # noqa: S101  # it is never removed
@@ -117,9 +119,12 @@ def _write(file: Path, edits: list[Edit], *, check: bool) -> None:
     except NotWritten:
         if included.before is None:
             included.path.unlink(missing_ok=True)
-        else:
+        elif kept is not None:
             replace(included.path, included.before, like=file)
+            kept.unlink()
         raise
+    if kept is not None:
+        click.echo(f"{included.path} is written, as it was it is kept as {kept}", err=True)
     if configuration.after != configuration.before:
         click.echo(f"{file} is written, as it was it is kept as {back_up(file)}", err=True)
         replace(file, configuration.after, like=file)

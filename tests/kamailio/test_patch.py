@@ -242,6 +242,23 @@ def test_mode_and_owner_stay_a_link_stays_a_link_and_the_old_file_is_kept(config
     assert (kept.stat().st_mode & 0o7777, kept.stat().st_uid) == (0o640, owner[0])
 
 
+def test_an_include_of_another_release_or_hand_is_kept(configuration: Path) -> None:
+    """With --write the one of this release takes its place, and a copy stays; if Kamailio refuses, nothing changes."""
+    assert _run("--write", configuration).returncode == 0
+    included = configuration.with_name("registrations.cfg")
+    included.write_text("# mine\n", encoding="utf-8")
+    refused = _run("--write", "--define", "KAMAILIO_TIMER_INTERVAL=nonsense()", configuration)
+    assert refused.returncode == 1
+    assert included.read_text(encoding="utf-8") == "# mine\n"
+    assert not list(configuration.parent.glob("registrations.cfg.*.bak"))
+    written = _run("--write", configuration)
+    assert written.returncode == 0
+    (kept,) = configuration.parent.glob("registrations.cfg.*.bak")
+    assert kept.read_text(encoding="utf-8") == "# mine\n"
+    assert str(kept) in written.stderr
+    assert included.read_text(encoding="utf-8") != "# mine\n"
+
+
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o660])
 def test_nobody_else_ever_reads_what_is_written(configuration: Path, mode: int) -> None:
     """There are passwords in it: no copy is readable for others, or for a group of ours, even for an instant."""
