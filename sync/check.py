@@ -89,6 +89,14 @@ def _check_worker(state: WorkerState, settings: SyncSettings) -> Iterator[Findin
             "new registrations get no account, changes of the directory have no effect, flushes are not finished",
             restart,
         )
+    elif state.silent_seconds is None:
+        yield Finding(
+            "worker",
+            Severity.WARNING,
+            "a worker leads under another login, and when it was heard this one may not see",
+            "one that hangs would not be found here, and no other worker with this login would take its place",
+            "use one login for all workers and for this check, or grant pg_read_all_stats to each",
+        )
     elif _is_long(state.silent_seconds, patience):
         yield Finding(
             "worker",

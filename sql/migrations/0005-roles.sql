@@ -1,7 +1,7 @@
 -- Four roles, each with the least it needs. They can log in once the operator gives them a password, or
--- can be granted to users that exist. Those of Kamailio, API and worker have no limit of connections: how many they need
--- is a matter of their own settings, and without one more a phone could not register. ha1 is read by Kamailio alone, and
--- hashes of tokens by no role at all.
+-- can be granted to users that exist. Kamailio, API and worker have no limit of connections: their own settings say how
+-- many they need, and a limit that is too low would keep phones out. ha1 is read by Kamailio alone, and hashes of tokens by
+-- no role at all.
 
 do $$
 declare

@@ -16,6 +16,7 @@ import pytest
 
 from kamailio.settings import KamailioSettings
 from kamailio.survey import Survey
+from sql.leadership import Leadership
 from sql.migrate import migrate
 from sql.settings import DatabaseSettings
 from sync.check_nodes import check_survey, own_addresses
@@ -143,6 +144,26 @@ def test_a_worker_that_is_away_or_hangs_is_told(check: Check, proxy: Proxy, star
         assert "was not heard for" in check(proxy.rpc_url, **fast)["worker"]["what"]
     finally:
         worker.send(signal.SIGCONT)
+
+
+def test_a_worker_whose_silence_cannot_be_seen_is_told(
+    check: Check, proxy: Proxy, database: psycopg.Connection, postgres: Cluster
+) -> None:
+    """PostgreSQL hides from one login when the session of another was used."""
+    login = "worker_of_another_login"
+    database.execute(f"create role {login} login in role registrations_sync")
+    settings = DatabaseSettings(database_url=postgres.url(database.info.dbname, user=login))
+    leadership = Leadership(settings, patience=30)
+    try:
+        assert leadership.hold()
+        found = check(proxy.rpc_url)["worker"]
+        assert (found["severity"], "another login" in found["what"]) == ("warning", True)
+        database.execute("grant pg_read_all_stats to registrations_sync")
+        assert "worker" not in check(proxy.rpc_url)
+    finally:
+        database.execute("revoke pg_read_all_stats from registrations_sync")
+        leadership.release()
+        database.execute(f"drop role {login}")
 
 
 def test_what_waits_too_long_is_told(
