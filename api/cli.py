@@ -18,6 +18,7 @@ from gunicorn.app.base import BaseApplication
 
 from api.access import callers
 from api.app import create_app
+from api.arbiter import DrainingArbiter
 from api.paths import template
 from api.settings import ApiSettings
 from api.worker import EnvelopeWorker
@@ -48,6 +49,9 @@ class _Server(BaseApplication):
 
     def load(self) -> Any:
         return create_app(ApiSettings(), DatabaseSettings(), KamailioSettings())
+
+    def run(self) -> None:
+        DrainingArbiter(self).run()
 
 
 def _close_database(_arbiter: Any, worker: Any) -> None:

@@ -66,6 +66,7 @@ class EnvelopeWorker(PatientWorker):
         """When we are to stop, take what the kernel has accepted and close our listeners: who comes later is refused.
 
         The arbiter closes its own before it tells us to stop, and so does each worker. When only we stop, others go on.
+        For what may come between the last look and the close see `api.arbiter`.
         A listener is never shut down: systemd has it, too, and the server that replaces this one.
         """
         if self.alive or self._accepting:  # type: ignore[attr-defined]  # gunicorn's
