@@ -95,12 +95,9 @@ class PatientWorker(ThreadWorker):
 
     def _receive(self, conn: Any, client: socket.socket) -> None:
         incoming = self._incoming[conn]
-        try:
-            data = client.recv(RECEIVE_BYTES)
-        except BlockingIOError:
+        data = _taken(client)
+        if data is None:
             return
-        except OSError:
-            data = b""
         incoming.bytes += data
         if not data or incoming.is_whole():
             self._end_receiving(conn)
@@ -180,12 +177,9 @@ class PatientWorker(ThreadWorker):
 
     def _drop(self, conn: Any, client: socket.socket) -> None:
         lingering = self._lingering[conn]
-        try:
-            data = client.recv(RECEIVE_BYTES)
-        except BlockingIOError:
+        data = _taken(client)
+        if data is None:
             return
-        except OSError:
-            data = b""
         lingering.bytes -= len(data)
         if not data or lingering.bytes < 0:
             self._end_lingering(conn)
@@ -230,6 +224,16 @@ class PatientWorker(ThreadWorker):
         self.poller.unregister(conn.sock)
         self._close(conn)
         return True
+
+
+def _taken(client: socket.socket) -> bytes | None:
+    """What has come; nothing at the end, None when there is nothing yet."""
+    try:
+        return client.recv(RECEIVE_BYTES)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
 
 
 def _is_read(conn: Any) -> bool:

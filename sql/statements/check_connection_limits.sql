@@ -5,7 +5,7 @@ with ours as (
     from pg_roles
     where rolname = any (%(roles)s)
 )
-select r.rolname::text
+select quote_ident(r.rolname)
 from pg_roles r
 where r.rolcanlogin and r.rolconnlimit = -1 and not r.rolsuper
     and exists (select from ours o where o.limited and pg_has_role(r.oid, o.oid, 'member'))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import psycopg
 import pytest
@@ -38,13 +38,8 @@ def _in_order(_database: psycopg.Connection, _postgres: Cluster) -> Iterator[Non
     yield
 
 
-@contextmanager
-def _stopped(_database: psycopg.Connection, postgres: Cluster) -> Iterator[None]:
-    postgres.stop()
-    try:
-        yield
-    finally:
-        postgres.start()
+def _stopped(_database: psycopg.Connection, postgres: Cluster) -> AbstractContextManager[None]:
+    return postgres.stopped()
 
 
 @contextmanager

@@ -38,15 +38,6 @@ Outage = Callable[[Cluster], Any]
 
 
 @contextmanager
-def _stopped(postgres: Cluster) -> Iterator[None]:
-    postgres.stop()
-    try:
-        yield
-    finally:
-        postgres.start()
-
-
-@contextmanager
 def _frozen(postgres: Cluster) -> Iterator[None]:
     begin = time.monotonic()
     postgres.freeze()
@@ -97,12 +88,12 @@ def _rows(database: psycopg.Connection) -> int:
 @pytest.mark.parametrize(
     ("registrar", "begun", "outage"),
     [
-        pytest.param(1, False, _stopped, id="write-through, stopped before the promise"),
+        pytest.param(1, False, Cluster.stopped, id="write-through, stopped before the promise"),
         pytest.param(1, False, _frozen, id="write-through, frozen before the promise"),
-        pytest.param(1, True, _stopped, id="write-through, stopped midway"),
+        pytest.param(1, True, Cluster.stopped, id="write-through, stopped midway"),
         pytest.param(1, True, _frozen, id="write-through, frozen midway"),
         pytest.param(2, True, _frozen, id="write-back, frozen midway"),
-        pytest.param(3, True, _stopped, id="database-only, stopped midway"),
+        pytest.param(3, True, Cluster.stopped, id="database-only, stopped midway"),
         pytest.param(3, True, _frozen, id="database-only, frozen midway"),
     ],
     indirect=["registrar"],

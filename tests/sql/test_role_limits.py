@@ -102,15 +102,18 @@ def test_a_login_without_a_limit_is_noted(bare: Cluster, admin: psycopg.Connecti
     settings = DatabaseSettings(database_url=bare.url(user="registrations_sync"))
     with connect(settings, application_name="test") as connection:
 
-        def noted() -> list[str]:
+        def noted() -> dict[str, str]:
             found = check_database(connection, facts=find_facts(connection))
-            return [each.what.split(",")[0] for each in found if each.id == "connections_unlimited"]
+            return {each.what.split(",")[0]: each.cure for each in found if each.id == "connections_unlimited"}
 
-        assert noted() == []
-        admin.execute("create role colleague login in role team")
+        assert noted() == {}
+        admin.execute('create role "A colleague" login in role team')
         admin.execute("alter role registrations_import connection limit -1")
-        assert noted() == ["colleague", "registrations_import"]
+        assert set(noted()) == {'"A colleague"', "registrations_import"}
         assert {each.severity for each in check_database(connection, facts=find_facts(connection))} == {
             Severity.OK,
             Severity.NOTE,
         }
+        for cure in noted().values():
+            admin.execute(cure)
+        assert noted() == {}

@@ -143,6 +143,15 @@ class Cluster:
         self._running.close()
         self._daemon = None
 
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Stop it for the time of a `with`."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
     def promote(self) -> None:
         """Make a primary of a replica; it takes writes when this returns."""
         with psycopg.connect(self.url(), autocommit=True) as connection:
