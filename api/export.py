@@ -5,19 +5,32 @@ import re
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from io import StringIO
+from string import whitespace
 
 from flask import Response, request
 
 from api.spool import respond
 from sql.registrations import CELLS, ORDERED_KEYS, Listed
 
-# A cell that begins so is a formula to a spreadsheet; an apostrophe makes it text (OWASP, CSV injection).
-FORMULA = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+# A formula begins with one of these (OWASP, CSV injection). It begins a cell, maybe after white space, or follows what
+# ends a cell where the spreadsheet takes another separator than the comma, as Excel in German does.
+MARKS = "=+@\uff1d\uff0b\uff0d\uff20-"
+ENDS = ";\t\r\n"
+SUSPECT = frozenset(MARKS + whitespace)
+INNER = re.compile(f"[{ENDS}][{MARKS}]")
+# A sign with digits alone, or with nothing, is no formula: it is a telephone number, or stands for none.
+FORMULA = re.compile(rf"(?:(\A\s*)|([{ENDS}]))(?=[{MARKS}])(?![+-][0-9]*(?:[{ENDS}]|\Z))", re.ASCII)
 UNSAFE_IN_FILE_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
+def defused(cells: list[str]) -> list[str]:
+    """The same cells, with an apostrophe before whatever a spreadsheet would calculate."""
+    everywhere = INNER.search("\0".join(cells))  # one look at all of them: there is hardly ever any
+    return [FORMULA.sub(r"\2'\1", cell) if everywhere or cell[:1] in SUSPECT else cell for cell in cells]
+
+
 def _lines(some: Listed) -> Iterator[list[str]]:
-    cells = [f"'{cell}" if cell[:1] in FORMULA else cell for cell in some.cells]
+    cells = defused(some.cells)
     return (cells[at : at + CELLS] for at in range(0, len(cells), CELLS))
 
 

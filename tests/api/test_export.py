@@ -8,6 +8,7 @@ import io
 import pytest
 from flask.testing import FlaskClient
 
+from api.export import defused
 from sql.registrations import KEYS
 from tests.fixtures.directory import Directory
 from tests.fixtures.location import AddBinding
@@ -22,7 +23,7 @@ def _rows(text: str) -> list[dict[str, str]]:
 def test_csv_is_the_whole_filtered_set(http: FlaskClient, directory: Directory, add_binding: AddBinding) -> None:
     """By Accept or by ?accept=csv, with a header line of all keys; paging does not cut it."""
     for number in range(5):
-        add_binding(f"phone{number}", "child.test", user_agent='Say "hi", phone\r\nnow' if number else "Other")
+        add_binding(f"phone{number}", "child.test", user_agent='Say "hi", phone' if number else "Other")
     token = {"X-Auth-Token": directory.tokens["child"]}
     by_header = http.get(PATH, headers={**token, "Accept": "text/csv"})
     by_query = http.get(f"{PATH}?accept=csv&page_size=2", headers=token)
@@ -32,7 +33,7 @@ def test_csv_is_the_whole_filtered_set(http: FlaskClient, directory: Directory, 
     rows = _rows(by_header.text)
     assert [row["username"] for row in rows] == ["phone4", "phone3", "phone2", "phone1", "phone0"]
     assert rows[0].keys() == KEYS
-    assert rows[0]["user_agent"] == 'Say "hi", phone\r\nnow'
+    assert rows[0]["user_agent"] == 'Say "hi", phone'
     assert rows[0]["suppress_unregister_notify"] == "true"
     assert rows[0]["owner_id"] == rows[0]["proxy_path"] == ""
     assert by_header.text.endswith("\r\n")
@@ -45,15 +46,71 @@ def test_an_empty_set_is_the_header_line(http: FlaskClient, directory: Directory
     assert response.text == ",".join(sorted(KEYS)) + "\r\n"
 
 
-@pytest.mark.parametrize("evil", ['=HYPERLINK("http://evil")', "+1", "-1+2", "@SUM(A1)", "\t=1", "\r=1"])
-def test_a_user_agent_is_no_formula(
-    http: FlaskClient, directory: Directory, add_binding: AddBinding, evil: str
+# A text, and its cell. Excel, LibreOffice and Google Sheets differ; what one of them calculates is defused.
+CELLS = {
+    '=HYPERLINK("http://evil")': '\'=HYPERLINK("http://evil")',
+    "=1": "'=1",
+    "=cmd|' /C calc'!A0": "'=cmd|' /C calc'!A0",
+    "@SUM(A1)": "'@SUM(A1)",  # Excel takes Lotus' way to call a function
+    "@realm": "'@realm",  # a name, which is looked up
+    "+1+1": "'+1+1",
+    "+49-30-1234": "'+49-30-1234",  # as people write telephone numbers; it is a subtraction
+    "+49/30": "'+49/30",
+    "+49 30 1234": "'+49 30 1234",  # a blank is Excel's intersection
+    "+A1": "'+A1",
+    "+49\n=1": "+49\n'=1",
+    "-1+2": "'-1+2",
+    "-agent": "'-agent",
+    "--1": "'--1",
+    "\uff1d1+1": "'\uff1d1+1",  # full-width marks count in East Asian locales
+    "\uff0b1": "'\uff0b1",
+    "\uff0d1+1": "'\uff0d1+1",
+    "\uff20SUM(A1)": "'\uff20SUM(A1)",
+    "\t=1": "'\t=1",  # leading white space goes in an import
+    "\r=1": "'\r=1",
+    "\n=1": "'\n=1",
+    " \t +1+1": "' \t +1+1",
+    "x;=1": "x;'=1",  # where the semicolon separates cells, as for Excel in German
+    "x\t@A1": "x\t'@A1",
+    'x\r\n=1;"': "x\r\n'=1;\"",  # there the quotes within a line are text, and the line ends
+    "x;+1+1;+1;-A1": "x;'+1+1;+1;'-A1",
+    # Nothing to calculate:
+    "+493012345678": "+493012345678",
+    "-5": "-5",
+    "\t+4930": "\t+4930",
+    "x;+4930": "x;+4930",
+    "+": "+",
+    "-": "-",
+    "'=1": "'=1",
+    '"=1"': '"=1"',
+    "1+1": "1+1",
+    "1=1": "1=1",
+    "a@b": "a@b",
+    "x; =1": "x; =1",
+    "x, =1": "x, =1",
+    "*97": "*97",
+    "#31#": "#31#",
+    "00493012345678": "00493012345678",
+    "\tplain": "\tplain",
+}
+
+
+def test_what_a_spreadsheet_would_calculate_is_text() -> None:
+    """And nothing else is changed, so that a telephone number joins with those of other tables."""
+    assert dict(zip(CELLS, defused(list(CELLS)), strict=True)) == CELLS
+    for text, cell in CELLS.items():
+        assert defused([text]) == [cell]
+
+
+@pytest.mark.parametrize(("text", "cell"), [("+493012345678", "+493012345678"), ("=1", "'=1"), ("x;=1", "x;'=1")])
+def test_it_goes_for_every_column(
+    http: FlaskClient, directory: Directory, add_binding: AddBinding, text: str, cell: str
 ) -> None:
-    """A cell that a spreadsheet would calculate is text."""
-    add_binding("bob", "child.test", user_agent=evil)
+    """What a phone says of itself, and its username."""
+    add_binding(text, "child.test", user_agent=text)
     response = http.get(f"{PATH}?accept=csv", headers={"X-Auth-Token": directory.tokens["child"]})
     (row,) = _rows(response.text)
-    assert row["user_agent"] == f"'{evil}"
+    assert (row["username"], row["to_user"], row["user_agent"]) == (cell, cell, cell)
 
 
 @pytest.mark.parametrize(
