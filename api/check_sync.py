@@ -65,6 +65,6 @@ def _target(contact: DeviceContact) -> Target:
         contact=contact.contact,
         received=contact.received,
         path=contact.path,
-        source_is_named=contact.source_is_named,
+        source=contact.source,
         socket=contact.socket,
     )

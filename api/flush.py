@@ -16,9 +16,10 @@ from api.access import current_access
 from api.check_sync import send_check_sync
 from api.errors import TooManyRequests
 from api.extensions import database, nodes
+from kamailio.bindings import Outcome
 from kamailio.errors import KamailioError
 from kamailio.nodes import Nodes
-from kamailio.removal import Outcome, remove
+from kamailio.removal import remove
 from kamailio.rpc import JsonRpcClient
 from sql.connections import Connection
 from sql.contacts import DeviceContact, find_flush_contacts

@@ -89,7 +89,7 @@ def count(account_id: str) -> Response:  # noqa: ARG001  # the guard has counted
 
 @blueprint.delete("")
 def flush_all(account_id: str) -> Response:
-    """Remove every binding of the account from Kamailio; phones come back at their next refresh."""
+    """Remove every binding of the account from Kamailio; a phone is unreachable until its next refresh."""
     check_sync = read_flag("check_sync", default=current_app.config["FLUSH_CHECK_SYNC"] == "always")
     done = flush(account_id, check_sync=check_sync)
     assert done is not None  # noqa: S101  # only a username can be unknown

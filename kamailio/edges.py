@@ -1,7 +1,7 @@
-"""Where a NOTIFY of ours may go: back to where the REGISTER came from, or through hosts that the operator names.
+"""The next hop of a SIP URI, and the edges: hosts that the operator allows as the next hop of a NOTIFY.
 
-A phone chooses its Contact and its Path, and so could have Kamailio send to any host. Owns which hosts are known; how a
-request is addressed is `kamailio.notify`'s.
+A phone chooses its Contact and its Path, so it could make Kamailio send to any host. `kamailio.notify` addresses the
+request.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Self
-from urllib.parse import unquote
 
 _NAME = re.compile(r"[0-9A-Za-z._-]+")
 # One "@" at the most: of two, parsers differ over which ends the user.
@@ -61,7 +60,11 @@ class Edges:
         return cls(tuple(networks), frozenset(names))
 
     def __contains__(self, host: str) -> bool:
-        if ANY_HOST in self.names or host in self.names:
+        return ANY_HOST in self.names or self.name(host)
+
+    def name(self, host: str) -> bool:
+        """Whether the setting lists this host itself; `*` does not count."""
+        if host in self.names:
             return True
         try:
             address = ipaddress.ip_address(host)
@@ -90,19 +93,3 @@ def _spelled_once(host: str) -> str:
         return ipaddress.IPv6Address(host.strip("[]")).compressed  # Kamailio and an edge may write it differently
     except ValueError:
         return host.lower()
-
-
-def source_of(received: str | None, first_of_path: str | None) -> Hop | None:
-    """Return where the REGISTER came from; None where that is not known.
-
-    Args:
-        received: usrloc's column, which registrations.cfg has Kamailio fill with the request's source.
-        first_of_path: the first URI of its Path. With registrar's path_use_received Kamailio takes `received` from its
-            parameter of that name instead, and so from whoever wrote the Path.
-    """
-    if not received:
-        return None
-    path = _URI.fullmatch(first_of_path or "")
-    if path and received.lower() in unquote(path["rest"] or "").lower():
-        return None
-    return hop_of(received)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# The messages with which jsonrpcs and registrations.cfg refuse a command that they do not serve.
+NOT_SERVED = frozenset({"Method Not Found", "Method Not Allowed", "Forbidden"})
+
 
 class KamailioError(Exception):
     """Base of every error of this package."""
@@ -41,10 +44,29 @@ class RpcError(KamailioError):
         super().__init__(f"{method}: {code} {message}")
 
 
-class NotCarried(RpcError):
-    """The way to Kamailio takes no such request: it is too large, or says what would arrive as something else.
+class UnnamedError(RpcError):
+    """An error answer without a request id: the server, which may not be Kamailio, refused the request unread.
 
-    Kamailio was not asked, so nothing has changed. `code` is 400, `message` names the way and the reason.
+    It says nothing about the binding or the AoR of the request.
+    """
+
+
+class ContactNotMatched(RpcError):
+    """`ul.rm_contact` does not find a contact that `ul.lookup` shows: usrloc's matching_mode is not 0."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            404,
+            "Contact not found, although it is there: by this way Kamailio removes one contact of several only if "
+            "usrloc's matching_mode is 0; ask it over HTTP (KAMAILIO_RPC_LISTEN), where it does in any",
+            "ul.rm_contact",
+        )
+
+
+class NotCarried(RpcError):
+    """The transport cannot carry the request: it is too large, or Kamailio would read it as something else.
+
+    We did not send it, so nothing has changed. `code` is 400, `message` names the transport and the reason.
     """
 
     def __init__(self, url: str, reason: str, method: str) -> None:
@@ -52,29 +74,35 @@ class NotCarried(RpcError):
 
 
 class RpcProtocolError(KamailioError):
-    """An answer that is no JSON-RPC, or bears no id of ours: nobody knows who wrote it.
+    """The answer is not JSON-RPC, or its id is not one of ours.
 
-    Kamailio answers so to what it did not carry out; another may have written it in place of Kamailio's own answer.
+    Kamailio answers like this to a request that it did not execute. But another process may have written the answer
+    in Kamailio's place, so the caller cannot know what happened.
     """
 
 
 class UnknownHost(KamailioError):
-    """A NOTIFY would go to a host that the phone named, and that neither its REGISTER came from nor the operator knows.
+    """A phone named the host that its NOTIFY would go to. Its REGISTER came from another, and no setting lists it.
 
     Attributes:
         column: of usrloc's table, which names the host.
     """
 
-    def __init__(self, column: str, uri: str) -> None:
+    def __init__(self, column: str, uri: str, *, source: str | None) -> None:
         self.column = column
+        why = (
+            f"the REGISTER came from {source!r}"
+            if source
+            else "where the REGISTER came from is not known: the worker has not fetched it yet, or it was lost"
+        )
         super().__init__(
-            f"{column} leads to {uri!r}, and the REGISTER was not seen to come from there; if that is an edge proxy "
-            "of yours, name its host in REGISTRATIONS_KAMAILIO_EDGES"
+            f"{column} leads to {uri!r}, and {why}; if it is an edge proxy of yours, name it in "
+            "REGISTRATIONS_KAMAILIO_EDGES"
         )
 
 
 class UnsafeText(KamailioError):
-    """What a phone registered cannot stand in a SIP request of ours: it would say something else there.
+    """A text that a phone registered is unsafe in our SIP request: it would change the meaning of the request.
 
     Attributes:
         column: of usrloc's table.

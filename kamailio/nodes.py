@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from kamailio.core import version_number
 from kamailio.edges import Edges
@@ -26,13 +26,20 @@ Result = TypeVar("Result")
 MODES = (1, 2, 3)
 TELLS_PARAMETERS = (6, 1)
 # A node may come back in another mode, so what it said is believed for so long.
-MODE_SECONDS = 60.0
+TOLD_SECONDS = 60.0
 # A node that did not answer is not asked again by the next request.
 SILENCE_SECONDS = 5.0
 # A flush is not promised before it is known, so a node that is silent is not waited for.
-MODE_TIMEOUT = 1.0
+TOLD_TIMEOUT = 1.0
 # A node that kept somebody waiting for so long, in vain, is silent until it answers somebody.
 SILENT_AFTER_SECONDS = 0.4
+
+
+class _Told(NamedTuple):
+    """A node's own usrloc parameters: db_mode, or None if unknown; and whether server_id_filter is set."""
+
+    mode: int | None = None
+    filters: bool = False
 
 
 class Nodes:
@@ -40,7 +47,6 @@ class Nodes:
 
     Attributes:
         ids: server_id of each node; 0 stands for the one node of a setting without server_ids.
-        replicated: whether they replicate their bindings (module dmq_usrloc), so that each may hold any.
         edges: hosts through which a NOTIFY may reach phones.
     """
 
@@ -57,12 +63,12 @@ class Nodes:
         self._urls = parse_rpc(settings.kamailio_rpc)
         self._timeout = settings.kamailio_timeout
         self._db_mode = settings.kamailio_db_mode
-        self._modes: dict[int, tuple[float, int | None]] = {}
+        self._replicated = settings.kamailio_replicated
+        self._told: dict[int, tuple[float, _Told]] = {}
         self._lock = threading.Lock()
         self._silent: set[int] = set()
         self._probes = {node: threading.Lock() for node in self._urls}
         self.ids = tuple(self._urls)
-        self.replicated = settings.kamailio_replicated
         self.edges = Edges.parse(settings.kamailio_edges)
 
     def url(self, node: int) -> str:
@@ -97,6 +103,14 @@ class Nodes:
         finally:
             if probes and may:
                 self._probes[node].release()
+
+    @property
+    def replicated(self) -> bool:
+        """Whether each node may hold any binding: the nodes replicate them (dmq_usrloc), or load each other's rows.
+
+        A starting usrloc loads every row unless server_id_filter is set. False requires that every node reports it.
+        """
+        return self._replicated or (len(self.ids) > 1 and not all(self._ask(node).filters for node in self.ids))
 
     def holders(self, server_id: int | None) -> tuple[int, ...]:
         """Return the nodes that may hold a binding: its own, or all where that is unknown or bindings are replicated.
@@ -148,23 +162,26 @@ class Nodes:
         Returns:
             1, 2 or 3; None when the node cannot be asked or does not say (see `ask_parameter`).
         """
-        if self._db_mode is not None:
-            return self._db_mode
+        return self._ask(node).mode if self._db_mode is None else self._db_mode
+
+    def _ask(self, node: int) -> _Told:
         with self._lock:
-            believed_until, known = self._modes.get(node, (0.0, None))
+            believed_until, known = self._told.get(node, (0.0, _Told()))
         if time.monotonic() < believed_until:
             return known
+        believed_for = SILENCE_SECONDS  # keep its last answer; a node that is loading gives none
         try:
-            timeout = min(self._timeout, MODE_TIMEOUT)
+            timeout = min(self._timeout, TOLD_TIMEOUT)
             with self._may_wait(node) as may_wait, self.connect(node, timeout=timeout) as client:
                 if not may_wait:
                     return known
-                known = ask_mode(client)
-            believed_for = MODE_SECONDS
+                known = _Told(ask_mode(client), bool(ask_parameter(client, "server_id_filter")))
+            if known.mode is not None:
+                believed_for = TOLD_SECONDS
         except KamailioError:
-            believed_for = SILENCE_SECONDS  # what it said last holds good
+            pass
         with self._lock:
-            self._modes[node] = (time.monotonic() + believed_for, known)
+            self._told[node] = (time.monotonic() + believed_for, known)
         return known
 
     def write_late(self) -> bool:

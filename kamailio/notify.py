@@ -1,6 +1,7 @@
 """SIP NOTIFY to bindings of usrloc's, by the RPC command of Kamailio's module tm: sent, and no phone is waited for.
 
-Owns the way to a contact (Path, received, socket) and what may stand in the request; decides nothing about when.
+Owns the way to a phone (Path, received, contact, source) and which texts are safe in the request. The caller decides
+when to send it.
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from kamailio.edges import ANY_HOST, Edges, hop_of, source_of
-from kamailio.errors import KamailioError, RpcError, UnknownHost, UnsafeText
+from kamailio.edges import ANY_HOST, Edges, hop_of
+from kamailio.errors import NOT_SERVED, KamailioError, RpcError, UnknownHost, UnsafeText
 from kamailio.rpc import Call, JsonRpcClient
 
 ANY = "."  # Kamailio is to choose
 NO_EDGES = Edges()
-# In the words of jsonrpcs, and of registrations.cfg.
-NOT_SERVED = frozenset({"Method Not Found", "Method Not Allowed", "Forbidden"})
+WEBSOCKETS = frozenset({"ws", "wss"})
 
 # Phones choose these texts: a control character could end a header, a blank or a bracket the URI, and a
 # backslash in quotes hide where they end. Nothing is repaired. A ">" in the parameter of a next hop ends Kamailio by
@@ -41,9 +41,10 @@ class Target:
         username: of the AoR, unescaped.
         domain: of the AoR; the realm, where usrloc keeps none (use_domain=0).
         contact: the URI that the phone is known by to itself.
-        received: URI of where its REGISTER came from.
+        received: URI that calls go to instead of the contact. The operator's configuration sets it, or the phone by the
+            Contact parameter of that name.
         path: the way back through other proxies (RFC 3327).
-        source_is_named: whether the request itself named what is in ``received``.
+        source: URI of the address that sent the REGISTER, as Kamailio saw it.
         socket: of Kamailio, where the REGISTER came in; another one may not pass the phone's NAT.
     """
 
@@ -52,7 +53,7 @@ class Target:
     contact: str
     received: str | None = None
     path: str | None = None
-    source_is_named: bool = False
+    source: str | None = None
     socket: str | None = None
 
 
@@ -96,12 +97,14 @@ def notify(target: Target, *, event: str, edges: Edges = NO_EDGES) -> Call:
         UnknownHost: the way leads to a host that only the phone vouches for.
     """
     contact = _safe(_URI, target.contact, "contact")[0]
-    next_hop = _safe(_URI, target.received, "received")[0] if target.received else ANY
+    for column, uri in (("received", target.received), ("source", target.source)):
+        if uri:
+            _safe(_URI, uri, column)
     headers = []
     if target.path:
-        next_hop = _safe(_PATH, target.path, "path")[1]
+        _safe(_PATH, target.path, "path")
         headers.append(f"Route: {_route(target.path)}")
-    _refuse_unknown_hosts(target, edges)
+    next_hop = _next_hop(target, edges)
     domain = _safe(_HOST, target.domain, "domain")[0]
     aor = f"<sip:{quote(target.username, safe=_USER_UNRESERVED, errors='surrogateescape')}@{domain}>"
     us = domain
@@ -120,18 +123,33 @@ def notify(target: Target, *, event: str, edges: Edges = NO_EDGES) -> Call:
     return Call("tm.t_uac_start", ("NOTIFY", contact, next_hop, target.socket or ANY, block))
 
 
-def _refuse_unknown_hosts(target: Target, edges: Edges) -> None:
-    """Each proxy of a Path, or else the next hop, is where the REGISTER came from, or an edge of the operator's."""
-    path = [route[1] for route in re.finditer(_ROUTE, target.path or "")]
-    source = None if target.source_is_named else source_of(target.received, path[0] if path else None)
-    if path:
-        column, uris = "path", path
-    else:
-        column, uris = ("received", [target.received]) if target.received else ("contact", [target.contact])
-    for uri in uris:
+def _next_hop(target: Target, edges: Edges) -> str:
+    """Return the next hop: the one that calls take, if it is the REGISTER's source host or one of the edges.
+
+    Calls go to the first proxy of the Path, else to `received`, else to the contact, because a phone may listen on
+    another port than it sends from. If the contact is on another host, the phone may be behind NAT. A WebSocket only
+    the phone can open. In both cases the next hop is the source.
+    """
+    source = hop_of(target.source) if target.source else None
+
+    def known(column: str, uri: str) -> str:
         hop = hop_of(uri)
-        if hop is None or (hop != source and hop.host not in edges):
-            raise UnknownHost(column, uri)
+        if hop is None or (hop.host not in edges and (source is None or hop.host != source.host)):
+            raise UnknownHost(column, uri, source=target.source)
+        return uri
+
+    if target.path:
+        first, *_ = [known("path", route[1]) for route in re.finditer(_ROUTE, target.path)]
+        return first
+    if target.received:
+        return known("received", target.received)
+    hop = hop_of(target.contact)
+    if source is None or (
+        hop and hop.transport not in WEBSOCKETS and (hop.host == source.host or edges.name(hop.host))
+    ):
+        known("contact", target.contact)
+        return ANY
+    return str(target.source)
 
 
 def probe() -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Self
 
-from kamailio.errors import KamailioError, KamailioUnreachable, NotCarried, RpcError, RpcProtocolError
+from kamailio.errors import KamailioError, KamailioUnreachable, NotCarried, RpcError, RpcProtocolError, UnnamedError
 from kamailio.transport import Request, Transport
 
 log = logging.getLogger(__name__)
@@ -166,28 +166,30 @@ class JsonRpcClient:
     def _next_answer(
         self, under_way: dict[int, int], queue: list[Call], *, deadline: float
     ) -> tuple[int, object | RpcError]:
-        answer, request_id = self._read(deadline=deadline)
+        answer, request_id, status = self._read(deadline=deadline)
         answer_id = answer["id"]
-        if answer_id is None and "error" in answer:  # so registrations.cfg refuses over HTTP; jsonrpcs never does
+        unnamed = answer_id is None and "error" in answer  # so registrations.cfg refuses over HTTP; jsonrpcs never does
+        if unnamed:
             answer_id = request_id
         if type(answer_id) is int and answer_id in under_way:
             index = under_way.pop(answer_id)
         else:
-            raise RpcProtocolError(f"{self.url} answered with the id {answer_id!r}, which is none of ours")
+            raise RpcProtocolError(f"{self.url} answered{status} with the id {answer_id!r}, which is none of ours")
         if "error" not in answer:
             return index, answer["result"]
         error = answer["error"]
         if isinstance(error, dict) and isinstance(code := error.get("code", 500), int):
-            return index, RpcError(code, str(error.get("message", "")), queue[index].method)
-        raise RpcProtocolError(f"{self.url} answered with an error that is none: {error!r:.200}")
+            refused = UnnamedError if unnamed else RpcError
+            return index, refused(code, str(error.get("message", "")), queue[index].method)
+        raise RpcProtocolError(f"{self.url} answered{status} with an error that is none: {error!r:.200}")
 
-    def _read(self, *, deadline: float) -> tuple[dict[str, object], int | None]:
-        body, request_id = self._transport.receive(deadline=deadline)
+    def _read(self, *, deadline: float) -> tuple[dict[str, object], int | None, str]:
+        body, request_id, status = self._transport.receive(deadline=deadline)
         try:
             # Kamailio passes on what phones sent: any byte, and control characters as they are
             answer = json.loads(body.decode("utf-8", "surrogateescape"), strict=False)
         except (ValueError, RecursionError):
-            raise RpcProtocolError(f"{self.url} answered with what is no JSON: {body[:80]!r}") from None
+            raise RpcProtocolError(f"{self.url} answered{status} with what is no JSON: {body[:80]!r}") from None
         if not isinstance(answer, dict) or "id" not in answer or not ("result" in answer or "error" in answer):
-            raise RpcProtocolError(f"{self.url} answered with what is no JSON-RPC: {body[:80]!r}")
-        return answer, request_id
+            raise RpcProtocolError(f"{self.url} answered{status} with what is no JSON-RPC: {body[:80]!r}")
+        return answer, request_id, status

@@ -36,7 +36,7 @@ class KamailioSettings(BaseSettings):
     kamailio_edges: str = Field(
         default="",
         description="hosts of your edge proxies, `10.0.0.5,2001:db8::/32,edge.example.com`: a NOTIFY goes "
-        "through these, or else only back to where the REGISTER came from; `*`: through any host",
+        "through these, or else only to the host that the REGISTER came from; `*`: through any host",
     )
 
     @field_validator("kamailio_edges")

@@ -13,8 +13,8 @@ from time import monotonic
 from urllib.parse import urlsplit, urlunsplit
 
 from kamailio.core import version_number
-from kamailio.errors import KamailioError, RpcError
-from kamailio.nodes import ask_mode, ask_parameter
+from kamailio.errors import KamailioError, RpcError, UnnamedError
+from kamailio.nodes import ask_parameter
 from kamailio.notify import probe
 from kamailio.rpc import JsonRpcClient
 from kamailio.transports import transport_for
@@ -46,6 +46,8 @@ class Survey:
         wall_epoch: its wall clock read as if it were UTC, epoch seconds at the middle of its second.
         asked_at: `time.monotonic` of that answer.
         loaded: whether usrloc has loaded its table.
+        db_mode: 0 keeps bindings in memory alone.
+        server_id_filter: whether it loads and cleans the rows of its own server_id alone.
         use_domain: of usrloc: an AoR without a domain is refused.
     """
 
@@ -57,6 +59,8 @@ class Survey:
     db_mode: int | None
     expires_type: int | None
     server_id: int | None
+    server_id_filter: int | None
+    matching_mode: int | None
     use_domain: bool
 
     @property
@@ -83,16 +87,18 @@ def survey(client: JsonRpcClient) -> Survey:
         wall_epoch=_wall_clock(uptime.get("now")) if isinstance(uptime, dict) else None,
         asked_at=asked_at,
         loaded=None if loaded is None else bool(loaded),
-        db_mode=ask_mode(client),
+        db_mode=ask_parameter(client, "db_mode"),
         expires_type=ask_parameter(client, "expires_type"),
         server_id=ask_parameter(client, "server_id"),
+        server_id_filter=ask_parameter(client, "server_id_filter"),
+        matching_mode=ask_parameter(client, "matching_mode"),
         use_domain=isinstance(answer := _ask(client, "ul.lookup", "location", "nobody"), RpcError)
         and answer.message == USES_DOMAIN,
     )
 
 
 def _refuses(answer: object) -> bool:
-    return isinstance(answer, RpcError) and (answer.code in (403, 404) or answer.message == NOT_SERVED)
+    return isinstance(answer, UnnamedError) or (isinstance(answer, RpcError) and answer.message == NOT_SERVED)
 
 
 def _ask(client: JsonRpcClient, command: str, *arguments: object) -> object | RpcError:

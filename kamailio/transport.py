@@ -29,10 +29,16 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What came back, and the id of the request that it answers where the way itself tells, as HTTP does."""
+    """What came back.
+
+    Attributes:
+        request_id: of the request that it answers, where the way itself tells, as HTTP does.
+        status: what the way itself says of it, such as ` (HTTP 404 Not Found)`; empty otherwise.
+    """
 
     body: bytes
     request_id: int | None = None
+    status: str = ""
 
 
 class Transport(Protocol):

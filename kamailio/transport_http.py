@@ -22,6 +22,9 @@ _tcpconn_add_alias_unsafe). Phones come from 127.0.0.1 where a TLS or WebSocket 
 of ours from there, on the port of such a phone, would cut the phone off from calls and NOTIFYs until it connects again.
 """
 
+LARGEST_ANSWER = 64 * 2**20
+"""Bytes; an AoR with 50,000 phones has less. Another user of this machine may answer while Kamailio is down."""
+
 FORBIDDEN = (403, "Forbidden")
 """How Kamailio refuses an address, in the words of registrations.cfg and of the stock's kamailio.cfg."""
 
@@ -65,8 +68,8 @@ class HttpTransport:
     def receive(self, *, deadline: float) -> Answer:
         """Return the body of the answer that comes next, whatever its status; see `Transport.receive`.
 
-        Kamailio repeats the error of the body in the status line, so the status adds nothing. But a Kamailio that
-        serves 127.0.0.1 alone forbids LOOPBACK_SOURCE: it is asked again, from 127.0.0.1.
+        Kamailio repeats the error of the body in the status line, so the status tells only who else answers. A Kamailio
+        that serves 127.0.0.1 alone forbids LOOPBACK_SOURCE: it is asked again, from 127.0.0.1.
         """
         if not self._under_way:
             raise KamailioUnreachable(self.url, "nothing was sent")
@@ -79,6 +82,8 @@ class HttpTransport:
             sock.settimeout(remaining(deadline))
             with connection.getresponse() as response:
                 body = bytearray()
+                if (response.length or 0) > LARGEST_ANSWER:
+                    raise http.client.HTTPException(f"an answer of {response.length} bytes, which nobody reads")
                 while response.length:  # Kamailio always tells it
                     sock.settimeout(remaining(deadline))
                     part = response.read1(response.length)
@@ -97,7 +102,7 @@ class HttpTransport:
             self.send(request, deadline=deadline)
             return self.receive(deadline=deadline)
         self._idle.append(connection)
-        return Answer(bytes(body), request.id)
+        return Answer(bytes(body), request.id, f" (HTTP {response.status} {response.reason})")
 
     def close(self) -> None:
         """Close the connections; see `Transport.close`."""

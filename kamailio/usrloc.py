@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from kamailio.errors import RpcError, RpcProtocolError
+from kamailio.errors import RpcError, RpcProtocolError, UnnamedError
 from kamailio.rpc import Call, JsonRpcClient
 
 TABLE = "location"
 NOT_SET = "[not set]"
 # The last one: under use_domain=1 no binding can have such an AoR.
-NOT_REGISTERED = frozenset({"AOR not found in location table", "AOR has no contacts", "Domain missing in AOR"})
+NO_DOMAIN = "Domain missing in AOR"
+NOT_REGISTERED = frozenset({"AOR not found in location table", "AOR has no contacts", NO_DOMAIN})
 OVER = frozenset({"expired", "deleted"})
 
 
@@ -56,6 +57,19 @@ def aor(username: str, domain: str | None) -> str:
         domain: None under `use_domain=0`, where the user part is all of it.
     """
     return username if domain is None else f"{username}@{domain}"
+
+
+def keeps_domains(client: JsonRpcClient) -> bool:
+    """Whether this node's usrloc has use_domain=1. If not, its commands cut an AoR at the first "@".
+
+    Raises:
+        KamailioUnreachable: no answer.
+    """
+    try:
+        client.call("ul.lookup", TABLE, "nobody")
+    except RpcError as error:
+        return error.message == NO_DOMAIN
+    return False
 
 
 def rm(client: JsonRpcClient, address: str, *, table: str = TABLE) -> None:
@@ -141,14 +155,18 @@ def lookup_many(
     """
     results = client.call_many([Call("ul.lookup", (table, address)) for address in addresses], budget=budget)
     return [
-        result if isinstance(result, RpcError) and result.message not in NOT_REGISTERED else _contacts(client, result)
+        result if isinstance(result, RpcError) and not _is_not_registered(result) else _contacts(client, result)
         for result in results
     ]
 
 
+def _is_not_registered(error: RpcError) -> bool:
+    return error.message in NOT_REGISTERED and not isinstance(error, UnnamedError)
+
+
 def _contacts(client: JsonRpcClient, result: object | RpcError) -> tuple[Contact, ...]:
     if isinstance(result, RpcError):
-        if result.message in NOT_REGISTERED:
+        if _is_not_registered(result):
             return ()
         raise result
     try:

@@ -1,10 +1,7 @@
 """What a check looks at in the catalogs: schema, roles, grants, columns, indexes. The rows are `sql.check_rows`'."""
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 
 from psycopg.rows import class_row
 
@@ -14,6 +11,7 @@ from sql.check_writes import check_writes
 from sql.connections import Connection
 from sql.finding import Finding, Severity, stands
 from sql.migrate import LOCATION_VERSION, MIGRATE_COMMAND, missing_migrations
+from sql.own_schema import expected_grants
 from sql.statements import statement
 from sql.widening import WIDEN_COMMAND
 
@@ -47,24 +45,6 @@ class Facts:
     def has_zone(self) -> bool:
         """Whether rows hold wall clocks (TIMESTAMP columns) and no epoch seconds."""
         return self.expires_type != "bigint"
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """A privilege that the migrations give one of the roles; `part` is a column."""
-
-    role: str
-    kind: str
-    object: str
-    part: str
-    privilege: str
-
-
-@cache
-def expected_grants() -> Sequence[Grant]:
-    """What sql/grants.csv says, which `make schema` writes."""
-    text = (files("sql") / "grants.csv").read_text(encoding="utf-8")
-    return [Grant(**row) for row in csv.DictReader(text.splitlines())]
 
 
 def find_facts(connection: Connection) -> Facts:
@@ -106,7 +86,15 @@ def check_database(connection: Connection, *, facts: Facts) -> Iterator[Finding]
 
 def _check_catalogs(facts: Facts) -> Iterator[Finding]:
     wrong_version = facts.location_version != LOCATION_VERSION
-    if wrong_version:
+    if facts.location_version is not None and facts.location_version > LOCATION_VERSION:
+        yield Finding(
+            "location_version",
+            Severity.WARNING,
+            f"table version says that location is {facts.location_version}; this program is for {LOCATION_VERSION}",
+            f"a later Kamailio may write other things there; one that is for {LOCATION_VERSION} does not start",
+            "upgrade this program, too, as soon as there is a release for that Kamailio",
+        )
+    elif wrong_version:
         yield Finding(
             "location_version",
             Severity.FAULT,
@@ -188,9 +176,9 @@ def _check_grants(connection: Connection) -> Iterator[Finding]:
     # Kamailio's own user: a member of our role, or the owner of the table, or one that kamdbctl made.
     users = [user for user in connected or () if user not in roles]
     for user in users:
-        privileges = _lacks(connection, user, of=KAMAILIO_ROLE, but={"subscriber"})
+        privileges = _lacks(connection, user, of=KAMAILIO_ROLE, but={"subscriber", "registration_from"})
         if privileges:
-            why = "REGISTERs, or the From of third parties, cannot be written"
+            why = "REGISTERs cannot be written"
             yield _no_privileges("grants_kamailio", user, privileges, why)
     for (login,) in connection.execute(statement("check_connection_limits"), {"roles": roles}):
         yield Finding(

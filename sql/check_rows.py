@@ -35,7 +35,6 @@ class Rows:
     last: int | None = 0
     rows: int = 0
     live: int = 0
-    without_received: int = 0
     without_realm: int = 0
     without_account: int = 0
     without_device: int = 0
@@ -123,14 +122,6 @@ def _check_clock(seen: Rows, *, timezone: str | None) -> Finding:
 
 
 def _check_bindings(seen: Rows) -> Iterator[Finding]:
-    if seen.without_received:
-        yield Finding(
-            "received",
-            Severity.WARNING,
-            f"{seen.without_received} of {seen.live} registrations do not say where they came from (received)",
-            "their network_ip is `undefined`, and check-sync goes to the contact's address, useless behind NAT",
-            "call route(REGISTRATIONS_PRESAVE) before save(), see registrations.cfg; each refresh then adds it",
-        )
     if seen.without_realm:
         yield Finding(
             "no_realm",
@@ -155,8 +146,8 @@ def _check_bindings(seen: Rows) -> Iterator[Finding]:
             "they are in its list without a device and an owner, and follow no change of a device",
             "add the devices to the directory, or find out why Kamailio lets them register",
         )
-    if seen.live and not (seen.without_received or seen.without_realm or seen.without_account or seen.without_device):
-        yield stands("bindings", "every registration has its source, its account and its device")
+    if seen.live and not (seen.without_realm or seen.without_account or seen.without_device):
+        yield stands("bindings", "every registration has its account and its device")
 
 
 def find_server_ids(connection: Connection) -> dict[int, int]:

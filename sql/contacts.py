@@ -1,7 +1,7 @@
-"""Where the phones of a device can be reached, as usrloc's columns say it, byte for byte."""
+"""Where the phones of a device can be reached, as usrloc's columns say it."""
 
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any
 
 from sql.connections import Connection
 from sql.statements import statement
@@ -9,10 +9,10 @@ from sql.statements import statement
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceContact:
-    """A live binding of a device; what is empty in a column is None. Bytes that are no UTF-8 are surrogates (PEP 383).
+    """A live binding of a device; what is empty in a column is None.
 
-    ``server_id`` is that of the Kamailio that took the REGISTER, and has the ``socket``. ``source_is_named``: what is
-    in ``received`` was named by the request itself, as registrations.cfg has noted.
+    ``server_id`` is that of the Kamailio that took the REGISTER, and has the ``socket``. ``source`` is the URI of where
+    the REGISTER came from, as Kamailio saw it.
     """
 
     username: str
@@ -22,7 +22,7 @@ class DeviceContact:
     path: str | None
     socket: str | None
     server_id: int
-    source_is_named: bool
+    source: str | None
 
 
 def find_device_contacts(connection: Connection, account_id: str, device_id: str) -> list[DeviceContact] | None:
@@ -41,31 +41,14 @@ def find_flush_contacts(connection: Connection, flush_id: str) -> list[DeviceCon
 
 
 def _contact(row: tuple[Any, ...]) -> DeviceContact:
-    username, domain, contact, received, path, socket, server_id, source_is_named = row
+    username, domain, contact, received, path, socket, server_id, source = row
     return DeviceContact(
-        username=bytes_of(username),
-        domain=bytes_of(domain),
-        contact=bytes_of(contact),
-        received=bytes_of(received),
-        path=bytes_of(path),
-        socket=bytes_of(socket),
+        username=username,
+        domain=domain,
+        contact=contact,
+        received=received,
+        path=path,
+        socket=socket,
         server_id=server_id,
-        source_is_named=source_is_named,
+        source=source,
     )
-
-
-@overload
-def bytes_of(stored: str) -> str: ...
-@overload
-def bytes_of(stored: None) -> None: ...
-def bytes_of(stored: str | None) -> str | None:
-    """The text that a phone sent: Kamailio's connection declares LATIN1, so each character of a column is a byte.
-
-    A character beyond LATIN1 is from before that declaration, when it was UTF-8.
-    """
-    if stored is None:
-        return None
-    try:
-        return stored.encode("latin-1").decode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return stored

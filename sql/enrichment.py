@@ -147,8 +147,3 @@ def expire_rows(connection: Connection, *, grace: float, limit: int) -> int:
         How many were deleted.
     """
     return connection.execute(statement("expire_rows"), {"grace": grace, "limit": limit}).rowcount
-
-
-def expire_from_facts(connection: Connection) -> int:
-    """Delete the third-party From facts of bindings that are gone; returns how many."""
-    return connection.execute(statement("expire_from")).rowcount

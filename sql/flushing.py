@@ -5,14 +5,13 @@ becomes of the one who asked. From :func:`hide_bindings` on no list has its bind
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from psycopg import Cursor, Rollback, sql
 from psycopg.rows import TupleRow, class_row
 
 from sql.connections import Connection
-from sql.contacts import bytes_of
 from sql.statements import statement
 
 Cause = Literal["request", "command", "disabled", "deleted", "moved", "credentials"]
@@ -23,7 +22,7 @@ BATCH_ROWS = 200
 
 @dataclass(frozen=True, slots=True)
 class NodeSet:
-    """Which nodes there are: their server_ids, and whether each may hold any binding (DMQ)."""
+    """Which nodes there are: their server_ids, and whether each may hold any binding (DMQ, or no server_id_filter)."""
 
     ids: tuple[int, ...]
     replicated: bool
@@ -36,10 +35,12 @@ class Binding:
     Attributes:
         id: of this record, not of the row in location.
         ruid: None stands for whatever the AoR had.
-        domain: None with usrloc's use_domain=0.
+        username: of the AoR, up to its last "@".
+        domain: the rest; None with usrloc's use_domain=0.
         server_id: of the node that took its REGISTER; None when no row is known.
         modified_epoch: epoch second of the last REGISTER that is to go; what is later is a newer one.
         cseq: of that REGISTER; -1 when none of that second is to go.
+        call_id: of that REGISTER; None when the release before asked for the flush, which did not keep it.
         shown: whether it was in lists until then.
         confirmed: nodes whose memory is clean of it.
         settled_for: seconds since the last node confirmed; None before. Its row may still be there.
@@ -57,6 +58,7 @@ class Binding:
     server_id: int | None
     modified_epoch: int
     cseq: int
+    call_id: str | None
     shown: bool
     confirmed: list[int] = field(default_factory=list)
     settled_for: float | None = None
@@ -137,10 +139,9 @@ def execute_once(connection: Connection, name: str, values: dict[str, Any]) -> C
 
 
 def read_bindings(connection: Connection, name: str, values: dict[str, Any]) -> list[Binding]:
-    """Execute a statement that returns bindings; usernames are the bytes that phones sent, as in `sql.contacts`."""
+    """Execute a statement that returns bindings."""
     with connection.cursor(row_factory=class_row(Binding)) as cursor:
-        found = cursor.execute(statement(name), values, prepare=False).fetchall()
-    return [each if each.username.isascii() else replace(each, username=bytes_of(each.username)) for each in found]
+        return cursor.execute(statement(name), values, prepare=False).fetchall()
 
 
 def hide_bindings(connection: Connection, records: Sequence[int], *, wait: bool) -> None:

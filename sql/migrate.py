@@ -21,6 +21,7 @@ from sql.connections import Connection, connect
 from sql.default_directory import follow_domains
 from sql.errors import SchemaRefused, SchemaStale
 from sql.migration_plan import PlannedMigration, planned
+from sql.migration_trial import failure_of_a_registration
 from sql.schema_path import enter_schema, refuse_planted
 from sql.settings import DatabaseSettings
 from sql.site import write_site
@@ -47,10 +48,19 @@ class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo is untyp
     def apply_one(self, migration: Migration, force: bool = False, mark: bool = True) -> None:  # noqa: ARG002
         migration.load()
         if migration.use_transactions:
+            meets_rows = "location" in planned(migration).locks
             with self._ours.transaction():
+                worked = meets_rows and failure_of_a_registration(self._ours) is None
                 self.mark_one(migration)
                 # At one go: what it locks is not held while one of two busy programs waits for the other's turn.
                 self._ours.execute(migration.source.encode(), prepare=False)
+                self._ours.execute("discard plans")  # of functions that have met the row as it was
+                failure = failure_of_a_registration(self._ours) if worked else None
+                if failure:
+                    raise SchemaRefused(
+                        f"{migration.id}: with the new columns of location phones could not register any more, by a "
+                        f"trigger or rule of your own: {failure}: name the columns there, in place of old.* or new.*"
+                    )
         else:
             migration.process_steps(self, "apply")
             self.mark_one(migration)
@@ -167,7 +177,8 @@ def refuse_what_is_not_ours_to_change(
 
     Args:
         connection: to that database.
-        report: called with one line when it has no table of usrloc's yet, as another that was named by mistake.
+        report: called with one line when it has no table of usrloc's yet, as another that was named by mistake, or
+            one of a later Kamailio.
 
     Raises:
         SchemaRefused: says which, and what to do.
@@ -180,7 +191,12 @@ def refuse_what_is_not_ours_to_change(
         raise SchemaRefused(f"role {role} may not change this schema: migrate as the owner of location, often postgres")
     if encoding != "UTF8":
         raise SchemaRefused(f"the database's encoding is {encoding}; it must be UTF8")
-    if location_version is not None and location_version != LOCATION_VERSION:
+    if location_version is not None and location_version > LOCATION_VERSION:
+        report(
+            f"usrloc's table location is of version {location_version}; this program is for {LOCATION_VERSION}: "
+            "upgrade it, too, when there is a release for that Kamailio"
+        )
+    if location_version is not None and location_version < LOCATION_VERSION:
         raise SchemaRefused(
             f"usrloc's table location is of version {location_version}, not {LOCATION_VERSION}: "
             "upgrade Kamailio's schema first (Kamailio 5.2 and later have version 9)"

@@ -26,7 +26,7 @@ begin
         where p.realm is not null
     ),
     registered (realm) as (
-        select distinct lower(l.domain)
+        select distinct lower(aor_realm(l.domain))
         from location l
         where l.account_id is null and l.domain <> ''
         limit greatest(0, 10000 - (select count(*) from account a where a.automatic))
@@ -95,6 +95,14 @@ begin
     end if;
     return null;
 end $$;
+
+CREATE FUNCTION public.aor_realm(domain text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN NULLIF(CASE WHEN (strpos(domain, '@'::text) > 0) THEN split_part(domain, '@'::text, '-1'::integer) ELSE domain END, ''::text);
+
+CREATE FUNCTION public.aor_username(username text, domain text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (strpos(domain, '@'::text) > 0) THEN ((username || '@'::text) || "left"(domain, ('-1'::integer - length(split_part(domain, '@'::text, '-1'::integer))))) ELSE username END;
 
 CREATE FUNCTION public.device_note_credentials() RETURNS trigger
     LANGUAGE plpgsql
@@ -205,6 +213,10 @@ CREATE FUNCTION public.registration_is(modified_epoch bigint, cseq integer, flus
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ((modified_epoch < flushed_epoch) OR ((modified_epoch = flushed_epoch) AND (cseq = flushed_cseq)));
 
+CREATE FUNCTION public.registration_is(modified_epoch bigint, cseq integer, callid text, flushed_epoch bigint, flushed_cseq integer, flushed_callid text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((modified_epoch < flushed_epoch) OR ((modified_epoch = flushed_epoch) AND (cseq = flushed_cseq) AND (callid = COALESCE(flushed_callid, callid))));
+
 CREATE FUNCTION public.registration_lives(expires bigint) RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN ((expires = 0) OR ((expires)::double precision > date_part('epoch'::text, now())));
@@ -221,13 +233,13 @@ CREATE FUNCTION public.registration_shows(expires bigint, modified_epoch bigint,
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN (((expires = 0) OR ((expires)::double precision > date_part('epoch'::text, now()))) AND ((flushed_epoch IS NULL) OR (modified_epoch > flushed_epoch) OR ((modified_epoch = flushed_epoch) AND (cseq <> flushed_cseq))));
 
-CREATE FUNCTION public.registration_text_decoded(stored text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN (stored ~ '^([\u0001-\u007f]|[\u00c2-\u00df][\u0080-\u00bf]|\u00e0[\u00a0-\u00bf][\u0080-\u00bf]|[\u00e1-\u00ec\u00ee\u00ef][\u0080-\u00bf]{2}|\u00ed[\u0080-\u009f][\u0080-\u00bf]|\u00f0[\u0090-\u00bf][\u0080-\u00bf]{2}|[\u00f1-\u00f3][\u0080-\u00bf]{3}|\u00f4[\u0080-\u008f][\u0080-\u00bf]{2})*$'::text) THEN convert_from(convert_to(stored, 'LATIN1'::name), 'UTF8'::name) ELSE stored END;
+CREATE FUNCTION public.registration_shows(expires bigint, modified_epoch bigint, cseq integer, callid text, flushed_epoch bigint, flushed_cseq integer, flushed_callid text) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN (((expires = 0) OR ((expires)::double precision > date_part('epoch'::text, now()))) AND ((flushed_epoch IS NULL) OR (modified_epoch > flushed_epoch) OR ((modified_epoch = flushed_epoch) AND ((cseq <> flushed_cseq) OR (callid <> COALESCE(flushed_callid, callid))))));
 
 CREATE FUNCTION public.registration_text(stored text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN (octet_length(stored) <> length(stored)) THEN public.registration_text_decoded(stored) ELSE stored END;
+    RETURN stored;
 
 CREATE FUNCTION public.registrations_count(wanted_account text) RETURNS bigint
     LANGUAGE plpgsql STABLE PARALLEL SAFE
@@ -243,8 +255,8 @@ begin
         from location l
         where l.account_id between wanted_account and wanted_account
             and registration_shows(
-                registration_epoch(l.expires), registration_epoch(l.last_modified), l.cseq, l.flushed_epoch,
-                l.flushed_cseq
+                registration_epoch(l.expires), registration_epoch(l.last_modified), l.cseq, l.callid, l.flushed_epoch,
+                l.flushed_cseq, l.flushed_callid
             )
     );
 end $$;
@@ -344,6 +356,12 @@ CREATE FUNCTION public.token_revoke(given_hash bytea) RETURNS void
  DELETE FROM public.auth_token t
    WHERE (t.token_hash = token_revoke.given_hash);
 END;
+
+CREATE FUNCTION public.unfolded(header text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN ((strpos(header, '
+'::text) > 0) OR (strpos(header, '
+'::text) > 0)) THEN regexp_replace(header, '[ \t]*[\r\n][ \t\r\n]*'::text, ' '::text, 'g'::text) ELSE header END;
 
 ALTER TABLE public.auth_token ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.auth_token_id_seq
@@ -446,7 +464,8 @@ CREATE TABLE public.flush_binding (
     due_at timestamp with time zone NOT NULL,
     seen_epoch bigint,
     seen_cseq integer,
-    asked_at timestamp with time zone DEFAULT now() NOT NULL
+    asked_at timestamp with time zone DEFAULT now() NOT NULL,
+    seen_callid text
 )
 WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_analyze_scale_factor='0.05');
 
@@ -529,7 +548,8 @@ CREATE TABLE public.location (
     first_registered_at timestamp with time zone DEFAULT now(),
     flushed_epoch bigint,
     flushed_cseq integer,
-    device_state text
+    device_state text,
+    flushed_callid text
 )
 WITH (fillfactor='75', autovacuum_vacuum_scale_factor='0.05');
 
@@ -555,7 +575,8 @@ CREATE VIEW public.location_directory AS
     l.enriched_at,
     l.first_registered_at,
     l.flushed_epoch,
-    l.flushed_cseq
+    l.flushed_cseq,
+    l.flushed_callid
    FROM (((public.location l
      CROSS JOIN ( SELECT COALESCE(public.kamailio_default_realm(), ( SELECT
                         CASE
@@ -563,20 +584,20 @@ CREATE VIEW public.location_directory AS
                             ELSE NULL::text
                         END AS "case"
                    FROM public.account)) AS realm) fallback)
-     LEFT JOIN public.directory d ON (((d.username = lower(public.registration_text((l.username)::text))) AND (d.realm = lower(COALESCE(NULLIF((l.domain)::text, ''::text), fallback.realm))))))
-     LEFT JOIN public.account a ON (((a.realm)::text = lower(COALESCE(NULLIF((l.domain)::text, ''::text), fallback.realm)))));
+     LEFT JOIN public.directory d ON (((d.username = lower(public.aor_username((l.username)::text, (l.domain)::text))) AND (d.realm = lower(COALESCE(public.aor_realm((l.domain)::text), fallback.realm))))))
+     LEFT JOIN public.account a ON (((a.realm)::text = lower(COALESCE(public.aor_realm((l.domain)::text), fallback.realm)))));
 
 CREATE VIEW public.live_location AS
  SELECT l.id,
     l.account_id,
     l.device_id,
     l.owner_id,
-    NULLIF((l.domain)::text, ''::text) AS realm,
+    public.aor_realm((l.domain)::text) AS realm,
     public.registration_epoch(l.expires) AS expires_epoch,
     public.registration_epoch(l.last_modified) AS modified_epoch,
     l.first_registered_at,
     l.ruid,
-    public.registration_text((l.username)::text) AS username,
+    public.aor_username((l.username)::text, (l.domain)::text) AS username,
     l.contact,
     l.received,
     l.path,
@@ -586,18 +607,18 @@ CREATE VIEW public.live_location AS
     l.instance,
     l.server_id
    FROM public.location l
-  WHERE ((l.enriched_at IS NOT NULL) AND public.registration_shows(public.registration_epoch(l.expires), public.registration_epoch(l.last_modified), l.cseq, l.flushed_epoch, l.flushed_cseq))
+  WHERE ((l.enriched_at IS NOT NULL) AND public.registration_shows(public.registration_epoch(l.expires), public.registration_epoch(l.last_modified), l.cseq, (l.callid)::text, l.flushed_epoch, l.flushed_cseq, l.flushed_callid))
 UNION ALL
  SELECT e.id,
     e.account_id,
     e.device_id,
     e.owner_id,
-    NULLIF((e.domain)::text, ''::text) AS realm,
+    public.aor_realm((e.domain)::text) AS realm,
     public.registration_epoch(e.expires) AS expires_epoch,
     public.registration_epoch(e.last_modified) AS modified_epoch,
     e.first_registered_at,
     e.ruid,
-    public.registration_text((e.username)::text) AS username,
+    public.aor_username((e.username)::text, (e.domain)::text) AS username,
     e.contact,
     e.received,
     e.path,
@@ -607,7 +628,7 @@ UNION ALL
     e.instance,
     e.server_id
    FROM public.location_directory e
-  WHERE ((e.enriched_at IS NULL) AND public.registration_shows(public.registration_epoch(e.expires), public.registration_epoch(e.last_modified), e.cseq, e.flushed_epoch, e.flushed_cseq));
+  WHERE ((e.enriched_at IS NULL) AND public.registration_shows(public.registration_epoch(e.expires), public.registration_epoch(e.last_modified), e.cseq, (e.callid)::text, e.flushed_epoch, e.flushed_cseq, e.flushed_callid));
 
 CREATE TABLE public.location_attrs (
     id bigint NOT NULL,
@@ -658,14 +679,14 @@ CREATE VIEW public.location_enrichment AS
                             ELSE NULL::text
                         END AS "case"
                    FROM public.account)) AS realm) fallback)
-     LEFT JOIN public.directory d ON (((d.username = lower(public.registration_text((l.username)::text))) AND (d.realm = lower(COALESCE(NULLIF((l.domain)::text, ''::text), fallback.realm))))))
+     LEFT JOIN public.directory d ON (((d.username = lower(public.aor_username((l.username)::text, (l.domain)::text))) AND (d.realm = lower(COALESCE(public.aor_realm((l.domain)::text), fallback.realm))))))
      LEFT JOIN public.device_credentials c ON (((c.username = d.username) AND (c.realm = d.realm))))
      LEFT JOIN LATERAL ( SELECT (account.id)::text AS id,
             account.enabled,
             account.automatic,
             account.disabled_at
            FROM public.account
-          WHERE ((account.realm)::text = lower(COALESCE(NULLIF((l.domain)::text, ''::text), fallback.realm)))
+          WHERE ((account.realm)::text = lower(COALESCE(public.aor_realm((l.domain)::text), fallback.realm)))
          LIMIT 1) a ON (true));
 
 CREATE SEQUENCE public.location_id_seq
@@ -677,12 +698,20 @@ CREATE SEQUENCE public.location_id_seq
 
 ALTER SEQUENCE public.location_id_seq OWNED BY public.location.id;
 
-CREATE TABLE public.registration_from (
+CREATE TABLE public.registration_source (
     ruid text NOT NULL,
+    received text,
     from_user text,
     from_host text,
     updated_at timestamp with time zone DEFAULT now() NOT NULL
 );
+
+CREATE VIEW public.registration_from AS
+ SELECT registration_source.ruid,
+    registration_source.from_user,
+    registration_source.from_host,
+    registration_source.updated_at
+   FROM public.registration_source;
 
 CREATE VIEW public.registrations AS
  SELECT l.id,
@@ -691,19 +720,19 @@ CREATE VIEW public.registrations AS
     COALESCE((a.realm)::text, ''::text) AS account_realm,
     COALESCE(l.device_id, ''::text) AS authorizing_id,
     'device'::text AS authorizing_type,
-    public.registration_text((l.callid)::text) AS call_id,
+    public.unfolded((l.callid)::text) AS call_id,
     u.contact,
     COALESCE(public.hostport_host(u.contact_at), ''::text) AS contact_ip,
     COALESCE(public.sip_uri_port(u.contact, u.contact_at), ''::text) AS contact_port,
     (t.event + '62167219200'::bigint) AS event_timestamp,
     t.lifetime AS expires,
     false AS first_registration,
-    COALESCE(public.registration_text(f.from_host), t.realm) AS from_host,
-    COALESCE(public.registration_text(f.from_user), l.username) AS from_user,
+    COALESCE(public.unfolded(f.from_host), t.realm) AS from_host,
+    COALESCE(public.unfolded(f.from_user), l.username) AS from_user,
     (LEAST(t.event, (floor(date_part('epoch'::text, l.first_registered_at)))::bigint) + '62167219200'::bigint) AS initial_registration,
     (t.event + '62167219200'::bigint) AS last_registration,
-    COALESCE(public.hostport_host(u.received_at), 'undefined'::text) AS network_ip,
-    COALESCE(public.sip_uri_port((l.received)::text, u.received_at), 'undefined'::text) AS network_port,
+    COALESCE(public.hostport_host(u.source_at), 'undefined'::text) AS network_ip,
+    COALESCE(public.sip_uri_port(u.source, u.source_at), 'undefined'::text) AS network_port,
         CASE
             WHEN (strpos(u.contact, ';alias='::text) > 0) THEN regexp_replace(u.contact, ';alias=[^;?~]+~[0-9]+~[1-9](?=[;?]|$)'::text, ''::text)
             ELSE u.contact
@@ -712,18 +741,18 @@ CREATE VIEW public.registrations AS
     NULLIF(d.presence_id, ''::text) AS presence_id,
     COALESCE(public.hostport_host(u.socket_at), ''::text) AS proxy_ip,
     COALESCE(public.hostport_port(u.socket_at), ''::text) AS proxy_port,
-    public.registration_protocol(u.socket_protocol, (l.received)::text, u.contact, (l.path)::text) AS proxy_protocol,
-    NULLIF(public.registration_text((l.path)::text), ''::text) AS proxy_path,
+    public.registration_protocol(u.socket_protocol, u.received, u.contact, (l.path)::text) AS proxy_protocol,
+    NULLIF(public.unfolded((l.path)::text), ''::text) AS proxy_path,
     t.realm,
     COALESCE(d.register_overwrite_notify, false) AS register_overwrite_notify,
     NULLIF(n.hostname, ''::text) AS registrar_hostname,
     NULLIF(n.name, ''::text) AS registrar_node,
-    public.hostport_host(u.received_at) AS source_ip,
-    public.sip_uri_port((l.received)::text, u.received_at) AS source_port,
+    public.hostport_host(u.source_at) AS source_ip,
+    public.sip_uri_port(u.source, u.source_at) AS source_port,
     COALESCE(d.suppress_unregister_notify, true) AS suppress_unregister_notify,
     t.realm AS to_host,
     l.username AS to_user,
-    public.registration_text((l.user_agent)::text) AS user_agent,
+    public.unfolded((l.user_agent)::text) AS user_agent,
     l.username,
     l.ruid,
     l.server_id,
@@ -737,27 +766,31 @@ CREATE VIEW public.registrations AS
            FROM public.directory d_1
           WHERE ((d_1.device_id = l.device_id) AND (d_1.username = lower(l.username)) AND (d_1.realm = lower(COALESCE(l.realm, public.kamailio_default_realm(), (a.realm)::text))) AND ((d_1.presence_id IS NOT NULL) OR (NOT d_1.suppress_unregister_notify) OR d_1.register_overwrite_notify))
          OFFSET 0) d ON (true))
-     LEFT JOIN ( SELECT registration_from.ruid,
-            registration_from.from_user,
-            registration_from.from_host,
-            registration_from.updated_at
-           FROM public.registration_from
-          WHERE ( SELECT (EXISTS ( SELECT
-                           FROM public.registration_from registration_from_1)) AS "exists")) f ON ((f.ruid = (l.ruid)::text)))
+     LEFT JOIN LATERAL ( SELECT s.received,
+            s.from_user,
+            s.from_host
+           FROM public.registration_source s
+          WHERE ((s.ruid = (l.ruid)::text) AND ((((COALESCE(l.received, ''::character varying))::text = ''::text) AND ( SELECT (EXISTS ( SELECT
+                           FROM public.registration_source)) AS "exists")) OR ( SELECT (EXISTS ( SELECT
+                           FROM public.registration_source
+                          WHERE ((registration_source.from_user IS NOT NULL) OR (registration_source.from_host IS NOT NULL)))) AS "exists")))
+         OFFSET 0) f ON (true))
      LEFT JOIN ( SELECT kamailio_node.server_id,
             kamailio_node.name,
             kamailio_node.hostname
            FROM public.kamailio_node
          OFFSET 0) n ON ((n.server_id = l.server_id)))
      CROSS JOIN LATERAL ( SELECT s.contact,
+            s.received,
+            COALESCE(s.received, s.contact) AS source,
                 CASE
                     WHEN public.hostport_is_plain(s.contact_middle) THEN s.contact_middle
                     ELSE public.sip_uri_hostport(s.contact)
                 END AS contact_at,
                 CASE
-                    WHEN public.hostport_is_plain(s.received_middle) THEN s.received_middle
-                    ELSE public.sip_uri_hostport((l.received)::text)
-                END AS received_at,
+                    WHEN public.hostport_is_plain(s.source_middle) THEN s.source_middle
+                    ELSE public.sip_uri_hostport(COALESCE(s.received, s.contact))
+                END AS source_at,
                 CASE
                     WHEN ((l.socket)::text ~~ ANY (ARRAY['udp:%'::text, 'tcp:%'::text, 'tls:%'::text])) THEN "left"((l.socket)::text, 3)
                     ELSE lower("substring"((l.socket)::text, '^([a-zA-Z]+):'::text))
@@ -766,9 +799,13 @@ CREATE VIEW public.registrations AS
                     WHEN ((l.socket)::text ~~ ANY (ARRAY['udp:_%'::text, 'tcp:_%'::text, 'tls:_%'::text])) THEN "right"((l.socket)::text, '-4'::integer)
                     ELSE "substring"((l.socket)::text, '^[a-zA-Z]+:(.+)$'::text)
                 END AS socket_at
-           FROM ( SELECT public.registration_text((l.contact)::text) AS contact,
-                    public.sip_uri_middle((l.contact)::text) AS contact_middle,
-                    public.sip_uri_middle((l.received)::text) AS received_middle
+           FROM ( SELECT c.contact,
+                    c.received,
+                    public.sip_uri_middle(c.contact) AS contact_middle,
+                    public.sip_uri_middle(COALESCE(c.received, c.contact)) AS source_middle
+                   FROM ( SELECT public.unfolded((l.contact)::text) AS contact,
+                            COALESCE(NULLIF((l.received)::text, ''::text), f.received) AS received
+                         OFFSET 0) c
                  OFFSET 0) s
          OFFSET 0) u)
      CROSS JOIN LATERAL ( SELECT e.event,
@@ -864,8 +901,8 @@ ALTER TABLE ONLY public.owner
 ALTER TABLE ONLY public.owner
     ADD CONSTRAINT owner_pkey PRIMARY KEY (id);
 
-ALTER TABLE ONLY public.registration_from
-    ADD CONSTRAINT registration_from_pkey PRIMARY KEY (ruid);
+ALTER TABLE ONLY public.registration_source
+    ADD CONSTRAINT registration_source_pkey PRIMARY KEY (ruid);
 
 ALTER TABLE ONLY public.subscriber
     ADD CONSTRAINT subscriber_pkey PRIMARY KEY (device_id);
@@ -915,6 +952,8 @@ CREATE INDEX location_not_enriched_idx ON public.location USING btree (id) WHERE
 CREATE INDEX location_tcpcon_idx ON public.location USING btree (connection_id);
 
 CREATE INDEX owner_account_id_idx ON public.owner USING btree (account_id);
+
+CREATE INDEX registration_source_from_idx ON public.registration_source USING btree (ruid) WHERE ((from_user IS NOT NULL) OR (from_host IS NOT NULL));
 
 CREATE UNIQUE INDEX subscriber_aor_idx ON public.subscriber USING btree (username, domain);
 

@@ -1,12 +1,7 @@
-"""Taking everything of ours out of a database again: Kamailio's tables stay with their rows, as kamdbctl made them.
-
-What is ours is read from schema.sql, which a test keeps equal to what the migrations make.
-"""
+"""Taking everything of ours out of a database again: Kamailio's tables stay with their rows, as kamdbctl made them."""
 
 import re
 from collections.abc import Callable, Set
-from dataclasses import dataclass
-from importlib.resources import files
 
 import psycopg
 from psycopg import sql
@@ -14,61 +9,13 @@ from psycopg import sql
 from sql.connections import Connection, connect
 from sql.errors import SchemaRefused
 from sql.migrate import any_migrations, in_a_gap, lock_out_others, refuse_what_is_not_ours_to_change
-from sql.migration_plan import KAMAILIO_TABLES
+from sql.own_schema import BOOKKEEPING, EXPIRES_INDEX, OPTIONS, ROLES, OwnSchema, own_schema
 from sql.schema_path import enter_schema
 from sql.settings import DatabaseSettings
 from sql.statements import statement
 from sql.widening import WIDEN_COMMAND
 
 UNINSTALL_COMMAND = "registrations-db uninstall"
-ROLES = (
-    "registrations_kamailio",
-    "registrations_api",
-    "registrations_sync",
-    "registrations_report",
-    "registrations_import",
-)
-# Of usrloc's own schema; its fourth, on expires, is what the migrations drop.
-KAMAILIO_INDEXES = ("location_account_contact_idx", "location_connection_idx", "location_tcpcon_idx")
-# What is made on a database of kamdbctl alone, and so is not in schema.sql.
-ON_KAMDBCTL = ("view directory_of_devices", "view directory_of_subscriber")
-INDEXES_OF_SUBSCRIBER = ("subscriber_aor_idx", "subscriber_realm_idx")
-BOOKKEEPING = ("_yoyo_log", "_yoyo_migration", "_yoyo_version", "yoyo_lock")
-
-
-@dataclass(frozen=True, slots=True)
-class _Ours:
-    """Names of what the migrations make, as DROP wants them."""
-
-    objects: list[str]
-    columns: list[str]
-    indexes: list[str]
-    triggers: list[str]
-
-
-def _read_ours() -> _Ours:
-    text = files("sql").joinpath("schema.sql").read_text(encoding="utf-8").replace("public.", "")
-    objects = [*ON_KAMDBCTL]
-    objects += [f"view {name}" for name in re.findall(r"^CREATE VIEW (\w+)", text, re.M)]
-    objects += [f"table {name}" for name in re.findall(r"^CREATE TABLE (\w+)", text, re.M)]
-    objects += [f"function {each}" for each in re.findall(r"^CREATE FUNCTION (\w+\(.*?\)) RETURNS", text, re.M)]
-    objects += [f"domain {name}" for name in re.findall(r"^CREATE DOMAIN (\w+)", text, re.M)]
-    location = re.search(r"^CREATE TABLE location \((.*?)^\)", text, re.M | re.S)
-    assert location is not None  # noqa: S101  # a test compares the file with the migrations
-    columns = re.findall(r"^    (\w+) ", location[1], re.M)
-    return _Ours(
-        objects=[each for each in objects if each.split()[1] not in KAMAILIO_TABLES],
-        columns=columns[columns.index("partition") + 1 :],  # ours stand behind Kamailio's
-        indexes=[
-            *(
-                name
-                for name in re.findall(r"^CREATE (?:UNIQUE )?INDEX (\w+) ON location ", text, re.M)
-                if name not in KAMAILIO_INDEXES
-            ),
-            *INDEXES_OF_SUBSCRIBER,
-        ],
-        triggers=re.findall(r"^CREATE (?:CONSTRAINT )?TRIGGER (\w+) .*? ON location ", text, re.M),
-    )
 
 
 def describe(settings: DatabaseSettings) -> list[str]:
@@ -81,7 +28,7 @@ def describe(settings: DatabaseSettings) -> list[str]:
         if not any_migrations(connection):  # whose record goes last
             return []
         subscribers = _subscribers(connection)
-    ours = _read_ours()
+    ours = own_schema()
     kinds: dict[str, list[str]] = {}
     for each in [*ours.objects, *subscribers]:
         kind, name = each.split(maxsplit=1)
@@ -94,7 +41,7 @@ def describe(settings: DatabaseSettings) -> list[str]:
     ]
     return [
         *lines,
-        "location_expires_idx, which Kamailio's schema has, is made again; rows of Kamailio's tables all stay",
+        f"{EXPIRES_INDEX}, which Kamailio's schema has, is made again; rows of Kamailio's tables all stay",
     ]
 
 
@@ -110,7 +57,7 @@ def uninstall(settings: DatabaseSettings, *, report: Callable[[str], None] = lam
             widened; nothing was changed.
         DatabaseUnreachable: PostgreSQL is away.
     """
-    ours = _read_ours()
+    ours = own_schema()
     with connect(settings, application_name=UNINSTALL_COMMAND) as connection:
         lock_out_others(connection, report=report)
         refuse_what_is_not_ours_to_change(connection)
@@ -190,15 +137,15 @@ def _drop_command(each: str) -> bytes:
     return f"drop {kind} if exists {name}".encode()
 
 
-def _mend_indexes(connection: Connection, ours: _Ours) -> None:
+def _mend_indexes(connection: Connection, ours: OwnSchema) -> None:
     connection.execute(statement("session_patience"))
-    for name in [*ours.indexes, "location_expires_idx"]:
+    for name in [*ours.indexes, EXPIRES_INDEX]:
         connection.execute(sql.SQL("drop index concurrently if exists {}").format(sql.Identifier(name)))
     connection.execute(statement("uninstall_expires_index"))
 
 
-def _strip_location(connection: Connection, ours: _Ours) -> None:
-    changes: list[sql.Composable] = [sql.SQL("reset (fillfactor, autovacuum_vacuum_scale_factor)")]
+def _strip_location(connection: Connection, ours: OwnSchema) -> None:
+    changes: list[sql.Composable] = [sql.SQL(f"reset ({', '.join(OPTIONS)})")]
     changes += [sql.SQL("drop column if exists {}").format(sql.Identifier(name)) for name in ours.columns]
     with connection.transaction():
         connection.execute(statement("uninstall_versions"))

@@ -12,7 +12,7 @@ from sql.errors import DatabaseError, DatabaseUnreachable, SessionShared
 from sql.finding import Finding, Severity, stands
 from sql.settings import DatabaseSettings
 from sql.worker_state import WorkerState, find_worker_state
-from sync.check_nodes import check_nodes, check_server_ids
+from sync.check_nodes import check_nodes
 from sync.settings import SyncSettings
 
 # A worker is heard with every job, of which one comes about every interval; a job may also wait for PostgreSQL.
@@ -32,13 +32,14 @@ def find_all(settings: SyncSettings, database_settings: DatabaseSettings, kamail
     nodes, findings = Nodes(kamailio), list[Finding]()
     facts: Facts | None = None
     now_epoch: float | None = None
+    server_ids: dict[int, int] = {}
     try:
         with connect(database_settings, application_name="registrations-sync check") as connection:
             findings.append(schema := check_schema(connection))
             if schema.severity is Severity.OK:
                 facts = find_facts(connection)
                 findings += check_database(connection, facts=facts)
-                findings += check_server_ids(nodes, find_server_ids(connection))
+                server_ids = find_server_ids(connection)
                 state = find_worker_state(connection)
                 now_epoch = state.now_epoch
                 if not any(found.id == READ_ONLY for found in findings):  # the worker waits, or is at the primary
@@ -53,7 +54,7 @@ def find_all(settings: SyncSettings, database_settings: DatabaseSettings, kamail
         if findings:
             raise
         findings.append(_away(error))  # the login is refused
-    findings += check_nodes(nodes, kamailio, facts=facts, now_epoch=now_epoch)
+    findings += check_nodes(nodes, kamailio, facts=facts, now_epoch=now_epoch, server_ids=server_ids)
     return findings
 
 

@@ -78,7 +78,7 @@ def once() -> None:
         ) as database:
             jobs = Jobs(database, nodes, settings)
             every: list[Callable[[], dict[str, int]]] = [jobs.enrich, jobs.reconcile, jobs.expire]
-            every += [partial(jobs.flush, node) for node in nodes.ids]
+            every += [partial(job, node) for node in nodes.ids for job in (jobs.fetch, jobs.flush)]
             for job in every:
                 for what, count in job().items():
                     click.echo(f"{what}: {count}")

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic, sleep
 
+from kamailio.bindings import Outcome
 from kamailio.errors import KamailioError, KamailioUnreachable
 from kamailio.nodes import Nodes
-from kamailio.removal import Outcome, remove_unchanged
+from kamailio.removal import remove_unchanged
 from sql.connections import Connection, Database
 from sql.errors import RowHeld
 from sql.flush_progress import (
@@ -44,7 +45,6 @@ class Flusher:
     def __init__(self, database: Database, nodes: Nodes, settings: SyncSettings) -> None:
         self._database = database
         self._nodes = nodes
-        self._set = NodeSet(nodes.ids, nodes.replicated)
         self._settings = settings
         self._pauses: dict[int, float] = {}
         self._not_before: dict[int, float] = {}
@@ -70,7 +70,7 @@ class Flusher:
         if stopping() or monotonic() < self._not_before.get(node, 0.0):
             return counts
         with self._database.connection() as connection:
-            due = find_due(connection, self._set, node, limit=limit, flush_id=flush_id)
+            due = find_due(connection, self._set(), node, limit=limit, flush_id=flush_id)
         if not due:
             return counts
         mode = self._nodes.mode(node)
@@ -86,6 +86,9 @@ class Flusher:
         self._pause(node, outcomes)
         with self._database.connection() as connection:
             return self._note(connection, node, list(zip(due, outcomes, strict=True)), mode=mode)
+
+    def _set(self) -> NodeSet:
+        return NodeSet(self._nodes.ids, self._nodes.replicated)
 
     def _outcomes(self, node: int, due: list[Binding], *, mode: int | None) -> list[Answer]:
         if mode == 3:  # the table is the memory
@@ -155,7 +158,7 @@ class Flusher:
         deleted = delete_left_rows(connection, left)
         note_answers(
             connection,
-            self._set,
+            self._set(),
             Answers(
                 node=node,
                 flushes=flushes,

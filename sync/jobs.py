@@ -1,4 +1,4 @@
-"""What the worker does: enrich, reconcile, flush, expire, each in small batches that end early when it is to stop."""
+"""What the worker does: enrich, reconcile, fetch, flush, expire, each in batches that end early when it is to stop."""
 
 import logging
 from dataclasses import dataclass
@@ -9,12 +9,14 @@ from kamailio.nodes import Nodes
 from sql.census import Census, take_census
 from sql.connections import Connection, Database
 from sql.default_directory import follow_domains
-from sql.enrichment import enrich, expire_from_facts, expire_rows, find_directory_state, reconcile
+from sql.enrichment import enrich, expire_rows, find_directory_state, reconcile
 from sql.flush_progress import expire_flushes
+from sql.sources import expire_sources
 from sql.tokens import expire_tokens
 from sql.worker_state import WorkerState, find_epoch, find_worker_state
 from sync.flushing import Flusher
 from sync.settings import SyncSettings
+from sync.sources import Sources
 
 # No SIP worker waits for these; the limit only keeps one statement short. What is left is dead all the same.
 ROWS_AT_A_TIME = 10_000
@@ -65,6 +67,7 @@ class Jobs:
         self._database = database
         self._settings = settings
         self._flusher = Flusher(database, nodes, settings)
+        self._sources = {node: Sources(database, nodes, settings, node=node) for node in nodes.ids}
         self._stopping = stopping or Event()
         self._compared: _Comparison | None = None
         self._ahead: float | None = None
@@ -110,8 +113,12 @@ class Jobs:
         limit = max(1, round(self._settings.sync_flush_rate * self._settings.sync_flush_interval))
         return self._flusher.run(node, limit=limit, stopping=self._stopping.is_set)
 
+    def fetch(self, node: int) -> dict[str, int]:
+        """Write what one node says of where REGISTERs came from, and from whom; see `sync.sources`."""
+        return self._sources[node].run(stopping=self._stopping)
+
     def expire(self) -> dict[str, int]:
-        """Delete what is over: rows that no Kamailio cleans, From facts without a binding, dead tokens, old flushes."""
+        """Delete what is over: rows that no Kamailio cleans, sources without a binding, dead tokens, old flushes."""
         batch, expired, forgotten = self._settings.sync_batch, 0, 0
         with self._database.connection() as connection:
             if self._clock_is_doubtful(connection):
@@ -133,7 +140,7 @@ class Jobs:
                     break
             return {
                 "expired": expired,
-                "from_facts_expired": expire_from_facts(connection),
+                "sources_expired": expire_sources(connection, stopping=self._stopping),
                 "tokens_expired": expire_tokens(connection, limit=ROWS_AT_A_TIME),
                 "flushes_expired": forgotten,
             }

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import product
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import TypeVar
@@ -41,6 +42,7 @@ from sync.metrics import Metrics
 from sync.settings import SyncSettings
 
 DATABASE_JOBS = 5
+NODE_JOBS = 2
 WATCH_SECONDS = 5.0
 # Between two signs of life of who leads, whatever the other jobs wait for; well below the shortest sync_lead_timeout.
 LEAD_SECONDS = 1.0
@@ -74,7 +76,7 @@ class Worker:
         self._database = Database(
             database_settings,
             application_name="registrations-sync",
-            pool_size=DATABASE_JOBS + len(nodes.ids),
+            pool_size=DATABASE_JOBS + NODE_JOBS * len(nodes.ids),
             statement_timeout=settings.sync_statement_timeout,
         )
         metrics.of(self._database)
@@ -104,7 +106,8 @@ class Worker:
             is not in session mode.
         """
         jobs = Jobs(self._database, self._nodes, self._settings, stopping=self._stopping)
-        threads = ThreadPoolExecutor(1 + DATABASE_JOBS + len(self._nodes.ids) + (self._kazoo is not None))
+        # One thread for each job, so that none delays another.
+        threads = ThreadPoolExecutor(1 + DATABASE_JOBS + NODE_JOBS * len(self._nodes.ids) + (self._kazoo is not None))
         scheduler = BackgroundScheduler({"default": threads}, job_defaults=JOB_DEFAULTS, timezone="UTC")
         now = datetime.now(UTC)
         every: list[tuple[Job, float]] = [
@@ -122,10 +125,11 @@ class Worker:
                 scheduler.add_job(
                     self._run_measurement, Every(seconds), [measure], id=measure.__name__, next_run_time=now
                 )
-        # One job a node, so that a dead one delays no other.
-        for node in self._nodes.ids:
-            every_flush = Every(self._settings.sync_flush_interval)
-            scheduler.add_job(self._run_job, every_flush, [jobs.flush, node], id=f"flush at {node}", next_run_time=now)
+        # Jobs of their own for each node, so that a dead one delays no other.
+        of_nodes = ((jobs.fetch, self._settings.sync_enrich_interval), (jobs.flush, self._settings.sync_flush_interval))
+        for node, (job, seconds) in product(self._nodes.ids, of_nodes):
+            name = f"{job.__name__} at {node}"
+            scheduler.add_job(self._run_job, Every(seconds), [job, node], id=name, next_run_time=now)
         with _told_by_signals(self._told_to_stop), self._ended_by_dying_threads():
             scheduler.start()
             log.info("worker started", extra={"action": "start"})

@@ -10,8 +10,8 @@ pytest_plugins = [
     "tests.fixtures.churn",
     "tests.fixtures.directory",
     "tests.fixtures.http",
-    "tests.fixtures.server",
     "tests.fixtures.worker",
+    "tests.fixtures.server",
     "tests.fixtures.site",
 ]
 

@@ -110,3 +110,28 @@ def test_each_line_of_the_threat_model_names_a_test_that_there_is() -> None:
         if not (ROOT / path).is_file() or f"\ndef {name}(" not in (ROOT / path).read_text(encoding="utf-8")
     ]
     assert missing == []
+
+
+SETS = {
+    "{}.{}": r'modparam\("(\w+)", "(\w+)"',
+    "loadmodule {}": r'loadmodule "(\w+)\.so"',
+    "route[{}]": r"route\[(\w+)\]",
+    "event_route[{}]": r"event_route\[([\w:-]+)\]",
+    "{}": r"(\w+)\s*=",
+}
+
+
+def test_the_table_of_the_room_names_all_that_registrations_cfg_sets() -> None:
+    """Each parameter, module, global, socket and route has its row in kamailio/README.md, and there is no other row."""
+    text = (ROOT / "kamailio" / "registrations.cfg").read_text(encoding="utf-8")
+    found = set()
+    for line in text.splitlines():
+        if re.match(r"[^\s#}]", line):
+            names = [name.format(*each.groups()) for name, form in SETS.items() if (each := re.match(form, line))]
+            assert len(names) == 1, line
+            found.update(names)
+    section = (
+        (ROOT / "kamailio" / "README.md").read_text(encoding="utf-8").split("\n## What registrations.cfg sets\n")[1]
+    )
+    named = re.findall(r"^\| `([^`]+)` \|", section.split("\n## ")[0], re.MULTILINE)
+    assert sorted(named) == sorted(found)

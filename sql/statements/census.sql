@@ -13,14 +13,21 @@ left join lateral (
                 when l.socket like any (array['udp:%%', 'tcp:%%', 'tls:%%']) then left(l.socket, 3)
                 else lower(substring(l.socket from '^([a-zA-Z]+):'))
             end,
-            l.received, registration_text(l.contact), l.path
+            coalesce(nullif(l.received, ''), f.received), l.contact, l.path
         ) as transport,
         count(*)
     from location l
+    left join lateral (
+        select s.received
+        from registration_source s
+        where s.ruid = l.ruid and coalesce(l.received, '') = '' and (select exists (select from registration_source))
+        offset 0
+    ) f on true
     where l.id > %(after)s
         and l.id <= s.last
         and registration_shows(
-            registration_epoch(l.expires), registration_epoch(l.last_modified), l.cseq, l.flushed_epoch, l.flushed_cseq
+            registration_epoch(l.expires), registration_epoch(l.last_modified), l.cseq, l.callid, l.flushed_epoch,
+            l.flushed_cseq, l.flushed_callid
         )
     group by 1, 2, 3
 ) c on true

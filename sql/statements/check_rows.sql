@@ -1,9 +1,8 @@
--- A slice of the table, so that no statement lasts. Rows of ul.add (ulcx-) come from no phone.
+-- A slice of the table, so that no statement lasts.
 select
     max(l.id)::bigint as last,
     count(*) as rows,
     count(*) filter (where l.lives) as live,
-    count(*) filter (where l.lives and l.received is null and l.ruid not like 'ulcx-%%') as without_received,
     count(*) filter (where l.lives and l.enriched and l.account_id is null and l.domain is null) as without_realm,
     count(*) filter (where l.lives and l.enriched and l.account_id is null and l.domain is not null) as without_account,
     count(*) filter (where l.lives and l.enriched and l.account_id is not null and l.device_id is null) as without_device,
@@ -13,7 +12,7 @@ select
     extract(epoch from now())::float8 - max(l.expires_epoch) filter (where l.expires_epoch > 0) as overdue_seconds
 from (
     select
-        id, ruid, received, account_id, device_id,
+        id, account_id, device_id,
         nullif(domain, '') as domain,
         enriched_at is not null as enriched,
         registration_lives(registration_epoch(expires)) as lives,

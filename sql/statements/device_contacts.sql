@@ -3,12 +3,12 @@
 select
     l.username, coalesce(l.realm, d.realm) as domain, l.contact::text, nullif(l.received, '') as received,
     nullif(l.path, '') as path, nullif(l.socket, '') as socket, l.server_id,
-    coalesce(k.cflags & (1 << 29) <> 0, false) as source_is_named -- see REGISTRATIONS_PRESAVE in registrations.cfg
+    f.received as source
 from directory d
 left join live_location l on l.account_id = %(account_id)s
     and l.device_id = %(device_id)s
     and lower(l.username) = d.username
     and lower(coalesce(l.realm, d.realm)) = d.realm
-left join location k on k.id = l.id
+left join registration_source f on f.ruid = l.ruid
 where d.account_id = %(account_id)s and d.device_id = %(device_id)s
 order by l.id

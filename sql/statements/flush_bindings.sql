@@ -2,20 +2,26 @@
 -- a Kamailio that was restarted has them in memory again. Where usrloc writes late (db_mode 2) memory may be ahead of the
 -- row, so there all is old that registered before this second; what was granted lasts as long as the row's.
 insert into flush_binding
-    (flush_id, ruid, username, domain, server_id, modified_epoch, cseq, seen_epoch, seen_cseq, expires_epoch, shown, due_at)
+    (
+        flush_id, ruid, username, domain, server_id, modified_epoch, cseq, seen_epoch, seen_cseq, seen_callid,
+        expires_epoch, shown, due_at
+    )
 select
     %(flush_id)s,
     l.ruid,
-    l.username,
-    nullif(l.domain, ''),
+    aor_username(l.username, l.domain),
+    aor_realm(l.domain),
     l.server_id,
     case when %(late)s then greatest(t.modified_epoch, t.now_epoch) else t.modified_epoch end,
     case when %(late)s and t.now_epoch > t.modified_epoch then -1 else l.cseq end,
     t.modified_epoch,
     l.cseq,
+    l.callid,
     nullif(t.expires_epoch, 0)
         + case t.modified_epoch when 0 then 0 else greatest(t.now_epoch - t.modified_epoch, 0) end,
-    registration_shows(t.expires_epoch, t.modified_epoch, l.cseq, l.flushed_epoch, l.flushed_cseq),
+    registration_shows(
+        t.expires_epoch, t.modified_epoch, l.cseq, l.callid, l.flushed_epoch, l.flushed_cseq, l.flushed_callid
+    ),
     now() + make_interval(secs => %(lease)s)
 from (
     select id from location where account_id = %(account_id)s and enriched_at is not null
@@ -33,5 +39,6 @@ cross join lateral (
         floor(extract(epoch from now()))::bigint as now_epoch
 ) t
 where registration_lives(t.expires_epoch)
-    and (%(username)s::text is null or lower(registration_text(l.username)) = lower(%(username)s))
-returning id, ruid, username, domain, server_id, modified_epoch, cseq, shown, confirmed
+    and (%(username)s::text is null or lower(aor_username(l.username, l.domain)) = lower(%(username)s))
+returning
+    id, ruid, username, domain, server_id, modified_epoch, cseq, seen_callid as call_id, shown, confirmed

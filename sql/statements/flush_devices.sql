@@ -24,4 +24,5 @@ from (
     left join directory d on f.domain is null and d.account_id = %(account_id)s and d.username = lower(f.username)
     where not %(late)s and f.flush_id = %(flush_id)s
 ) unseen
-returning id, ruid, username, domain, server_id, modified_epoch, cseq, shown, confirmed
+returning
+    id, ruid, username, domain, server_id, modified_epoch, cseq, seen_callid as call_id, shown, confirmed

@@ -6,25 +6,28 @@
 -- back, for then a new REGISTER seems older than the flush: registered_again has the binding itself, newcomers those of an
 -- AoR that are not as the flush saw them. A bound that is not a row's own time is held against the clock where it can be.
 select
-    f.id, f.flush_id, f.ruid, f.username, f.domain, f.server_id, f.modified_epoch, f.cseq, f.shown, f.confirmed, f.attempts,
+    f.id, f.flush_id, f.ruid, f.username, f.domain, f.server_id, f.modified_epoch, f.cseq,
+    f.seen_callid as call_id, f.shown, f.confirmed, f.attempts,
     extract(epoch from now() - f.settled_at)::float8 as settled_for,
     exists (
         select from location l
         where l.ruid = f.ruid
-            and (registration_epoch(l.last_modified), l.cseq) is distinct from (f.seen_epoch, f.seen_cseq)
+            and (registration_epoch(l.last_modified), l.cseq, l.callid)
+                is distinct from (f.seen_epoch, f.seen_cseq, coalesce(f.seen_callid, l.callid))
             and (f.cseq <> -1 or clock.set_back)
     ) as registered_again,
     case
         when f.ruid is null and clock.set_back then array(
             select l.ruid::text from location l
-            where l.username = f.username
-                and coalesce(nullif(l.domain, ''), f.domain) is not distinct from f.domain
+            where l.username in (f.username, split_part(f.username, '@', 1))  -- as usrloc splits it, for its index
+                and aor_username(l.username, l.domain) = f.username
+                and coalesce(aor_realm(l.domain), f.domain) is not distinct from f.domain
                 and registration_epoch(l.last_modified) <= clock.epoch
                 and not exists (
                     select from flush_binding o
                     where o.flush_id = f.flush_id
-                        and (o.ruid, o.seen_epoch, o.seen_cseq)
-                            = (l.ruid, registration_epoch(l.last_modified), l.cseq)
+                        and (o.ruid, o.seen_epoch, o.seen_cseq, coalesce(o.seen_callid, l.callid))
+                            = (l.ruid, registration_epoch(l.last_modified), l.cseq, l.callid)
                 )
         )
         else '{}'

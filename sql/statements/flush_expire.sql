@@ -9,7 +9,9 @@ with over as materialized (
             select from location l
             where l.ruid = o.ruid
                 and registration_lives(registration_epoch(l.expires))
-                and registration_is(registration_epoch(l.last_modified), l.cseq, o.modified_epoch, o.cseq)
+                and registration_is(
+                    registration_epoch(l.last_modified), l.cseq, l.callid, o.modified_epoch, o.cseq, o.seen_callid
+                )
         )
     limit %(limit)s
     for update of o skip locked

@@ -6,5 +6,7 @@ where f.id = any (%(ids)s)
     and not exists (
         select from location l
         where l.ruid = f.ruid
-            and registration_is(registration_epoch(l.last_modified), l.cseq, f.modified_epoch, f.cseq)
+            and registration_is(
+                registration_epoch(l.last_modified), l.cseq, l.callid, f.modified_epoch, f.cseq, f.seen_callid
+            )
     )

@@ -6,7 +6,9 @@ with left_behind as materialized (
     join flush_binding f on f.ruid = l.ruid
     where f.id = any (%(ids)s)
         and f.settled_at is not null
-        and registration_is(registration_epoch(l.last_modified), l.cseq, f.modified_epoch, f.cseq)
+        and registration_is(
+            registration_epoch(l.last_modified), l.cseq, l.callid, f.modified_epoch, f.cseq, f.seen_callid
+        )
     order by l.id
     for update of l skip locked
 )

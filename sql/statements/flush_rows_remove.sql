@@ -5,7 +5,9 @@ with doomed as materialized (
     from unnest(%(ids)s::bigint[]) as wanted (id)
     join flush_binding f on f.id = wanted.id
     join location l on l.ruid = f.ruid
-    where registration_is(registration_epoch(l.last_modified), l.cseq, f.modified_epoch, f.cseq)
+    where registration_is(
+        registration_epoch(l.last_modified), l.cseq, l.callid, f.modified_epoch, f.cseq, f.seen_callid
+    )
     order by l.id
     for update of l skip locked
 )

@@ -8,7 +8,8 @@
 -- password changed has the new one.
 with stale as materialized (
     select
-        l.id, l.ruid, l.username, nullif(l.domain, '') as domain, l.server_id, l.cseq, l.account_id, l.device_id,
+        l.id, l.ruid, aor_username(l.username, l.domain) as username, aor_realm(l.domain) as domain, l.server_id, l.cseq,
+        l.callid, l.account_id, l.device_id,
         registration_epoch(l.last_modified) as modified_epoch,
         registration_epoch(l.expires) as expires_epoch,
         l.device_state
@@ -19,9 +20,10 @@ with stale as materialized (
 ),
 judged as materialized (
     select
-        s.id, s.ruid, s.server_id, s.username, s.domain, s.modified_epoch, s.cseq, s.expires_epoch,
+        s.id, s.ruid, s.server_id, s.username, s.domain, s.modified_epoch, s.cseq, s.callid,
+        s.expires_epoch,
         s.account_id as old_account_id,
-        lower(registration_text(s.username)) as name,
+        lower(s.username) as name,
         e.account_id, e.device_id, e.owner_id, e.device_state, e.credentials_changed_at,
         case
             when s.account_id is null then null
@@ -66,13 +68,17 @@ asked as (
 -- Memory may be ahead of the row (db_mode 2): all is old that registered before now, or before the password changed.
 bindings as (
     insert into flush_binding
-        (flush_id, ruid, username, domain, server_id, modified_epoch, cseq, seen_epoch, seen_cseq, expires_epoch, shown, due_at)
+        (
+            flush_id, ruid, username, domain, server_id, modified_epoch, cseq, seen_epoch, seen_cseq, seen_callid,
+            expires_epoch, shown, due_at
+        )
     select
         q.id, j.ruid, j.username, j.domain, j.server_id,
         greatest(j.modified_epoch, t.bound),
         case when t.bound > j.modified_epoch then -1 else j.cseq end,
         j.modified_epoch,
         j.cseq,
+        j.callid,
         nullif(j.expires_epoch, 0),
         true,
         now()
@@ -87,7 +93,7 @@ bindings as (
             end
         ))::bigint as bound
     ) t
-    returning ruid, modified_epoch, cseq
+    returning ruid, modified_epoch, cseq, seen_callid
 ),
 written as (
     update location l set
@@ -96,7 +102,8 @@ written as (
         owner_id = j.owner_id,
         device_state = j.device_state,
         flushed_epoch = coalesce(b.modified_epoch, l.flushed_epoch),
-        flushed_cseq = coalesce(b.cseq, l.flushed_cseq)
+        flushed_cseq = coalesce(b.cseq, l.flushed_cseq),
+        flushed_callid = case when b.ruid is null then l.flushed_callid else b.seen_callid end
     from judged j
     left join bindings b on b.ruid = j.ruid
     where l.id = j.id

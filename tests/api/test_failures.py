@@ -193,7 +193,7 @@ def test_a_sync_that_cannot_reach_kamailio_is_a_503(
     http: FlaskClient, directory: Directory, add_binding: AddBinding
 ) -> None:
     """Nobody goes on with it later, so the client is told."""
-    add_binding("bob", "child.test")
+    add_binding("bob", "child.test", source="sip:198.51.100.7:33333")
     token = directory.tokens["child"]
     headers = {"X-Auth-Token": token, "X-Request-ID": "req-1"}
     response = http.post("/v2/accounts/child/devices/device-bob/sync", headers=headers)

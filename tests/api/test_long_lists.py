@@ -84,8 +84,8 @@ def test_a_fault_in_the_midst_breaks_the_connection(
 ) -> None:
     """The last row cannot be read: the answer has begun by then, and ends without the chunk that ends it."""
     database.execute(
-        "create or replace function registration_text(stored text) returns text language plpgsql as $$ "
-        "begin if stored like 'sip:phone1@%' then raise 'broken'; end if; return stored; end $$"
+        "create or replace function unfolded(header text) returns text language plpgsql as $$ "
+        "begin if header like 'sip:phone1@%' then raise 'broken'; end if; return header; end $$"
     )
     with _ask(server, token, LIST + query) as response:
         assert response.status == 200

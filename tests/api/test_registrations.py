@@ -151,7 +151,7 @@ def test_the_from_of_a_third_party_register_shows(
 ) -> None:
     """from_user and from_host differ from the AoR only where Kamailio stored that they do."""
     ruid = add_binding("bob", "child.test")
-    database.execute("insert into registration_from values (%s, 'gateway', 'gw.child.test')", (ruid,))
+    database.execute("insert into registration_source values (%s, null, 'gateway', 'gw.child.test')", (ruid,))
     (registration,) = _get(http, directory, "child")
     assert (registration["from_user"], registration["from_host"]) == ("gateway", "gw.child.test")
     assert (registration["to_user"], registration["to_host"]) == ("bob", "child.test")

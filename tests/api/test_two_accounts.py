@@ -25,6 +25,7 @@ from sql.tokens import create_token
 from tests.fixtures.http import StartApi
 from tests.fixtures.kamailio import AddDevice, StartKamailio
 from tests.fixtures.location import AddBinding
+from tests.fixtures.worker import FetchSources
 from tests.stand.kamailio import Proxy
 from tests.stand.phone import Phone
 from tests.stand.postgres import Cluster
@@ -232,7 +233,9 @@ def registrar(start_kamailio: StartKamailio, database: psycopg.Connection, postg
 
 
 @pytest.fixture
-def phones(registrar: Proxy, tokens: dict[str, str], see: Callable[[], None]) -> Iterator[dict[str, Phone]]:
+def phones(
+    registrar: Proxy, tokens: dict[str, str], see: Callable[[], None], fetch_sources: FetchSources
+) -> Iterator[dict[str, Phone]]:
     """Of each account the real phone of its user shared."""
     with ExitStack() as running:
         started = {}
@@ -241,6 +244,7 @@ def phones(registrar: Proxy, tokens: dict[str, str], see: Callable[[], None]) ->
                 Phone("shared", f"{account}.test", "secret", proxy=registrar.sip, call_id=f"real-{account}")
             )
             assert started[account].register().status == 200
+        fetch_sources(registrar.rpc_url, rows=2)
         see()
         yield started
 

@@ -42,6 +42,9 @@ modparam("usrloc|auth_db", "use_domain", 1)
 """
 OURS_FIRST = """
 #!define REGISTRATIONS_AUTH_HA1
+#!define KAMAILIO_DB_MODE 1
+#!define KAMAILIO_EXPIRES_TYPE 1
+#!define KAMAILIO_USE_DOMAIN 1
 #!define KAMAILIO_RPC_LISTEN 127.0.0.1
 #!define KAMAILIO_RPC_PORT {rpc_port}
 server_id=1

@@ -135,6 +135,7 @@ def _start(stack: Stack, settings: Settings, screen: Screen, signals: Signals) -
     signals.check()
     with screen.step(f"{len(stack.phones.all)} simulated phones register"):
         stack.phones.start(check=signals.check)
+        wait_until(lambda: signals.stops or content.knows_sources(), 20, "the worker to know every phone")
     show_parts(stack, screen)
     tokens = Tokens(admin=admin, reseller=reseller, child=child)
     for example in examples(sample, tokens):

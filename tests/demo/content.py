@@ -64,6 +64,12 @@ class Content:
         with psycopg.connect(self._url) as connection:
             connection.execute("delete from location")
 
+    def knows_sources(self) -> bool:
+        """Whether the worker has written where each phone registered from."""
+        unknown = "select from location l left join registration_source s using (ruid) where s.received is null limit 1"
+        with psycopg.connect(self._url) as connection:
+            return connection.execute(unknown).fetchone() is None
+
     def import_sample(self) -> None:
         """Import the sample directory; what is there already stays as it is."""
         self._run("registrations-db", "import", str(DIRECTORY))

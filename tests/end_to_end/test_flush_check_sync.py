@@ -1,4 +1,4 @@
-"""A flush sends check-sync to the phones that it was of, when that is wanted: so they come back at once, with news."""
+"""A flush sends check-sync to the phones that it was of, when that is wanted; those that know it register again."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from kamailio import usrloc
 from tests.fixtures.directory import Directory
 from tests.fixtures.http import StartApi
 from tests.fixtures.kamailio import StartKamailio
+from tests.fixtures.worker import FetchSources
 from tests.stand.kamailio import Proxy
 from tests.stand.phone import Phone
 from tests.stand.postgres import Cluster
@@ -29,7 +30,7 @@ def registrar(
 
 
 @pytest.fixture
-def phones(registrar: Proxy) -> Iterator[list[Phone]]:
+def phones(registrar: Proxy, fetch_sources: FetchSources) -> Iterator[list[Phone]]:
     """bob's by UDP, TCP and WebSocket."""
     with ExitStack() as stack:
         started = [
@@ -38,6 +39,7 @@ def phones(registrar: Proxy) -> Iterator[list[Phone]]:
         ]
         for phone in started:
             assert phone.register().status == 200
+        fetch_sources(registrar.rpc_url, rows=3)
         yield started
 
 
@@ -88,13 +90,20 @@ def test_every_phone_has_it_by_its_own_connection(
     [("", "username"), ("/bob", "never"), ("/bob?check_sync=false", "username"), ("?check_sync=false", "always")],
 )
 def test_no_phone_has_it_where_it_is_not_wanted(
-    start_api: StartApi, registrar: Proxy, directory: Directory, phones: list[Phone], path: str, setting: str
+    start_api: StartApi,
+    registrar: Proxy,
+    directory: Directory,
+    phones: list[Phone],
+    fetch_sources: FetchSources,
+    path: str,
+    setting: str,
 ) -> None:
     """By default not for a whole account; never where that is set or asked for."""
     _flush(start_api, registrar, directory, path, api_flush_check_sync=setting)
     # What comes after it on the same connections would come behind it.
     for phone in phones:
         assert phone.register().status == 200
+    fetch_sources(registrar.rpc_url, rows=3)
     _flush(start_api, registrar, directory, "/bob?check_sync=true")
     for phone in phones:
         phone.wait_for_request("NOTIFY")

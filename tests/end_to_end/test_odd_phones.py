@@ -11,9 +11,8 @@ from sql.migrate import migrate
 from sql.settings import DatabaseSettings
 from tests.fixtures.location import AddBinding
 from tests.fixtures.site import Site, StartSite
-from tests.fixtures.worker import StartJobs
+from tests.fixtures.worker import FetchSources, StartJobs
 from tests.stand.kamailio import CONFIGURATION
-from tests.stand.process import wait_until
 from tests.stand.sip_agent import NoAnswer
 
 
@@ -32,11 +31,11 @@ def configuration(directory: Path, *lines: str) -> Path:
 
 @pytest.mark.parametrize(
     ("sent", "shown"),
-    [("T\udce9l", "T\xe9l"), ("T\xe9l", "T\xe9l"), ("\udcff\udcfe\x01", "\xff\xfe\x01"), ("日本", "日本")],
+    [("T\udce9l", "T%e9l"), ("T\xe9l", "T\xe9l"), ("\udcff\x01\udcfe", "%ff %fe"), ("日本", "日本")],
     ids=["latin-1", "utf-8", "bytes", "wide"],
 )
 def test_text_that_is_not_utf8(site: Site, sent: str, shown: str) -> None:
-    """Any bytes in User-Agent and Contact: UTF-8 shows as such, everything else as Latin-1, and it can be flushed."""
+    """Any bytes in User-Agent and Contact: UTF-8 shows as such, other bytes as %HH, and it can be flushed."""
     contact = f"sip:alice@192.0.2.7:5060;name={sent}"
     phone = site.phone(user_agent=f"{sent}/1", contact=contact)
     assert phone.register().ok
@@ -57,14 +56,33 @@ def test_text_that_is_not_utf8(site: Site, sent: str, shown: str) -> None:
     ],
     ids=["display-name", "escaped-quotes", "escaped-backslash", "bytes"],
 )
-def test_a_third_party_with_quotes(site: Site, value: str, user: str) -> None:
+def test_a_third_party_with_quotes(site: Site, fetch_sources: FetchSources, value: str, user: str) -> None:
     """From's display name plays no part, its user shows as sent, quotes and backslashes too."""
     phone = site.phone(from_uri=value)
     assert phone.register().ok
-    wait_until(lambda: site.database.execute("select 1 from registration_from").fetchone(), 10, "the From")
+    fetch_sources(site.proxy.rpc_url)
     (registration,) = site.shown()
     assert (registration["from_user"], registration["from_host"]) == (user, "gw.example.com")
     site.flush("Alice", expected=1)
+
+
+@pytest.mark.parametrize("line", ["\r\n ", "\r\n\t", " \r\n  \t", "\n ", "\r\n \r\n "], ids=repr)
+def test_a_folded_header_shows_on_one_line(site: Site, line: str) -> None:
+    """A fold means one blank (RFC 3261, 7.3.1); Call-ID and Contact can have one, too, and a flush finds what has."""
+    phone = site.phone(
+        user_agent=f"Phone{line}1.0{line}(x)",
+        contact=f'"A{line}B" <sip:alice@192.0.2.7:5060>;q=0.5;{line}expires=300',
+        call_id=f"odd{line}one",
+        extra_headers=[("Path", f"<sip:edge.example;lr>,{line}<sip:other.example;lr>"), ("Supported", "path")],
+    )
+    assert phone.register().ok
+    (registration,) = site.shown()
+    assert registration["user_agent"] == "Phone 1.0 (x)"
+    assert registration["call_id"] == "odd one"
+    assert registration["contact"] == "sip:alice@192.0.2.7:5060"
+    path = site.database.execute("select proxy_path from registrations").fetchone()
+    assert path == ("<sip:edge.example;lr>, <sip:other.example;lr>",)
+    site.flush("alice", expected=1)
 
 
 def test_a_contact_as_long_as_the_column(site: Site) -> None:
@@ -121,7 +139,7 @@ def test_addresses_without_a_domain(start_site: StartSite, database_url: str, db
 
 
 @pytest.mark.parametrize("value", ["<sip:a\\b@gw.example.com>", '<sip:a"b@gw.example.com>'], ids=["backslash", "quote"])
-def test_a_third_party_that_is_no_sip_uri(site: Site, value: str) -> None:
+def test_a_third_party_that_is_no_sip_uri(site: Site, start_jobs: StartJobs, value: str) -> None:
     """A bare quote or backslash cannot stand in a user (RFC 3261, 25.1): the phone is not registered.
 
     It gets 400; from 6.1 on Kamailio drops the request before any route runs, and says so in its log.
@@ -131,7 +149,7 @@ def test_a_third_party_that_is_no_sip_uri(site: Site, value: str) -> None:
     except NoAnswer:
         assert "bad header field [From:" in site.proxy.log
     assert site.shown() == []
-    assert site.database.execute("select * from registration_from").fetchall() == []
+    assert start_jobs(kamailio_rpc=site.proxy.rpc_url).fetch(0) == {"sources_written": 0}
 
 
 def test_an_address_without_a_user(start_site: StartSite, start_jobs: StartJobs, add_binding: AddBinding) -> None:

@@ -19,10 +19,10 @@ from sync.settings import SyncSettings
 from tests.fixtures.directory import Directory
 from tests.fixtures.http import StartApi
 from tests.fixtures.kamailio import StartKamailio
+from tests.fixtures.worker import FetchSources
 from tests.stand.kamailio import Proxy
 from tests.stand.phone import Phone
 from tests.stand.postgres import Cluster
-from tests.stand.process import wait_until
 
 StartPhone = Callable[..., Phone]
 
@@ -132,43 +132,55 @@ def test_only_devices_of_the_directory_register(
 
 
 def test_a_third_party_register_shows_its_from(
-    client: FlaskClient, directory: Directory, start_phone: StartPhone, database: psycopg.Connection
+    client: FlaskClient,
+    directory: Directory,
+    start_phone: StartPhone,
+    database: psycopg.Connection,
+    registrar: Proxy,
+    fetch_sources: FetchSources,
 ) -> None:
-    """From is stored only where it differs, and shown, quotes and all, with Kamailio's own rights."""
+    """From is stored only where it differs, and shown, quotes and all, once the worker has fetched it."""
     start_phone("bob", "child.test").register()
     start_phone("Alice", "reseller.test", from_uri="sip:o'gate%3B%20@gw.example.com").register()
-    wait_until(lambda: database.execute("select 1 from registration_from").fetchone(), 5, "the From to be stored")
+    fetch_sources(registrar.rpc_url, rows=2)
     (registration,) = _list(client, directory, "reseller")
     assert (registration["from_user"], registration["from_host"]) == ("o'gate%3B%20", "gw.example.com")
     assert registration["to_user"] == "alice"
-    assert database.execute("select count(*) from registration_from").fetchone() == (1,)
+    assert database.execute("select from_user from registration_source where from_user is not null").fetchall() == [
+        ("o'gate%3B%20",)
+    ]
 
 
 def test_an_unescaped_latin_1_user_agent_keeps_no_phone_out(
     client: FlaskClient, directory: Directory, start_phone: StartPhone
 ) -> None:
-    """Every byte is taken; what is UTF-8 shows as such, what is not as Latin-1."""
+    """Every byte is taken; what is UTF-8 shows as such, what is not is escaped."""
     utf8 = start_phone("bob", "child.test", user_agent="Téléphone 日本")
     assert utf8.register().status == 200
     assert [each["user_agent"] for each in _list(client, directory, "child")] == ["Téléphone 日本"]
     utf8.unregister()
     latin1 = start_phone("bob", "child.test", user_agent="T\udce9l/1")
     assert latin1.register().status == 200
-    assert [each["user_agent"] for each in _list(client, directory, "child")] == ["Tél/1"]
+    assert [each["user_agent"] for each in _list(client, directory, "child")] == ["T%e9l/1"]
 
 
 def test_a_from_is_forgotten_when_the_user_registers_himself_again(
-    client: FlaskClient, directory: Directory, start_phone: StartPhone
+    client: FlaskClient,
+    directory: Directory,
+    start_phone: StartPhone,
+    registrar: Proxy,
+    fetch_sources: FetchSources,
 ) -> None:
-    """The From that shows is that of the last REGISTER, an instant after its 200."""
+    """The From that shows is that of the last REGISTER that the worker has fetched."""
 
     def shown() -> list[str]:
         return [each["from_user"] for each in _list(client, directory, "child")]
 
     phone = start_phone("bob", "child.test", from_uri="sip:secretary@child.test")
     phone.register()
-    wait_until(lambda: shown() == ["secretary"], 5, "the From of a third party")
+    fetch_sources(registrar.rpc_url)
+    assert shown() == ["secretary"]
     phone.from_uri = phone.aor
     phone.register()
-    wait_until(lambda: shown() == ["bob"], 5, "that From to be forgotten")
+    fetch_sources(registrar.rpc_url)
     assert shown() == ["bob"]

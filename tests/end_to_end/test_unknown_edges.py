@@ -1,11 +1,14 @@
-"""A phone that names another host in its Path or Contact: no NOTIFY of ours goes there; those of known edges arrive."""
+"""Where a NOTIFY of ours goes: to the phone, by known edges, and to no stranger that a Path or a Contact names."""
 
 from __future__ import annotations
 
+import re
+import shutil
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 import pytest
@@ -13,12 +16,40 @@ import pytest
 from tests.fixtures.directory import Directory
 from tests.fixtures.http import StartApi
 from tests.fixtures.kamailio import StartKamailio
-from tests.stand.kamailio import Proxy, take_long_headers, with_line
+from tests.fixtures.worker import FetchSources, StartJobs
+from tests.stand.kamailio import CONFIGURATION, Proxy, take_long_headers, with_line
 from tests.stand.phone import Phone
 from tests.stand.postgres import Cluster
+from tests.stand.process import wait_until
 from tests.stand.sip import host_port
 
 Sync = Callable[..., tuple[int, int]]
+STRANGER = "127.0.0.7"  # no phone registers from there
+
+
+class Listener(socket.socket):
+    """Whoever is at an address, and may be sent a request by UDP."""
+
+    def __init__(self, host: str = STRANGER) -> None:
+        super().__init__(socket.AF_INET, socket.SOCK_DGRAM)
+        self.bind((host, 0))
+        self.setblocking(False)
+        self._calls: set[bytes] = set()
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return host_port(*self.getsockname())
+
+    def heard(self) -> int:
+        """How many NOTIFYs have come, a repeated one once."""
+        while True:
+            try:
+                request = self.recv(65536)
+            except BlockingIOError:
+                return len(self._calls)
+            assert request.startswith(b"NOTIFY ")
+            self._calls.update(re.findall(rb"\r\nCall-ID: ([^\r]+)", request))
 
 
 @pytest.fixture
@@ -37,17 +68,38 @@ def registrar(start_registrar: StartKamailio) -> Proxy:
 
 
 @pytest.fixture
+def plain_registrar(start_registrar: StartKamailio, tmp_path: Path) -> Proxy:
+    """One that leaves `received` empty, as the stock file does without WITH_NAT."""
+    return start_registrar(configuration=without_received(tmp_path))
+
+
+def without_received(directory: Path) -> Path:
+    """Write such a kamailio.cfg, and return its path."""
+    shutil.copy(CONFIGURATION.with_name("registrations.cfg"), directory)
+    text = CONFIGURATION.read_text(encoding="utf-8")
+    assert "$avp(RECEIVED) = $su;" in text
+    configuration = directory / CONFIGURATION.name
+    configuration.write_text(text.replace("$avp(RECEIVED) = $su;", ""), encoding="utf-8")
+    return configuration
+
+
+@pytest.fixture
 def agents() -> Iterator[ExitStack]:
-    """Closes the phones that enter it."""
+    """Closes the phones and listeners that enter it."""
     with ExitStack() as stack:
         yield stack
 
 
 @pytest.fixture
-def sync(start_api: StartApi, directory: Directory) -> Sync:
-    """Ask for bob's device; returns how many phones were told, and how many were not."""
+def sync(start_api: StartApi, directory: Directory, fetch_sources: FetchSources) -> Sync:
+    """Ask for bob's device; returns how many phones were told, and how many were not.
 
-    def ask(registrar: Proxy, **settings: Any) -> tuple[int, int]:
+    Before, the worker fetches so many sources as there are new ones.
+    """
+
+    def ask(registrar: Proxy, *, new: int = 0, **settings: Any) -> tuple[int, int]:
+        if new:
+            fetch_sources(registrar.rpc_url, rows=new)
         response = start_api(kamailio_rpc=registrar.rpc_url, **settings).post(
             "/v2/accounts/child/devices/device-bob/sync", headers={"X-Auth-Token": directory.tokens["child"]}
         )
@@ -58,9 +110,8 @@ def sync(start_api: StartApi, directory: Directory) -> Sync:
     return ask
 
 
-def _other(agents: ExitStack, registrar: Proxy) -> Phone:
-    """Somebody who listens: an edge proxy, or a victim."""
-    return agents.enter_context(Phone("other", "child.test", "", proxy=registrar.sip))
+def _listener(agents: ExitStack, host: str = STRANGER) -> Listener:
+    return agents.enter_context(Listener(host))
 
 
 def _bob(agents: ExitStack, registrar: Proxy, **options: Any) -> Phone:
@@ -71,13 +122,63 @@ def _causes(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [vars(record)["cause"] for record in caplog.records if record.name == "api.check_sync"]
 
 
+def _hears(listener: Listener) -> None:
+    """It hears one NOTIFY, and has heard none before."""
+    wait_until(lambda: listener.heard() > 0, 5, "the NOTIFY")
+    assert listener.heard() == 1
+
+
+# --- phones
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_a_phone_that_listens_elsewhere_has_it_there(
+    plain_registrar: Proxy, agents: ExitStack, sync: Sync, transport: Literal["udp", "tcp"]
+) -> None:
+    """On another port of its host than it sends from, as calls do."""
+    there = _listener(agents, "127.0.0.1")
+    bob = _bob(agents, plain_registrar, contact=f"sip:bob@{there.address}", transport=transport)
+    assert bob.register().ok
+    assert sync(plain_registrar, new=1) == (1, 0)
+    _hears(there)
+    assert bob.received == []
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp", "ws"])
+def test_a_phone_behind_nat_has_it_where_it_registered_from(
+    plain_registrar: Proxy,
+    agents: ExitStack,
+    sync: Sync,
+    database: psycopg.Connection,
+    transport: Literal["udp", "tcp", "ws"],
+) -> None:
+    """Although the operator does nothing about NAT, so that calls do not arrive; what usrloc stores stays as it was."""
+    bob = _bob(agents, plain_registrar, contact="sip:bob@192.0.2.99:5062", transport=transport)
+    assert bob.register().ok
+    assert sync(plain_registrar, new=1) == (1, 0)
+    assert bob.wait_for_request("NOTIFY").uri == "sip:bob@192.0.2.99:5062"
+    assert database.execute("select received from location").fetchone() == (None,)
+
+
+def test_a_contact_on_another_host_is_not_followed(plain_registrar: Proxy, agents: ExitStack, sync: Sync) -> None:
+    """The phone has the NOTIFY, and not whom it names; unless the operator knows that host."""
+    stranger = _listener(agents)
+    bob = _bob(agents, plain_registrar, contact=f"sip:bob@{stranger.address}")
+    assert bob.register().ok
+    assert sync(plain_registrar, new=1) == (1, 0)
+    bob.wait_for_request("NOTIFY")
+    assert sync(plain_registrar, kamailio_edges=STRANGER) == (1, 0)
+    _hears(stranger)
+    assert len(bob.received) == 1
+
+
+# --- strangers
+
 PATHS = {
-    "alone": "<sip:{victim};lr>",
-    "behind one's own": "<sip:{own};lr>,<sip:{victim};lr>",
-    "another port of one's own host": "<sip:{host}:9;lr>",
-    "another transport": "<sip:{own};transport=tcp;lr>",
-    "in a display name": '"<sip:{own};lr>" <sip:{victim};lr>',
-    "as the source": "<sip:{victim};lr;received=sip:{victim}>",
+    "alone": "<sip:{stranger};lr>",
+    "behind one's own": "<sip:{own};lr>,<sip:{stranger};lr>",
+    "in a display name": '"<sip:{own};lr>" <sip:{stranger};lr>',
+    "as the source": "<sip:{stranger};lr;received=sip:{stranger}>",
 }
 
 
@@ -95,122 +196,168 @@ def test_a_path_of_a_phones_own_is_not_followed(
     """Nobody is sent anything, and the log names the setting; also where registrar takes `received` from the Path."""
     line = f'modparam("registrar", "path_use_received", {use_received})'
     registrar = start_registrar(configuration=with_line(tmp_path, line))
-    victim, bob = _other(agents, registrar), _bob(agents, registrar)
-    own = host_port(*bob.local)
-    bob.extra_headers = [("Path", path.format(victim=host_port(*victim.local), own=own, host=bob.local[0]))]
+    stranger, bob = _listener(agents), _bob(agents, registrar)
+    path = path.format(stranger=stranger.address, own=host_port(*bob.local))
+    bob.extra_headers = [("Path", path)]
     assert bob.register().ok
-    assert sync(registrar) == (0, 1)
-    assert (victim.received, bob.received) == ([], [])
+    assert sync(registrar, new=1) == (0, 1)
     assert all("path leads to" in cause and "REGISTRATIONS_KAMAILIO_EDGES" in cause for cause in _causes(caplog))
     assert len(_causes(caplog)) == 1
+    bob.extra_headers = [("Path", f"<sip:{stranger.address};lr>")]
+    assert bob.register().ok
+    assert sync(registrar, kamailio_edges=STRANGER) == (1, 0)
+    _hears(stranger)
+    assert bob.received == []
 
 
 LONG = "y" * 3000
 # The Contact, more header fields, and whether usrloc takes what they name for the source; None: not each release does.
 CONTACTS: dict[str, tuple[str, list[tuple[str, str]], bool | None]] = {
-    "plain": ("<sip:bob@192.0.2.99>;received=sip:{victim}", [], True),
-    "quoted": ('<sip:bob@192.0.2.99>;received="sip:{victim}"', [], True),
-    "in capitals, folded": ("<sip:bob@192.0.2.99>;q=1; \r\n RECEIVED \r\n = sip:{victim}", [], True),
-    "without brackets": ("<sip:bob@192.0.2.98>,sip:bob@192.0.2.99;received=sip:{victim}", [], None),
-    "the second": ("<sip:bob@192.0.2.98>,sip:bob@192.0.2.99;received=sip:{victim}", [], None),
+    "plain": ("<sip:bob@192.0.2.99>;received=sip:{stranger}", [], True),
+    "of one's own address": ("<sip:bob@{own}>;received=sip:{stranger}", [], True),
+    "quoted": ('<sip:bob@192.0.2.99>;received="sip:{stranger}"', [], True),
+    "in capitals, folded": ("<sip:bob@192.0.2.99>;q=1; \r\n RECEIVED \r\n = sip:{stranger}", [], True),
+    "behind a NUL": ('<sip:bob@{own}>;x="\0";received=sip:{stranger}', [], None),
+    "without brackets": ("<sip:bob@192.0.2.98>,sip:bob@192.0.2.99;received=sip:{stranger}", [], None),
     "in another field": (
-        "<sip:bob@192.0.2.98>;received=sip:{victim}",
+        "<sip:bob@192.0.2.98>;received=sip:{stranger}",
         [("Contact", f"<sip:bob@192.0.2.{n}>;x={LONG}") for n in range(6)],
         True,
     ),
-    "in the compact form": ("<sip:bob@192.0.2.98>", [("m", "<sip:bob@192.0.2.99>;received=sip:{victim}")], False),
+    "in the compact form": ("<sip:bob@192.0.2.98>", [("m", "<sip:bob@192.0.2.99>;received=sip:{stranger}")], None),
 }
 
 
+@pytest.mark.parametrize("nat", [True, False])
 @pytest.mark.parametrize(("contact", "more", "stored"), CONTACTS.values(), ids=CONTACTS.keys())
-def test_a_contact_that_names_its_source_is_not_believed(
-    registrar: Proxy,
+def test_a_source_that_a_contact_names_is_not_believed(
+    request: pytest.FixtureRequest,
     agents: ExitStack,
     sync: Sync,
+    start_jobs: StartJobs,
     database: psycopg.Connection,
     contact: str,
     more: list[tuple[str, str]],
     stored: bool | None,
+    nat: bool,
 ) -> None:
-    """The phone is registered as it was before, and has no NOTIFY."""
-    victim = _other(agents, registrar)
-    address = host_port(*victim.local)
-    headers = [(name, value.format(victim=address)) for name, value in more]
-    bob = _bob(agents, registrar, contact=contact.format(victim=address), extra_headers=headers)
-    assert bob.register().ok
+    """Calls go there, as they did before; a NOTIFY goes to the other bindings, and to none that the phone names."""
+    registrar: Proxy = request.getfixturevalue("registrar" if nat else "plain_registrar")
+    stranger, bob = _listener(agents), _bob(agents, registrar)
+    names = {"stranger": stranger.address, "own": host_port(*bob.local)}
+    bob._contact = contact.format(**names)
+    bob.extra_headers = [(name, value.format(**names)) for name, value in more]
+    registered = bob.register()
+    assert stored is None or registered.ok
     received = [row[0] for row in database.execute("select received from location")]
-    assert stored is None or (f"sip:{address}" in received) is stored
-    assert sync(registrar) == (0, len(received))
-    assert (victim.received, bob.received) == ([], [])
-    assert sync(registrar, kamailio_edges="*") == (len(received), 0)
+    astray = received.count(f"sip:{stranger.address}")
+    assert stored is None or (astray > 0) is stored
+    jobs = start_jobs(kamailio_rpc=registrar.rpc_url)
+    wait_until(lambda: jobs.fetch(0) and _sources(database) == len(received), 10, "the sources")
+    assert sync(registrar) == (len(received) - astray, astray)
+    if astray:
+        assert sync(registrar, kamailio_edges=STRANGER) == (len(received), 0)
+        wait_until(lambda: stranger.heard() > 0, 5, "the NOTIFY")
+    assert stranger.heard() == astray
+
+
+def _sources(database: psycopg.Connection) -> int:
+    (count,) = database.execute("select count(*) from registration_source").fetchone() or (0,)
+    return int(count)
 
 
 def test_more_than_kamailio_can_look_at_is_not_believed(
     start_registrar: StartKamailio, agents: ExitStack, sync: Sync, tmp_path: Path
 ) -> None:
-    """Also where the operator has pv_buffer_size so large that the headers as they are can be had, but not escaped."""
+    """However long the header is."""
     registrar = start_registrar(configuration=with_line(tmp_path, take_long_headers()))
-    victim = _other(agents, registrar)
-    contact = f"<sip:bob@192.0.2.99>;x={LONG * 11};received=sip:{host_port(*victim.local)}"
+    stranger = _listener(agents)
+    contact = f"<sip:bob@192.0.2.99>;x={LONG * 11};received=sip:{stranger.address}"
     assert _bob(agents, registrar, contact=contact).register().ok
     assert sync(registrar) == (0, 1)
-    assert victim.received == []
+    assert sync(registrar, kamailio_edges=STRANGER) == (1, 0)
+    _hears(stranger)
 
 
-def test_a_contact_that_names_no_source_but_says_so_leads_nowhere(
-    registrar: Proxy, agents: ExitStack, sync: Sync
+# --- what the worker does not know
+
+
+def test_without_the_worker_nothing_is_sent(registrar: Proxy, agents: ExitStack, sync: Sync) -> None:
+    """What Kamailio has announced, and nobody has fetched, says nothing of a phone, honest or not."""
+    stranger = _listener(agents)
+    assert _bob(agents, registrar).register().ok
+    assert _bob(agents, registrar, contact=f"<sip:bob@192.0.2.9>;received=sip:{stranger.address}").register().ok
+    assert sync(registrar) == (0, 2)
+    assert sync(registrar, new=2) == (1, 1)
+    assert stranger.heard() == 0
+
+
+def test_what_a_full_queue_dropped_makes_no_stranger_known(
+    start_registrar: StartKamailio, agents: ExitStack, sync: Sync, tmp_path: Path, database: psycopg.Connection
 ) -> None:
-    """An empty parameter has Kamailio store no source: what is left is the phone's word."""
-    victim = _other(agents, registrar)
-    bob = _bob(agents, registrar, contact=f"<sip:{host_port(*victim.local)}>;received")
-    assert bob.register().ok
-    assert sync(registrar) == (0, 1)
-    assert victim.received == []
+    """Of those whose element was dropped nothing is known: they have no NOTIFY until they are announced again."""
+    configuration = without_received(tmp_path)
+    include = tmp_path / "registrations.cfg"
+    include.write_text(include.read_text(encoding="utf-8").replace("size=8192", "size=1"), encoding="utf-8")
+    registrar = start_registrar(configuration=configuration)
+    stranger = _listener(agents)
+    contacts = [f"<sip:bob@192.0.2.9>;received=sip:{stranger.address}", f"sip:bob@{stranger.address}", None]
+    for contact in contacts:
+        assert _bob(agents, registrar, contact=contact).register().ok
+    assert sync(registrar, new=1) == (1, 2)
+    assert stranger.heard() == 0
 
 
-def test_after_a_refresh_that_names_nothing_it_is_believed_again(
-    registrar: Proxy, agents: ExitStack, sync: Sync
+def test_a_row_of_before_is_known_after_its_next_refresh(
+    registrar: Proxy, agents: ExitStack, sync: Sync, database: psycopg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The flag is of the last REGISTER."""
-    bob = _bob(agents, registrar, contact="<sip:bob@192.0.2.99>;received=sip:192.0.2.1")
+    """As those of before the adoption, when Kamailio starts with registrations.cfg; until then only edges are known."""
+    bob = _bob(agents, registrar)
     assert bob.register().ok
+    assert sync(registrar, new=1) == (1, 0)
+    database.execute("delete from registration_source")
     assert sync(registrar) == (0, 1)
-    bob._contact = "<sip:bob@192.0.2.99>"
+    assert all("received leads to" in cause for cause in _causes(caplog))
+    assert sync(registrar, kamailio_edges="127.0.0.1") == (1, 0)
+    registrar.restart()
     assert bob.register().ok
-    assert sync(registrar) == (1, 0)
-    bob.wait_for_request("NOTIFY")
+    assert sync(registrar, new=1) == (1, 0)
+    wait_until(lambda: len(bob.received) == 3, 5, "three NOTIFYs")
+
+
+# --- edges
 
 
 @pytest.mark.parametrize("path", ["<sip:edge@{own};lr>", "<sip:{own};lr;received=sip:192.0.2.7:5062>"])
-def test_an_edge_by_udp_is_known_by_its_source(registrar: Proxy, agents: ExitStack, sync: Sync, path: str) -> None:
+def test_an_edge_is_known_by_its_source(registrar: Proxy, agents: ExitStack, sync: Sync, path: str) -> None:
     """It names itself in the Path, as module path does by add_path() and add_path_received(): nothing is to be set."""
     edge = _bob(agents, registrar, contact="sip:bob@10.9.9.9:5060")
     route = path.format(own=host_port(*edge.local))
     edge.extra_headers = [("Path", route)]
     assert edge.register().ok
-    assert sync(registrar) == (1, 0)
+    assert sync(registrar, new=1) == (1, 0)
     request = edge.wait_for_request("NOTIFY")
     assert (request.uri, request.headers["Route"]) == ("sip:bob@10.9.9.9:5060", route)
 
 
-@pytest.mark.parametrize("edges", ["127.0.0.1", "192.0.2.1,127.0.0.0/8", "*"])
-def test_other_edges_are_known_by_the_setting(registrar: Proxy, agents: ExitStack, sync: Sync, edges: str) -> None:
-    """Such as those by TCP, whose source is another port than that which they listen on."""
-    edge = _other(agents, registrar)
-    bob = _bob(agents, registrar, extra_headers={"Path": f"<sip:{host_port(*edge.local)};lr>"})
-    assert bob.register().ok
-    assert sync(registrar, kamailio_edges=edges) == (1, 0)
-    edge.wait_for_request("NOTIFY")
-
-
-def test_a_row_without_a_source_leads_to_known_hosts_only(
-    registrar: Proxy, agents: ExitStack, sync: Sync, database: psycopg.Connection
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_an_edge_that_listens_on_another_port_is_known_too(
+    registrar: Proxy, agents: ExitStack, sync: Sync, transport: Literal["udp", "tcp"]
 ) -> None:
-    """As of before registrations.cfg was loaded: its Contact is the phone's own word."""
-    bob = _bob(agents, registrar)
+    """Such as those by TCP, whose connections come from any port."""
+    edge = _listener(agents, "127.0.0.1")
+    route = f"<sip:{edge.address};lr>"
+    bob = _bob(agents, registrar, transport=transport, contact="sip:bob@10.9.9.9", extra_headers={"Path": route})
     assert bob.register().ok
-    database.execute("update location set received = null")
-    assert sync(registrar) == (0, 1)
-    assert bob.received == []
-    assert sync(registrar, kamailio_edges="127.0.0.1") == (1, 0)
-    bob.wait_for_request("NOTIFY")
+    assert sync(registrar, new=1) == (1, 0)
+    _hears(edge)
+
+
+@pytest.mark.parametrize("edges", [STRANGER, "192.0.2.1,127.0.0.0/24", "*"])
+def test_other_edges_are_known_by_the_setting(registrar: Proxy, agents: ExitStack, sync: Sync, edges: str) -> None:
+    """Such as those that send from another address than they listen on."""
+    edge = _listener(agents)
+    bob = _bob(agents, registrar, extra_headers={"Path": f"<sip:{edge.address};lr>"})
+    assert bob.register().ok
+    assert sync(registrar, new=1, kamailio_edges=edges) == (1, 0)
+    _hears(edge)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kamailio.edges import Edges, Hop, hop_of, source_of
+from kamailio.edges import Edges, Hop, hop_of
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,7 @@ def test_addresses_networks_and_names_are_known(text: str, known: list[str], unk
     """Nothing is resolved: a name is known by that name alone."""
     edges = Edges.parse(text)
     assert [host for host in (*known, *unknown) if host in edges] == known
+    assert [host for host in (*known, *unknown) if edges.name(host)] == ([] if text == "*" else known)
 
 
 @pytest.mark.parametrize("text", ["10.0.0", "10.0.0.1/24", "10.0.0.1:5060", "sip:edge", "edge one", "10.0.0.0/33"])
@@ -71,20 +72,3 @@ def test_where_a_uri_leads(uri: str, hop: Hop) -> None:
 def test_where_it_is_not_certain_it_leads_nowhere(uri: str) -> None:
     """Other parsers may find another host there."""
     assert hop_of(uri) is None
-
-
-@pytest.mark.parametrize(
-    ("received", "path", "known"),
-    [
-        ("sip:10.0.0.5:5060", None, True),
-        ("sip:10.0.0.5:5060", "sip:10.0.0.5:5060;lr", True),
-        ("sip:10.0.0.5:5060", "sip:10.0.0.5:5060;lr;received=sip:192.0.2.7:99", True),
-        ("sip:192.0.2.1:5060", "sip:192.0.2.1:5060;lr;received=sip:192.0.2.1:5060", False),
-        ("sip:192.0.2.1:5060;x=y", "sip:192.0.2.1;lr;ReCeived=SIP%3a192.0.2.1:5060%3bX=y", False),
-        (None, "sip:10.0.0.5:5060;lr", False),
-        ("tel:1", None, False),
-    ],
-)
-def test_what_a_path_said_is_not_what_was_seen(received: str | None, path: str | None, known: bool) -> None:
-    """registrar's path_use_received has `received` from the Path, unescaped."""
-    assert (source_of(received, path) is not None) is known

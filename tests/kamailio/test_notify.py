@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kamailio.edges import Edges
-from kamailio.errors import KamailioUnreachable, RpcError, UnsafeText
+from kamailio.errors import KamailioUnreachable, RpcError, UnknownHost, UnsafeText
 from kamailio.notify import Target, check_sync, notify
 from kamailio.rpc import JsonRpcClient
 from kamailio.transport_http import LOOPBACK_SOURCE
@@ -39,7 +39,11 @@ def _headers(target: Target) -> list[str]:
     ("columns", "next_hop", "socket"),
     [
         ({}, ".", "."),
-        ({"received": "sip:[::1]:4;transport=ws", "socket": "tls:[::1]:5"}, "sip:[::1]:4;transport=ws", "tls:[::1]:5"),
+        (
+            {"received": "sip:[::1]:4;transport=ws", "source": "sip:[::1]:4;transport=ws", "socket": "tls:[::1]:5"},
+            "sip:[::1]:4;transport=ws",
+            "tls:[::1]:5",
+        ),
         ({"received": "sip:10.0.0.1", "path": "<sip:10.0.0.2;lr>,<sip:10.0.0.3;lr>"}, "sip:10.0.0.2;lr", "."),
         ({"path": '"Edge" <sip:10.0.0.2;lr>;x=1'}, "sip:10.0.0.2;lr", "."),
     ],
@@ -52,6 +56,60 @@ def test_the_way_to_the_phone_is_the_one_it_came(columns: dict[str, Any], next_h
     expected = [f"Route: {columns['path']}"] if "path" in columns else []
     assert [each for each in _headers(replace(NOBODY, **columns)) if each.startswith("Route")] == expected
     assert _headers(replace(NOBODY, **columns))[0].startswith("Route" if expected else "From")
+
+
+SEEN = "sip:192.0.2.1:33333"
+BY_WEBSOCKET = "sip:192.0.2.1:33333;transport=ws"
+# What is known of a phone and the setting, and where its NOTIFY goes; no way: the column that leads to a stranger.
+WAYS: dict[str, tuple[dict[str, str], str, str]] = {
+    "listens on another port": ({"contact": "sip:b@192.0.2.1:5060", "source": SEEN}, "", "."),
+    "listens by another transport": ({"contact": "sip:b@192.0.2.1:5060;transport=tcp", "source": SEEN}, "", "."),
+    "behind NAT": ({"contact": "sip:b@10.0.0.9:5060", "source": SEEN}, "", SEEN),
+    "behind NAT, all are edges": ({"contact": "sip:b@10.0.0.9:5060", "source": SEEN}, "*", SEEN),
+    "by a balancer, the phones named": ({"contact": "sip:b@10.0.0.9:5060", "source": SEEN}, "10.0.0.0/8", "."),
+    "elsewhere by maddr": ({"contact": "sip:b@192.0.2.1;maddr=10.0.0.9", "source": SEEN}, "", SEEN),
+    "by a name": ({"contact": "sip:b@phone.test", "source": SEEN}, "", SEEN),
+    "not sip": ({"contact": "tel:+49", "source": SEEN}, "", SEEN),
+    "a browser": ({"contact": "sip:b@x.invalid;transport=ws", "source": BY_WEBSOCKET}, "", BY_WEBSOCKET),
+    "a browser with its address": (
+        {"contact": "sip:b@192.0.2.1;transport=ws", "source": BY_WEBSOCKET},
+        "",
+        BY_WEBSOCKET,
+    ),
+    "received": ({"contact": "sip:b@10.0.0.9", "received": SEEN, "source": SEEN}, "", SEEN),
+    "received, another port": ({"received": "sip:192.0.2.1:5", "source": SEEN}, "", "sip:192.0.2.1:5"),
+    "received, a stranger": ({"received": "sip:10.0.0.9:5", "source": SEEN}, "", "no way: received"),
+    "received, an edge": ({"received": "sip:10.0.0.9:5", "source": SEEN}, "10.0.0.9", "sip:10.0.0.9:5"),
+    "received, no source": ({"received": "sip:10.0.0.9:5"}, "", "no way: received"),
+    "an edge": ({"path": "<sip:192.0.2.1:5060;lr>", "source": SEEN}, "", "sip:192.0.2.1:5060;lr"),
+    "an edge, by TCP": (
+        {"path": "<sip:192.0.2.1;transport=tcp;lr>", "received": "sip:10.0.0.9:5", "source": f"{SEEN};transport=tcp"},
+        "",
+        "sip:192.0.2.1;transport=tcp;lr",
+    ),
+    "a path of strangers": ({"path": "<sip:10.0.0.9;lr>", "source": SEEN}, "", "no way: path"),
+    "strangers behind the edge": ({"path": "<sip:192.0.2.1;lr>,<sip:10.0.0.9;lr>", "source": SEEN}, "", "no way: path"),
+    "strangers before the edge": ({"path": "<sip:10.0.0.9;lr>,<sip:192.0.2.1;lr>", "source": SEEN}, "", "no way: path"),
+    "edges behind the edge": (
+        {"path": "<sip:192.0.2.1;lr>,<sip:10.0.0.9;lr>", "source": SEEN},
+        "10.0.0.9",
+        "sip:192.0.2.1;lr",
+    ),
+    "no source": ({"contact": "sip:b@192.0.2.1"}, "", "no way: contact"),
+    "no source, named": ({"contact": "sip:b@192.0.2.1"}, "192.0.2.1", "."),
+    "no source, all are edges": ({"contact": "sip:b@192.0.2.1"}, "*", "."),
+    "a source that is none": ({"contact": "sip:b@192.0.2.1", "source": "x"}, "", "no way: contact"),
+}
+
+
+@pytest.mark.parametrize(("known", "edges", "way"), WAYS.values(), ids=WAYS.keys())
+def test_it_goes_where_calls_go_if_the_phone_was_seen_there(known: dict[str, Any], edges: str, way: str) -> None:
+    """Or to an edge of the operator's; a phone behind NAT has it at its source, and a stranger has none."""
+    try:
+        went = notify(replace(NOBODY, **known), event="check-sync", edges=Edges.parse(edges)).params[2]
+    except UnknownHost as error:
+        went = f"no way: {error.column}"
+    assert went == way
 
 
 def test_the_headers_name_the_aor_and_ourselves() -> None:
@@ -82,7 +140,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
-@pytest.mark.parametrize("column", ["contact", "received", "path", "socket", "domain"])
+@pytest.mark.parametrize("column", ["contact", "received", "path", "socket", "domain", "source"])
 def test_nothing_that_a_phone_registered_becomes_a_header(column: str, text: str) -> None:
     """A control character, a blank or a bracket in any column is refused, and the error names the column."""
     text = {
@@ -121,7 +179,7 @@ def test_one_that_cannot_be_sent_keeps_no_other_back(reached: Proxy, add_device:
         Phone("bob", "example.com", "secret", proxy=reached.sip) as phone,
         reached.rpc(url=rpc_url) as client,
     ):
-        ours = replace(NOBODY, contact=phone.contact, received=phone.contact)
+        ours = replace(NOBODY, contact=phone.contact, source=phone.contact)
         targets = [
             replace(ours, contact=f"{phone.contact}\r\nX: 1"),
             replace(ours, contact="sip:@@@"),
@@ -167,7 +225,7 @@ def test_a_connection_of_ours_cuts_no_phone_off(proxy: Proxy, add_device: AddDev
     add_device("bob")
     with _phone_with_socket_of_ours(proxy, transport) as (phone, ours), proxy.rpc(socket=True) as client:
         received = f"sip:{host_port(*phone.local)};transport={transport}"
-        by_any = replace(NOBODY, domain="example.com", contact=phone.contact, received=received)
+        by_any = replace(NOBODY, domain="example.com", contact=phone.contact, received=received, source=received)
         targets = [by_any, replace(by_any, socket=f"tcp:{host_port(*proxy.sip)}")]
         ours.connect(("127.0.0.1", proxy.rpc_port))
         ours.sendall(b"POST /RPC HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
@@ -203,7 +261,7 @@ def test_bytes_that_are_no_utf8_arrive_as_they_were_registered(proxy: Proxy) -> 
     with Phone("bob", "example.com", "secret", proxy=proxy.sip) as phone, proxy.rpc() as client:
         for odd in ("\udce9", "é日", "\udcff\udc80", "%00%0d%0A'\"\\"):
             contact = f"{phone.contact};line={odd}"
-            target = replace(NOBODY, contact=contact, received=phone.contact)
+            target = replace(NOBODY, contact=contact, source=phone.contact)
             assert check_sync(client, [target], reboot=False, budget=5) == [None]
             assert phone.wait_for_request("NOTIFY").uri == contact
 

@@ -13,15 +13,16 @@ import psycopg
 import pytest
 
 from kamailio import usrloc
-from kamailio.errors import KamailioUnreachable, RpcError, RpcProtocolError
+from kamailio.bindings import Outcome
+from kamailio.errors import KamailioUnreachable, NotCarried, RpcError, RpcProtocolError
 from kamailio.nodes import Nodes, ask_mode
-from kamailio.removal import Outcome, remove, remove_unchanged
+from kamailio.removal import remove, remove_unchanged
 from kamailio.rpc import JsonRpcClient
 from kamailio.settings import KamailioSettings
 from kamailio.transports import transport_for
 from tests.fixtures.http import NOWHERE
 from tests.fixtures.kamailio import AddDevice, StartKamailio
-from tests.stand.kamailio import CONFIGURATION, Proxy, kamailio_is_at_least
+from tests.stand.kamailio import CONFIGURATION, Proxy, kamailio_is_at_least, without_authentication
 from tests.stand.phone import Phone
 from tests.stand.stock import stock_proxy
 
@@ -37,6 +38,7 @@ class Doomed:
     ruid: str | None
     modified_epoch: int
     cseq: int
+    call_id: str | None = None
     newcomers: tuple[str, ...] = ()
 
 
@@ -59,7 +61,7 @@ def phone(reached: Proxy, add_device: AddDevice) -> Iterator[Phone]:
 def _as_it_is(client: JsonRpcClient, name: str = ALICE) -> Doomed:
     (contact,) = usrloc.lookup(client, name)
     username, _, domain = name.partition("@")
-    return Doomed(username, domain, contact.ruid, contact.last_modified, contact.cseq)
+    return Doomed(username, domain, contact.ruid, contact.last_modified, contact.cseq, contact.call_id)
 
 
 def _remove_unchanged(client: JsonRpcClient, doomed: Doomed) -> object:
@@ -68,10 +70,11 @@ def _remove_unchanged(client: JsonRpcClient, doomed: Doomed) -> object:
 
 
 def test_an_old_binding_is_removed_and_a_newer_one_is_not(client: JsonRpcClient, phone: Phone) -> None:
-    """By the second and CSeq of its last REGISTER; what is not there is gone, its AoR or only its ruid."""
+    """By second, CSeq and Call-ID of its last REGISTER; what is not there is gone, its AoR or only its ruid."""
     seen = _as_it_is(client)
     assert _remove_unchanged(client, replace(seen, modified_epoch=seen.modified_epoch - 1)) is Outcome.NEWER
     assert _remove_unchanged(client, replace(seen, cseq=seen.cseq - 1)) is Outcome.NEWER
+    assert _remove_unchanged(client, replace(seen, call_id="another")) is Outcome.NEWER
     assert _remove_unchanged(client, replace(seen, ruid="uloc-another")) is Outcome.GONE
     assert _remove_unchanged(client, replace(seen, username="nobody")) is Outcome.GONE
     assert len(usrloc.lookup(client, ALICE)) == 1
@@ -80,6 +83,10 @@ def test_an_old_binding_is_removed_and_a_newer_one_is_not(client: JsonRpcClient,
     assert phone.register().ok
     assert _remove_unchanged(client, seen) is Outcome.GONE
     assert len(usrloc.lookup(client, ALICE)) == 1, "the new one has another ruid"
+    of_before = replace(_as_it_is(client), call_id=None)
+    assert _remove_unchanged(client, replace(of_before, cseq=0)) is Outcome.NEWER
+    assert _remove_unchanged(client, of_before) is Outcome.GONE
+    assert usrloc.lookup(client, ALICE) == ()
 
 
 def test_all_before_a_second_is_old_where_the_row_may_lag(client: JsonRpcClient, phone: Phone) -> None:
@@ -175,7 +182,7 @@ def test_who_freezes_between_look_and_removal_removes_nothing_when_he_wakes(
             time.sleep(budget)
             return found
 
-        monkeypatch.setattr("kamailio.removal.lookup_many", look_and_freeze)
+        monkeypatch.setattr("kamailio.bindings.lookup_many", look_and_freeze)
         (outcome,) = remove_unchanged(client, [seen], budget=budget)
         assert isinstance(outcome, KamailioUnreachable)
         assert len(usrloc.lookup(client, ALICE)) == 1
@@ -234,10 +241,85 @@ def test_odd_usernames_are_compared_byte_for_byte(proxy: Proxy, add_device: AddD
     with Phone(username, "example.com", "secret", proxy=proxy.sip) as phone, proxy.rpc() as client:
         assert phone.register().ok
         (contact,) = usrloc.lookup(client, f"{username}@example.com")
-        seen = Doomed(username, "example.com", contact.ruid, contact.last_modified, contact.cseq)
+        seen = Doomed(username, "example.com", contact.ruid, contact.last_modified, contact.cseq, contact.call_id)
         assert _remove_unchanged(client, replace(seen, cseq=0)) is Outcome.NEWER
         assert _remove_unchanged(client, seen) is Outcome.GONE
         assert usrloc.lookup(client, f"{username}@example.com") == ()
+
+
+@pytest.fixture
+def two_of_one_start(start_kamailio: StartKamailio, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Proxy]:
+    """anna and anna@corp.example, both registered; the parameter is use_domain."""
+    environment = {"KAMAILIO_USE_DOMAIN": str(request.param)}
+    proxy = start_kamailio(configuration=without_authentication(tmp_path), environment=environment)
+    with (
+        Phone("anna", "example.com", "", proxy=proxy.sip) as anna,
+        Phone("anna@corp.example", "example.com", "", proxy=proxy.sip) as other,
+    ):
+        assert anna.register().ok
+        assert other.register().ok
+        yield proxy
+
+
+def _held(database: psycopg.Connection) -> list[tuple[str, str | None]]:
+    return database.execute("select username, domain from location order by 1, 2").fetchall()
+
+
+@pytest.mark.parametrize("two_of_one_start", [1], indirect=True)
+@pytest.mark.parametrize("socket", [False, True])
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("split", [("anna@corp.example", "example.com"), ("anna", "corp.example@example.com")])
+def test_an_aor_with_two_ats_is_that_one(
+    two_of_one_start: Proxy, database: psycopg.Connection, socket: bool, whole: bool, split: tuple[str, str]
+) -> None:
+    """usrloc's commands, and unregister(), take it as a whole; the release before split it as usrloc's columns."""
+    with two_of_one_start.rpc(socket=socket) as client:
+        (contact,) = usrloc.lookup(client, "anna@corp.example@example.com")
+        seen = Doomed(*split, contact.ruid, contact.last_modified, contact.cseq, contact.call_id)
+        assert _remove_unchanged(client, replace(seen, cseq=0)) is Outcome.NEWER
+        (outcome,) = remove(client, [seen], budget=10) if whole else (_remove_unchanged(client, seen),)
+        assert outcome is Outcome.GONE
+        assert usrloc.lookup(client, "anna@corp.example@example.com") == ()
+    assert _held(database) == [("anna", "example.com")]
+
+
+@pytest.mark.parametrize("two_of_one_start", [0], indirect=True)
+@pytest.mark.parametrize("domain", [None, "example.com"])
+def test_an_aor_that_usrloc_would_cut_is_not_taken_for_another(
+    two_of_one_start: Proxy, database: psycopg.Connection, domain: str | None
+) -> None:
+    """use_domain=0: its commands would remove anna. Our own command removes a binding; without it that is told."""
+    both = _held(database)
+    assert both == [("anna", None), ("anna@corp.example", None)]
+    row = database.execute("select ruid, last_modified, cseq, callid from location where username <> 'anna'").fetchone()
+    assert row is not None
+    seen = Doomed("anna@corp.example", domain, *row)
+    with two_of_one_start.rpc() as client, two_of_one_start.rpc(socket=True) as by_datagram:
+        for doomed, way in (
+            (seen, by_datagram),
+            (replace(seen, ruid=None), by_datagram),
+            (replace(seen, ruid=None), client),
+        ):
+            for (outcome,) in (remove(way, [doomed], budget=10), remove_unchanged(way, [doomed], budget=10)):
+                assert isinstance(outcome, NotCarried)
+        assert _remove_unchanged(client, replace(seen, cseq=0)) is Outcome.NEWER
+        assert _held(database) == both
+        anna = Doomed("anna", None, "any", 0, 0)
+        assert remove(client, [seen, anna, seen], budget=10) == [Outcome.GONE] * 3
+        assert _held(database) == []
+
+
+def test_a_username_that_is_not_ascii_is_compared_byte_for_byte(start_kamailio: StartKamailio, tmp_path: Path) -> None:
+    """Kamailio refuses such a byte in a URI if it is escaped: that would look as if nobody was there."""
+    proxy = start_kamailio(configuration=without_authentication(tmp_path))
+    with Phone("x", "example.com", "", proxy=proxy.sip) as phone, proxy.rpc() as client:
+        phone.aor = phone.from_uri = "sip:j\xf6r'g%20@example.com"
+        assert phone.register().ok
+        (contact,) = usrloc.lookup(client, "j\xf6r'g @example.com")
+        seen = Doomed("j\xf6r'g ", "example.com", contact.ruid, contact.last_modified, contact.cseq, contact.call_id)
+        assert _remove_unchanged(client, replace(seen, call_id="\xf6")) is Outcome.NEWER
+        assert _remove_unchanged(client, seen) is Outcome.GONE
+        assert usrloc.lookup(client, "j\xf6r'g @example.com") == ()
 
 
 def test_what_cannot_be_asked_is_told_for_each(reached: Proxy, client: JsonRpcClient, phone: Phone) -> None:
@@ -272,10 +354,10 @@ def test_a_node_of_6_1_says_its_mode_without_our_configuration(kamdbctl_url: str
 
 
 def test_who_may_hold_a_binding() -> None:
-    """Its own node; all where that is none of ours or unknown, or where they replicate."""
+    """All, where no node says that it loads its own rows alone; and where they replicate."""
     urls = f"1={NOWHERE},2={NOWHERE}"
     nodes = Nodes(KamailioSettings(kamailio_rpc=urls))
-    assert (nodes.holders(2), nodes.holders(9), nodes.holders(None)) == ((2,), (1, 2), (1, 2))
+    assert (nodes.holders(2), nodes.holders(9), nodes.holders(None)) == ((1, 2), (1, 2), (1, 2))
     replicated = Nodes(KamailioSettings(kamailio_rpc=urls, kamailio_replicated=True))
     assert replicated.holders(2) == (1, 2)
     single = Nodes(KamailioSettings(kamailio_rpc=NOWHERE))

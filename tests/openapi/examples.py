@@ -159,7 +159,7 @@ def fill(database: psycopg.Connection, database_url: str, add_binding: AddBindin
     )
 
     def add_phone(username: str, **columns: Any) -> str:
-        return add_binding(username, SAMPLE.child.realm, **columns)
+        return add_binding(username, SAMPLE.child.realm, source=columns.get("received"), **columns)
 
     add_phone(
         "frontdesk",

@@ -63,6 +63,7 @@ def world(
             database.execute(
                 "update location set socket = %s, received = 'sip:127.0.0.1:9', path = null", (f"udp:{host}:{port}",)
             )
+            database.execute("update registration_source set received = 'sip:127.0.0.1:9'")
             http = start_api(f"1={registrar.rpc_url}", api_node=NODE)
             if request.param == "flushed":
                 assert ask(http, EXAMPLES["flushed"]).status_code == 200

@@ -139,7 +139,7 @@ def test_kamailios_own_role_is_looked_at_where_it_is_connected(
     url = postgres.url(database.info.dbname, user="some_kamailio")
     with psycopg.connect(url, application_name="kamailio"):
         found = check()["grants_kamailio"]
-        assert "registration_from: insert" in found.what
+        assert "location_attrs: insert" in found.what
         assert "location: insert" not in found.what
         database.execute(found.cure)
         assert check() == {}
@@ -148,7 +148,6 @@ def test_kamailios_own_role_is_looked_at_where_it_is_connected(
 
 # Columns of a row, and the finding that it is.
 ROWS: dict[str, tuple[dict[str, str | None], str]] = {
-    "received": ({"received": None}, "1 of 1"),
     "no_account": ({"domain": "nowhere.test"}, "1 registrations"),
     "no_realm": ({"domain": None}, "1 registrations"),
     "no_device": ({"username": "stranger"}, "1 registrations"),
@@ -159,7 +158,7 @@ ROWS: dict[str, tuple[dict[str, str | None], str]] = {
 def test_what_registrations_lack_is_told(
     check: Check, directory: Directory, add_binding: AddBinding, enrich: Callable[[], None], finding: str
 ) -> None:
-    """A row without its source, its realm, its account or its device; one that is expired is nobody's concern."""
+    """A row without its realm, its account or its device; one that is expired is nobody's concern."""
     columns, said = ROWS[finding]
     row: dict[str, Any] = {"username": "bob", "domain": "child.test", **columns}
     add_binding(**row)

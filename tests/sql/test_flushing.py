@@ -150,8 +150,12 @@ def test_no_plan_of_a_flush_is_kept(connection: Connection, add_binding: AddBind
     assert [row[0] for row in kept if "flush_binding" in row[0]] == []
 
 
-def test_a_latin_username_goes_out_as_it_came(connection: Connection, add_binding: AddBinding) -> None:
-    """Each character of the column is a byte; what is no UTF-8 is a surrogate (PEP 383)."""
-    add_binding("caf\xe9", "child.test")
-    add_binding("caf\xc3\xa9", "child.test")
-    assert {binding.username for binding in _ask(connection).bindings} == {"caf\udce9", "caf\xe9"}
+def test_a_username_that_is_not_ascii_goes_out_as_it_is_stored(connection: Connection, add_binding: AddBinding) -> None:
+    """Plain UTF-8, also what would be other text as Latin-1."""
+    for username in ("caf\xe9", "caf\xc3\xa9", "\u0421\u0432\u0435\u0442\u0430"):
+        add_binding(username, "child.test")
+    assert {binding.username for binding in _ask(connection).bindings} == {
+        "caf\xe9",
+        "caf\xc3\xa9",
+        "\u0421\u0432\u0435\u0442\u0430",
+    }

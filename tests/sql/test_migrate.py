@@ -12,17 +12,20 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg import sql
 
-from sql.connections import connect
+from sql.connections import Connection, connect
 from sql.errors import SchemaRefused, SchemaStale
-from sql.migrate import migrate, require_current_schema
+from sql.migrate import _Backend, _migrations, migrate, require_current_schema
+from sql.migration_changes import foretell
 from sql.settings import DatabaseSettings
 from tests.sql import location_samples
 from tests.stand import schema
 from tests.stand.postgres import Cluster
 from tests.stand.process import wait_until
 
-MIGRATIONS = len(list((Path(__file__).parents[2] / "sql" / "migrations").glob("*.sql")))
+MIGRATION_FILES = Path(__file__).parents[2] / "sql" / "migrations"
+MIGRATIONS = len(list(MIGRATION_FILES.glob("*.sql")))
 LOCATION_COLUMNS_OF_OURS = {
     "account_id",
     "device_id",
@@ -32,8 +35,8 @@ LOCATION_COLUMNS_OF_OURS = {
     "device_state",
     "flushed_epoch",
     "flushed_cseq",
+    "flushed_callid",
 }
-MIGRATIONS = len(list((Path(__file__).parents[2] / "sql" / "migrations").glob("*.sql")))
 
 
 def _columns(connection: psycopg.Connection, table: str) -> dict[str, str]:
@@ -258,3 +261,105 @@ def test_a_database_without_usrlocs_table_is_remarked_upon(postgres: Cluster) ->
             [command, "migrate", *options], env=environment, capture_output=True, text=True, check=True, timeout=60
         )
         assert (remark in result.stderr) == told
+
+
+# As registrations.cfg of the release before writes, for the From of a third party and for what is none any more.
+FROM_OF_BEFORE = """
+    insert into registration_from (ruid, from_user, from_host)
+    values ('uloc-2', convert_from(decode('626f7373', 'hex'), 'LATIN1'), 'gw.example')
+    on conflict (ruid) do update
+    set from_user = excluded.from_user, from_host = excluded.from_host, updated_at = now()
+"""
+
+
+def _migrate_before(connection: Connection, first: str) -> None:
+    """Apply what comes before the migration whose name begins so."""
+    backend = _Backend(connection)
+    backend.create_lock_table()
+    for migration in [each for each in backend.to_apply(_migrations()) if each.id < first]:
+        backend.apply_one(migration)
+
+
+def test_no_sip_worker_waits_while_froms_are_copied(kamdbctl_url: str) -> None:
+    """However many there are; what is written meanwhile is copied, too."""
+    with connect(DatabaseSettings(database_url=kamdbctl_url), application_name="test") as connection:
+        _migrate_before(connection, "0026")
+        connection.execute("insert into registration_from values ('uloc-1', 'anna', 'gw.example', 'epoch')")
+        connection.execute("insert into registration_from values ('uloc-2', 'anna', 'gw.example', now())")
+        migration = (MIGRATION_FILES / "0026-adoption.sql").read_text(encoding="utf-8")
+        copied, _, rest = migration.partition(" from registration_from;")
+        with connection.transaction():
+            connection.execute(sql.SQL(f"{copied} from registration_from"))
+            with psycopg.connect(kamdbctl_url, autocommit=True) as proxy:
+                proxy.execute("set lock_timeout = '100ms'")
+                proxy.execute(FROM_OF_BEFORE)
+            connection.execute(sql.SQL(rest))
+        found = connection.execute("select ruid, from_user from registration_source order by ruid").fetchall()
+        assert found == [("uloc-1", "anna"), ("uloc-2", "boss")]
+
+
+def test_froms_of_before_are_kept_and_may_still_be_written(kamdbctl_url: str) -> None:
+    """Kamailio with the release before's registrations.cfg writes until it is restarted, and its worker cleans up."""
+    settings = DatabaseSettings(database_url=kamdbctl_url)
+    with connect(settings, application_name="test") as connection:
+        _migrate_before(connection, "0026")
+        connection.execute("insert into registration_from values ('uloc-1', 'j\u00c3\u00b6rg', 'gw.example', 'epoch')")
+    migrate(settings)
+    with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
+        columns = "ruid, received, from_user, from_host, updated_at > 'epoch'"
+        sources = f"select {columns} from registration_source order by 1"
+        kept = ("uloc-1", None, "j\u00f6rg", "gw.example", False)
+        assert connection.execute(sources).fetchall() == [kept]
+        connection.execute("set role registrations_kamailio")
+        for _ in range(2):
+            connection.execute(FROM_OF_BEFORE)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("select from registration_source")
+        connection.execute("reset role")
+        assert connection.execute(sources).fetchall() == [kept, ("uloc-2", None, "boss", "gw.example", True)]
+        connection.execute("set role registrations_kamailio")
+        connection.execute("delete from registration_from where ruid = 'uloc-2'")
+        connection.execute("set role registrations_sync")
+        gone = "not exists (select from location l where l.ruid = f.ruid)"
+        connection.execute(f"delete from registration_from f where {gone}")
+        connection.execute("reset role")
+        assert connection.execute(sources).fetchall() == []
+
+
+ARCHIVE = """
+    create table archive (like location);
+    create function archive() returns trigger language plpgsql as $$
+    begin
+        insert into archive values (old.*);
+        return old;
+    end $$;
+    create trigger archive after {when} on location for each row execute function archive();
+"""
+
+
+@pytest.mark.parametrize("when", ["update", "delete"])
+def test_a_trigger_that_would_fail_with_more_columns_is_refused(kamdbctl_url: str, when: str) -> None:
+    """A phone would be answered 500 at its refresh, or when it goes; nothing is changed, and the trigger is named."""
+    settings = DatabaseSettings(database_url=kamdbctl_url)
+    with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
+        connection.execute(ARCHIVE.format(when=when))
+        before = _columns(connection, "location")
+        assert any("your trigger archive of location" in line for line in foretell(settings))
+        with pytest.raises(SchemaRefused, match=r"0001-location: .* function archive\(\) line 3"):
+            migrate(settings)
+        assert _columns(connection, "location") == before
+        names = ", ".join(before)
+        body = f"insert into archive ({names}) values ({', '.join(f'old.{name}' for name in before)}); return old;"
+        connection.execute(
+            f"create or replace function archive() returns trigger language plpgsql as $$ begin {body} end $$"
+        )
+        migrate(settings)
+        assert connection.execute("select from archive").fetchall() == []
+        assert connection.execute("select from location").fetchall() == []
+
+
+def test_a_row_that_was_refused_before_refuses_nothing(kamdbctl_url: str) -> None:
+    """The operator's own rules for rows are not ours to judge."""
+    with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
+        connection.execute("alter table location add check (contact like 'sip%')")
+        migrate(DatabaseSettings(database_url=kamdbctl_url))

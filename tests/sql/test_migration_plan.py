@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -14,10 +15,12 @@ from yoyo import read_migrations
 
 from sql.connections import Connection, connect
 from sql.migrate import _Backend, _migrations, migrate, plan
+from sql.migration_changes import foretell
 from sql.migration_plan import KAMAILIO_TABLES, planned
 from sql.settings import DatabaseSettings
 from tests.fixtures.postgres import table_digests
 from tests.sql import location_samples
+from tests.sql.catalog import snapshot
 
 COMMAND = Path(sys.executable).parent / "registrations-db"
 # Keeps how many rows of location this transaction has read by the time at which it first changes that table.
@@ -90,6 +93,7 @@ def test_a_dry_run_changes_nothing_and_tells_each_migration(kamdbctl_url: str) -
     assert "0002-location-indexes: builds indexes beside the running proxy" in said
     assert "0003-directory: locks no table of Kamailio's" in said
     assert "who may register, and to whom a registration belongs" in said
+    assert "location loses the index location_expires_idx" in said
     migrate(settings)
     assert dry_run() == "the schema is current\n"
 
@@ -126,3 +130,78 @@ def test_a_lock_is_read_from_the_text(tmp_path: Path, text: str, locks: set[str]
     (migration,) = read_migrations(str(tmp_path))
     assert planned(migration).locks == locks
     assert planned(migration).purpose == "What it is for."
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "",
+        "alter table location set (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.05)",
+        "drop index location_expires_idx, location_tcpcon_idx; drop index location_attrs_last_modified_idx",
+        "alter table location alter user_agent type varchar(100), alter contact type varchar(400)",
+        "alter table location alter contact type varchar(1024); create index own_idx on location (expires, socket)",
+    ],
+    ids=["kamdbctl's", "options", "indexes", "narrow", "the operator's own"],
+)
+def test_whatever_differs_in_kamailios_tables_was_told(kamdbctl_url: str, before: str) -> None:
+    """Every line of the catalogs that is another one afterwards; and nothing was told that then did not happen."""
+    settings = DatabaseSettings(database_url=kamdbctl_url)
+    with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
+        connection.execute(before.encode())
+        old = snapshot(connection, KAMAILIO_TABLES)
+        told = foretell(settings)
+        assert snapshot(connection, KAMAILIO_TABLES) == old
+        migrate(settings)
+        new = snapshot(connection, KAMAILIO_TABLES)
+    assert foretell(settings) == []
+    used = {line: _telling(line, told) for line in old ^ new}
+    assert [line for line, by in used.items() if not by] == []
+    assert [line for line in told if line not in set().union(*used.values()) and " made;" not in line] == []
+
+
+def _telling(line: str, told: list[str]) -> set[str]:
+    """Those of the lines that tell of a line of the catalogs."""
+    if line.startswith("location: owner"):
+        return {each for each in told if each.startswith("location's ")}
+    column = re.match(r"location: column (\w+) character varying", line)
+    if column:
+        return {each for each in told if each.startswith(f"location.{column[1]} gets ")}
+    for pattern, said in (
+        (r"location: (?:column|comment .* on) (\w+)", r"location gets the columns .*\b{}\b"),
+        (r"(\w+): index CREATE INDEX (\w+) ", r"{} (?:gets|loses) the index.*\b{}\b"),
+        (r"(\w+): privilege (\w+) (\w+)(.*)", r"{1} may .*\b{2}{3}.* on {0};"),
+    ):
+        found = re.match(pattern, line)
+        if found:
+            wanted = re.compile(said.format(*map(re.escape, found.groups())))
+            return {each for each in told if wanted.match(each)}
+    return set()
+
+
+def test_an_upgrade_tells_what_it_adds_alone(kamdbctl_url: str) -> None:
+    """What an operator has changed since the first migrations is his, and no later one changes it again."""
+    settings = DatabaseSettings(database_url=kamdbctl_url)
+    with connect(settings, application_name="test") as connection:
+        backend = _Backend(connection)
+        backend.create_lock_table()
+        for migration in list(backend.to_apply(_migrations()))[:-1]:
+            backend.apply_one(migration)
+    with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
+        connection.execute("alter table location set (fillfactor = 90)")
+        connection.execute("create index location_expires_idx on location (expires)")
+        old = snapshot(connection, KAMAILIO_TABLES)
+        told = foretell(settings)
+        migrate(settings)
+        assert not any("index" in each or "fillfactor" in each for each in told)
+        assert [line for line in old ^ snapshot(connection, KAMAILIO_TABLES) if not _telling(line, told)] == []
+
+
+def test_the_roles_that_a_migration_makes_are_told(kamdbctl_url: str) -> None:
+    """Those that the server has not got; another database of it may have had them made."""
+    with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
+        connection.execute("alter role registrations_report rename to registrations_report_away")
+        try:
+            told = foretell(DatabaseSettings(database_url=kamdbctl_url))
+        finally:
+            connection.execute("alter role registrations_report_away rename to registrations_report")
+    assert [each for each in told if each.startswith("the roles registrations_report are made")] != []

@@ -109,7 +109,7 @@ def test_rows_of_every_part_of_the_table_are_compared(database: psycopg.Connecti
 
 PAGE = (
     statement("registrations_page")
-    .format(values="presence_id, from_user, registrar_node, contact_ip", conditions="")
+    .format(values="presence_id, from_user, network_ip, registrar_node, contact_ip", conditions="")
     .replace("%(account_id)s", "$1")
     .replace("%(lowest)s", "$2")
     .replace("%(highest)s", "$3")
@@ -141,6 +141,28 @@ def test_unusual_devices_cost_a_page_no_more_when_there_are_many(database: psyco
     plan = explained(database, "execute page ('a', 101, 110)")
     assert plan["Actual Rows"] == 10
     assert 10 <= rows_read(plan, relation="device") <= 2 * 10
+
+
+def test_sources_of_all_phones_cost_a_page_those_of_its_rows(database: psycopg.Connection) -> None:
+    """A plan that was made when there was none goes on to look each up; without any, the table is not asked a row."""
+    database.execute(DEVICES + ROWS.format(count=20000))
+    database.execute("update location set enriched_at = now(), account_id = 'a', device_id = substr(username, 5)")
+    database.execute("set plan_cache_mode = force_generic_plan")
+    database.execute(f"prepare page (text, bigint, bigint) as {PAGE}")
+    plan = explained(database, "execute page ('a', 101, 110)")
+    assert rows_read(plan, relation="registration_source") == 0
+    database.execute("insert into registration_source (ruid, received) select ruid, 'sip:192.0.2.1' from location")
+    for _ in range(2):
+        plan = explained(database, "execute page ('a', 101, 110)")
+        assert plan["Actual Rows"] == 10
+        assert 10 <= rows_read(plan, relation="registration_source") <= 2 * 10
+        database.execute("analyze registration_source")
+    database.execute("update location set received = 'sip:192.0.2.2:5060'")
+    plan = explained(database, "execute page ('a', 101, 110)")
+    assert rows_read(plan, relation="registration_source") == 0
+    database.execute("update registration_source set from_user = 'assistant' where ruid = 'r1'")
+    plan = explained(database, "execute page ('a', 101, 110)")
+    assert 10 <= rows_read(plan, relation="registration_source") <= 2 * 10
 
 
 def test_a_new_owner_of_every_row_makes_the_table_no_larger(database: psycopg.Connection) -> None:

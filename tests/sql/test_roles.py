@@ -24,7 +24,7 @@ IMPORTED_OF_DEVICES = (
     *("account_id", "owner_id", "name", "sip_username", "sip_realm", "ha1", "enabled", "presence_id"),
     *("suppress_unregister_notify", "register_overwrite_notify"),
 )
-TOMBSTONE = ("flushed_epoch", "flushed_cseq")
+TOMBSTONE = ("flushed_epoch", "flushed_cseq", "flushed_callid")
 
 # Of each role: verb, relation, and either all of its columns or some.
 MAY: dict[str, set[tuple[str, str, str]]] = {
@@ -44,6 +44,7 @@ MAY: dict[str, set[tuple[str, str, str]]] = {
     "registrations_api": {
         *(("select", name, ALL) for name in ("registrations", "live_location", "location_directory", "directory")),
         *(("select", name, ALL) for name in ("location", "kamailio_node", "_yoyo_migration", *FLUSHES)),
+        ("select", "registration_source", ALL),
         *(("select", "account", column) for column in ("id", "parent_id", "name", "realm")),
         *((verb, name, ALL) for verb in ("insert", "update") for name in FLUSHES),
         ("delete", "flush_binding", ALL),
@@ -60,6 +61,7 @@ MAY: dict[str, set[tuple[str, str, str]]] = {
         *(("select", "account", column) for column in ("id", "parent_id", "name", "realm")),
         *(("select", "auth_token", column) for column in ("id", "last_used_at", "idle_lifetime")),
         *((verb, "leader", ALL) for verb in ("select", "insert", "update")),
+        *((verb, "registration_source", ALL) for verb in ("select", "insert", "update", "delete")),
         ("select", "leading_session", ALL),
         *((verb, name, ALL) for verb in ("insert", "update") for name in FLUSHES),
         *(("delete", name, ALL) for name in ("location", "registration_from", "auth_token", *FLUSHES)),

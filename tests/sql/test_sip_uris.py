@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from sql.census import take_census
 from tests.fixtures.location import AddBinding
 
 # contact, its host, its port
@@ -80,26 +81,62 @@ def test_protocol_between_phone_and_proxy(
     assert database.execute("select proxy_protocol from registrations").fetchone() == (protocol,)
 
 
+CONTACT = "sip:alice@192.0.2.10:5062;transport=tcp"
+
+
 @pytest.mark.parametrize(
-    ("received", "ip", "port"),
+    ("received", "fetched", "contact", "ip", "port"),
     [
-        ("sip:198.51.100.1:1024;transport=ws", "198.51.100.1", "1024"),
-        ("sip:[2001:db8::9]:1024;transport=tcp", "[2001:db8::9]", "1024"),
-        ("sip:198.51.100.1", "198.51.100.1", "5060"),
-        ("sip:198.51.100.1;transport=tls", "198.51.100.1", "5061"),
-        (None, "undefined", "undefined"),
-        ("", "undefined", "undefined"),
-        ("nonsense", "undefined", "undefined"),
+        ("sip:198.51.100.1:1024;transport=ws", None, CONTACT, "198.51.100.1", "1024"),
+        ("sip:[2001:db8::9]:1024;transport=tcp", None, CONTACT, "[2001:db8::9]", "1024"),
+        ("sip:198.51.100.1", None, CONTACT, "198.51.100.1", "5060"),
+        ("sip:198.51.100.1;transport=tls", None, CONTACT, "198.51.100.1", "5061"),
+        ("sip:198.51.100.1:1024", "sip:203.0.113.5:5060", CONTACT, "198.51.100.1", "1024"),
+        (None, "sip:203.0.113.5:2048", CONTACT, "203.0.113.5", "2048"),
+        (None, "sip:[2001:db8::9]:2048;transport=tcp", CONTACT, "[2001:db8::9]", "2048"),
+        ("", "sip:203.0.113.5:2048", CONTACT, "203.0.113.5", "2048"),
+        (None, None, CONTACT, "192.0.2.10", "5062"),
+        ("", None, CONTACT, "192.0.2.10", "5062"),
+        (None, None, "sip:alice@[2001:db8::10]", "[2001:db8::10]", "5060"),
+        (None, None, "sips:alice@phone.example", "phone.example", "5061"),
+        (None, "sip:203.0.113.5:2048", "tel:+4930123", "203.0.113.5", "2048"),
+        (None, None, "tel:+4930123", "undefined", "undefined"),
     ],
 )
 def test_where_the_register_came_from(
-    add_binding: AddBinding, database: psycopg.Connection, received: str | None, ip: str, port: str
+    add_binding: AddBinding,
+    database: psycopg.Connection,
+    received: str | None,
+    fetched: str | None,
+    contact: str,
+    ip: str,
+    port: str,
 ) -> None:
-    """Of received; what is not known is "undefined", and source_* are left out."""
-    add_binding("alice", "example.com", received=received)
+    """From usrloc's received, then from what the worker fetched, then from the Contact: usrloc stored no other way."""
+    ruid = add_binding("alice", "example.com", received=received, contact=contact)
+    database.execute("insert into registration_source (ruid) values ('another'), (%s)", (ruid,))
+    database.execute("update registration_source set received = %s where ruid = %s", (fetched, ruid))
     row = database.execute("select network_ip, network_port, source_ip, source_port from registrations").fetchone()
     known = (None, None) if ip == "undefined" else (ip, port)
     assert row == (ip, port, *known)
+
+
+def test_websocket_behind_an_edge_is_told_by_what_the_worker_fetched(
+    add_binding: AddBinding, database: psycopg.Connection
+) -> None:
+    """In the list and in the census; usrloc has no received, and behind a Path the Contact does not tell."""
+    ruid = add_binding("alice", "example.com", socket="tcp:192.0.2.9:5060", received=None, path="<sip:edge;lr>")
+    assert _protocols(database) == ("tcp", {"tcp": 1})
+    insert = "insert into registration_source (ruid, received) values (%s, 'sip:198.51.100.1:1024;transport=ws')"
+    database.execute(insert, (ruid,))
+    assert _protocols(database) == ("ws", {"ws": 1})
+
+
+def _protocols(database: psycopg.Connection) -> tuple[str, dict[str | None, int]]:
+    row, census = database.execute("select proxy_protocol from registrations").fetchone(), take_census(database)
+    assert row is not None
+    assert census is not None
+    return row[0], dict(census.transports)
 
 
 @pytest.mark.parametrize(
@@ -125,20 +162,56 @@ def test_the_socket_that_took_it(
     ("stored", "shown"),
     [
         ("Phone/1.0", "Phone/1.0"),
-        ("T\u00c3\u00a9l\u00c3\u00a9phone", "T\u00e9l\u00e9phone"),
-        ("T\u00e9l\u00e9phone \u65e5\u672c", "T\u00e9l\u00e9phone \u65e5\u672c"),
-        ("T\u00e9l", "T\u00e9l"),
-        ("\u00e6\u0097\u00a5\u00e6\u009c\u00ac", "\u65e5\u672c"),
-        ("\u00f0\u009f\u0093\u009e", "\U0001f4de"),
-        ("\u00ed\u00a0\u0080", "\u00ed\u00a0\u0080"),
-        ("\u00c0\u0080", "\u00c0\u0080"),
+        ("T\u00e9l\u00e9phone \u65e5\u672c \U0001f4de", "T\u00e9l\u00e9phone \u65e5\u672c \U0001f4de"),
+        ("T\u00c3\u00a9l", "T\u00c3\u00a9l"),
         ("n/a", "n/a"),
         ("a\tb\u0001", "a\tb\u0001"),
+        ("Phone\r\n 1.0", "Phone 1.0"),
+        ("Phone \r\n\t 1.0", "Phone 1.0"),
+        ("Phone\r\n \r\n 1.0\r\n\t(x)", "Phone 1.0 (x)"),
+        ("Phone\r1.0\n(x)", "Phone 1.0 (x)"),
+        ("T\u00e9l\r\n \u65e5", "T\u00e9l \u65e5"),
     ],
 )
-def test_text_is_decoded_if_it_is_utf_8_byte_by_byte(
+def test_a_text_shows_as_it_is_stored_on_one_line(
     add_binding: AddBinding, database: psycopg.Connection, stored: str, shown: str
 ) -> None:
-    """One character a byte becomes the text that was meant; surrogates and overlong forms are left (RFC 3629)."""
-    add_binding("alice", "example.com", user_agent=stored)
-    assert database.execute("select user_agent from registrations").fetchone() == (shown,)
+    """A fold means one blank (RFC 3261, 7.3.1); so does a line break alone. Nothing else is touched."""
+    path, contact = f"<sip:edge;x={stored}>", f"sip:alice@192.0.2.10;x={stored}"
+    ruid = add_binding("alice", "example.com", user_agent=stored, callid=stored, path=path, contact=contact)
+    database.execute("insert into registration_source (ruid, from_user) values (%s, %s)", (ruid, stored))
+    row = database.execute(
+        "select user_agent, call_id, from_user, proxy_path, contact, original_contact from registrations"
+    ).fetchone()
+    contact = f"sip:alice@192.0.2.10;x={shown}"
+    assert row == (shown, shown, shown, f"<sip:edge;x={shown}>", contact, contact)
+
+
+@pytest.mark.parametrize(
+    ("username", "domain", "user", "realm"),
+    [
+        ("anna", "example.com", "anna", "example.com"),
+        ("anna", "corp.example@example.com", "anna@corp.example", "example.com"),
+        ("anna", "b@c@example.com", "anna@b@c", "example.com"),
+        ("anna", "@example.com", "anna@", "example.com"),
+        ("", "corp.example@example.com", "@corp.example", "example.com"),
+        ("Anna", "Corp.Example@Example.COM", "Anna@Corp.Example", "Example.COM"),
+        ("\u00e4nna", "c\u00f6rp@example.com", "\u00e4nna@c\u00f6rp", "example.com"),
+        ("anna@corp.example", None, "anna@corp.example", None),
+        ("anna@corp.example", "", "anna@corp.example", None),
+        ("anna", None, "anna", None),
+    ],
+)
+def test_an_aor_is_split_at_its_last_at(
+    add_binding: AddBinding,
+    database: psycopg.Connection,
+    username: str,
+    domain: str | None,
+    user: str,
+    realm: str | None,
+) -> None:
+    """usrloc splits it at the first, unless it keeps no domain (use_domain=0)."""
+    add_binding(username, domain)
+    assert database.execute("select username, realm from live_location").fetchone() == (user, realm)
+    row = database.execute("select username, to_user, from_user, realm, to_host, from_host from registrations")
+    assert row.fetchone() == (*[user] * 3, *[realm or ""] * 3)

@@ -17,8 +17,9 @@ import pytest
 from sql.connections import connect
 from sql.errors import SchemaRefused
 from sql.migrate import migrate
+from sql.own_schema import ROLES
 from sql.settings import DatabaseSettings
-from sql.uninstall import ROLES, uninstall
+from sql.uninstall import uninstall
 from tests.fixtures.kamdbctl import create_by_kamdbctl
 from tests.sql import location_samples
 from tests.stand.postgres import Cluster, bin_directory, cluster

@@ -19,7 +19,8 @@ from kamailio.survey import Survey
 from sql.leadership import Leadership
 from sql.migrate import migrate
 from sql.settings import DatabaseSettings
-from sync.check_nodes import check_survey, own_addresses
+from sync.check_exposure import own_addresses
+from sync.check_survey import check_survey
 from tests.fixtures.directory import Directory
 from tests.fixtures.http import NOWHERE
 from tests.fixtures.kamailio import StartKamailio
@@ -183,11 +184,28 @@ def test_what_waits_too_long_is_told(
 
 
 def test_rows_of_a_node_that_is_not_named_are_told(check: Check, proxy: Proxy, add_binding: AddBinding) -> None:
-    """By server_id, with their number; a single node without a number stands for all of them."""
+    """By server_id, with how many: a fault where a node filters, since nobody loads them. A note elsewhere."""
     for username in ("a", "b"):
         add_binding(username, "child.test", server_id=7)
-    assert "7 (2)" in check(f"1={proxy.rpc_url}")["server_id_unknown"]["what"]
-    assert "server_id_unknown" not in check(proxy.rpc_url)
+    for rpc in (f"1={proxy.rpc_url}", proxy.rpc_url):
+        found = check(rpc)["server_id_unknown"]
+        assert (found["severity"], "7 (2)" in found["what"]) == ("fault", True)
+    assert "server_id_unknown" not in check(f"1={proxy.rpc_url},7={NOWHERE}")
+    proxy.restart(KAMAILIO_SERVER_ID_FILTER="0")
+    assert check(proxy.rpc_url)["server_id_unknown"]["severity"] == "note"
+
+
+def test_a_node_that_cannot_remove_one_contact_is_told(check: Check, start_kamailio: StartKamailio) -> None:
+    """By datagram in matching_mode 1; over HTTP it can."""
+    proxy = start_kamailio(environment={"KAMAILIO_MATCHING_MODE": "1"})
+    assert "matching_mode 1" in check(proxy.rpc_socket_url)["node_matching_mode"]["what"]
+    assert "node_matching_mode" not in check(proxy.rpc_url)
+
+
+def test_a_node_that_keeps_bindings_in_memory_alone_is_told(check: Check, start_kamailio: StartKamailio) -> None:
+    """There is nothing to list."""
+    found = check(start_kamailio(db_mode=0).rpc_url)["node_db_mode"]
+    assert "in memory alone (db_mode 0)" in found["what"]
 
 
 def test_each_node_is_told_from_what_it_should_be(check: Check, proxy: Proxy) -> None:
@@ -201,7 +219,7 @@ def test_each_node_is_told_from_what_it_should_be(check: Check, proxy: Proxy) ->
     mode = check(proxy.rpc_url, REGISTRATIONS_KAMAILIO_DB_MODE="2")
     assert "runs in db_mode 1, REGISTRATIONS_KAMAILIO_DB_MODE says 2" in mode["node_db_mode"]["what"]
     refusing = check(proxy.rpc_url.replace("/RPC", "/wrong"))
-    assert "ul.rm (404 POST to /RPC)" in refusing["node_commands"]["what"]
+    assert "ul.rm (405 POST to /RPC)" in refusing["node_commands"]["what"]
     assert "does not say its db_mode" in refusing["node_db_mode"]["what"]
 
 
@@ -322,6 +340,8 @@ def test_a_version_that_was_never_tried_is_told() -> None:
         db_mode=1,
         expires_type=1,
         server_id=1,
+        server_id_filter=None,
+        matching_mode=None,
         use_domain=True,
     )
     found = list(check_survey("it", made_up, node=0, settings=KamailioSettings(), facts=None))

@@ -388,17 +388,21 @@ def test_expire_removes_only_what_is_long_dead(
     assert left == {"lately", "permanent", "live"}
 
 
-def test_expire_forgets_from_facts_of_bindings_that_are_gone(
+def test_expire_forgets_the_sources_of_bindings_that_are_gone(
     jobs: Jobs, directory: Directory, add_binding: AddBinding, database: psycopg.Connection
 ) -> None:
-    """A fact whose row may still come (mode 2 writes late) is kept for a day."""
+    """One whose row may still come (mode 2 writes late) is kept for an hour."""
     ruid = add_binding("bob", "child.test")
-    for fact, age in ((ruid, 2 * DAY), ("gone", 2 * DAY), ("to-come", 60)):
+    gone = [f"gone-{number}" for number in range(50)]
+    ages = [(ruid, 2 * DAY), ("to-come", 3500), *((each, 3700) for each in gone), ("clock-set-back", -365 * DAY)]
+    for source, age in ages:
         database.execute(
-            "insert into registration_from values (%s, 'x', 'y', now() - make_interval(secs => %s))", (fact, age)
+            "insert into registration_source (ruid, received, updated_at)"
+            " values (%s, 'sip:192.0.2.1:5060', now() - make_interval(secs => %s))",
+            (source, age),
         )
-    assert jobs.expire()["from_facts_expired"] == 1
-    assert {row[0] for row in database.execute("select ruid from registration_from")} == {ruid, "to-come"}
+    assert jobs.expire()["sources_expired"] == 51
+    assert {row[0] for row in database.execute("select ruid from registration_source")} == {ruid, "to-come"}
 
 
 def test_expire_removes_tokens_that_died_of_disuse(

@@ -20,6 +20,7 @@ from tests.fixtures.directory import Directory
 from tests.fixtures.location import AddBinding
 from tests.fixtures.worker import COMMAND, StartWorker
 from tests.stand.kamailio import Proxy
+from tests.stand.phone import Phone
 from tests.stand.postgres import Cluster
 from tests.stand.process import daemon, wait_until
 
@@ -91,19 +92,24 @@ def test_a_stale_schema_is_refused_with_its_cure(kamdbctl_url: str) -> None:
 
 
 def test_once_does_every_job(
-    database: psycopg.Connection, postgres: Cluster, directory: Directory, add_binding: AddBinding, proxy: Proxy
+    database: psycopg.Connection, postgres: Cluster, directory: Directory, proxy: Proxy
 ) -> None:
     """It needs no more than the worker's own role has, and says what it did."""
-    add_binding("bob", "child.test")
+    with Phone("bob", "child.test", "secret", proxy=proxy.sip, from_uri="sip:boss@gw.test") as phone:
+        assert phone.register().ok
+    with proxy.rpc(socket=True) as client:
+        announced = {"name": "registrations", "size": 1}
+        wait_until(lambda: client.call("mqueue.get_size", "registrations") == announced, 10, "an announcement")
     url = postgres.url(database.info.dbname, user="registrations_sync")
     assert _run("once", url, REGISTRATIONS_KAMAILIO_RPC=proxy.rpc_url).stdout.splitlines() == [
         "enriched: 1",
         "reconciled: 0",
         "flushes_asked: 0",
         "expired: 0",
-        "from_facts_expired: 0",
+        "sources_expired: 0",
         "tokens_expired: 0",
         "flushes_expired: 0",
+        "sources_written: 1",
         "flushed: 0",
         "superseded: 0",
         "rows_deleted: 0",
