@@ -9,11 +9,13 @@ from textwrap import indent
 import click
 import psycopg
 
+from sql.alteration import VIEWED_TABLES, alter
 from sql.check import check_database, check_schema, find_facts, find_summary
 from sql.connections import Connection, connect
 from sql.finding import EXIT_UNKNOWN, Severity, as_text, exit_status
 from sql.import_command import import_command
 from sql.migrate import migrate, plan, require_current_schema
+from sql.migration_changes import foretell
 from sql.operators import operators_mistakes
 from sql.restrictions import BadRestrictions, Restrictions, read_restrictions
 from sql.settings import DatabaseSettings
@@ -48,6 +50,9 @@ def migrate_command(*, dry_run: bool) -> None:
             lacking = plan(DatabaseSettings(), report=lambda line: click.echo(line, err=True))
             for each in lacking:
                 click.echo(f"{each.name}: {each.lock}\n{indent(each.purpose, '    ')}\n")
+            if changes := foretell(DatabaseSettings()):
+                click.echo("Kamailio's own tables would differ from now as follows.")
+                click.echo("\n".join(f"  - {each}" for each in changes) + "\n")
             click.echo(f"{len(lacking)} migration(s) would be applied" if lacking else "the schema is current")
             return
         applied = migrate(DatabaseSettings(), report=lambda line: click.echo(line, err=True))
@@ -70,12 +75,26 @@ def widen_command(column: str, width: int | None, *, table: str) -> None:
     click.echo(f"{table}.{column} is {'wider' if done else 'as wide already'}")
 
 
+@main.command("alter")
+@click.argument("commands")
+@click.option("--table", type=click.Choice(VIEWED_TABLES), default="location", show_default=True)
+def alter_command(commands: str, *, table: str) -> None:
+    """Execute SQL COMMANDS, such as ALTER TABLE, that PostgreSQL refuses because views show a column.
+
+    For upgrades of Kamailio's schema. The views on the table, yours too, are dropped before and made again as they
+    were, all in one transaction in which the table is locked. To widen a column use widen: it keeps no phone waiting.
+    """
+    with operators_mistakes():
+        alter(DatabaseSettings(), commands, table=table, report=lambda line: click.echo(line, err=True))
+    click.echo(f"done; the views on {table} are as they were")
+
+
 @main.command("uninstall")
 @click.option("--yes", is_flag=True, help="Do it. The directory, the tokens and the record of flushes are lost.")
 def uninstall_command(*, yes: bool) -> None:
     """Say what would be taken out of the database so that Kamailio's own tables are left, as kamdbctl made them.
 
-    Worker and API are stopped first, and Kamailio runs without registrations.cfg again. No REGISTER waits.
+    Before --yes, restart Kamailio without registrations.cfg, then stop the worker and the API. No REGISTER waits.
     """
     with operators_mistakes():
         if not yes:

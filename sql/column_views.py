@@ -1,4 +1,4 @@
-"""A column of usrloc's tables, and the views that use it.
+"""A column of Kamailio's tables, and the views that use it.
 
 PostgreSQL refuses to change the type of a column that a view uses. So the transaction that changes the column drops its
 views and makes them again, with everything that DROP loses.
@@ -41,7 +41,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """A view that uses a column.
+    """A view that uses a table.
 
     Attributes:
         definition: the command that makes it.
@@ -72,27 +72,34 @@ def require_column(connection: Connection, table: str, name: str) -> Column:
     return column
 
 
-def find_views(connection: Connection, column: Column) -> list[View]:
-    """Find the views that use a column, directly or through other views, in the order in which they can be made."""
-    with connection.cursor(row_factory=class_row(View)) as cursor:
-        return cursor.execute(
-            statement("widen_views"), {"table_oid": column.table_oid, "number": column.number}
-        ).fetchall()
-
-
-def refuse_obstacles(connection: Connection, column: Column, views: Sequence[View], *, rebuilt: bool) -> None:
-    """Refuse a column if something depends on it, or on its views, that could not be put back as it is.
+def find_views(connection: Connection, table_oid: int, number: int | None) -> list[View]:
+    """Find the views that use a table, directly or through other views, in the order in which they can be made.
 
     Args:
         connection: any.
-        column: which.
-        views: those that use it.
-        rebuilt: whether its indexes are built anew; else PostgreSQL keeps them.
+        table_oid: which table.
+        number: those alone that use this column of it.
+    """
+    with connection.cursor(row_factory=class_row(View)) as cursor:
+        return cursor.execute(statement("widen_views"), {"table_oid": table_oid, "number": number}).fetchall()
+
+
+def refuse_obstacles(
+    connection: Connection, table_oid: int, number: int | None, views: Sequence[View], *, rebuilt: bool
+) -> None:
+    """Refuse a change if something depends on the column, or on the views, that could not be put back as it is.
+
+    Args:
+        connection: any.
+        table_oid: which table.
+        number: of the column; None leaves it to PostgreSQL what depends on the columns of the table.
+        views: those that are dropped.
+        rebuilt: whether the column's indexes are built anew; else PostgreSQL keeps them.
 
     Raises:
         SchemaRefused: names what it is.
     """
-    values = {"table_oid": column.table_oid, "number": column.number}
+    values = {"table_oid": table_oid, "number": number}
     more = {"views": [view.oid for view in views], "rebuilt": rebuilt}
     obstacles = [row[0] for row in connection.execute(statement("widen_obstacles"), {**values, **more})]
     if obstacles:
@@ -139,22 +146,34 @@ def replace_column(
     with no_vacuum(connection, table):
         connection.execute(sql.SQL("lock table {} in access exclusive mode").format(sql.Identifier(table)))
         column = require_column(connection, table, name)
-        views = find_views(connection, column)
-        refuse_obstacles(connection, column, views, rebuilt=rebuilt)
-        script = sql.SQL("\n").join([_drop(views), change(column), _create(views)])
+        views = find_views(connection, column.table_oid, column.number)
+        refuse_obstacles(connection, column.table_oid, column.number, views, rebuilt=rebuilt)
+        definitions = sql.SQL("\n".join(view.definition for view in views))
+        script = sql.SQL("\n").join([drop_views(views), change(column), definitions, restore_views(views)])
         # In one round trip, as a migration: the lock is held.
         connection.execute(script, prepare=False)
-        made = find_views(connection, require_column(connection, table, name))
-        if [(each.name, each.commands) for each in made] != [(each.name, each.commands) for each in views]:
-            raise SchemaRefused(f"{table}.{name}: its views could not be put back as they were; nothing was changed")
+        changed = require_column(connection, table, name)
+        require_same(views, find_views(connection, changed.table_oid, changed.number))
 
 
-def _drop(views: Sequence[View]) -> sql.Composable:
+def require_same(views: Sequence[View], made: Sequence[View]) -> None:
+    """Compare the views that were dropped with those that were made again.
+
+    Raises:
+        SchemaRefused: names those that are not as they were.
+    """
+    found = {each.name: each.commands for each in made}
+    other = [each.name for each in views if found.get(each.name) != each.commands]
+    if other:
+        raise SchemaRefused(f"could not be put back as it was: view {', '.join(other)}; nothing was changed")
+
+
+def drop_views(views: Sequence[View]) -> sql.SQL:
+    """The command that drops them, or none."""
     names = ", ".join(view.name for view in reversed(views))
     return sql.SQL(f"drop view {names};" if names else "")
 
 
-def _create(views: Sequence[View]) -> sql.Composable:
-    definitions = [view.definition for view in views]
-    commands = [f"{command};" for view in views for command in view.commands]
-    return sql.SQL("\n".join([*definitions, *commands]))
+def restore_views(views: Sequence[View]) -> sql.SQL:
+    """The commands that give views, once they are made again, what DROP lost."""
+    return sql.SQL("\n".join(f"{command};" for view in views for command in view.commands))

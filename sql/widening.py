@@ -152,7 +152,8 @@ class _Id:
             self._step("its sequence to bigint", lambda: self._execute(_widen_sequence(column)))
             return True
         self._require_serial(column)
-        refuse_obstacles(self._connection, column, find_views(self._connection, column), rebuilt=True)
+        views = find_views(self._connection, column.table_oid, column.number)
+        refuse_obstacles(self._connection, column.table_oid, column.number, views, rebuilt=True)
         if find_column(self._connection, self._table, "id_wide") is None:
             self._step("a second column for ids, which new rows fill", lambda: self._alter("widen_begin"))
         self._step("copying the ids of all rows, beside the running proxy", self._fill)

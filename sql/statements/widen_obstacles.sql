@@ -1,7 +1,8 @@
--- What depends on a column, or on a view that uses it, and could not be put back as it is, or not in an instant. Indexes on
--- id are built anew beforehand. For other columns PostgreSQL keeps an index, unless it has an expression or a condition.
+-- What depends on a column (none if number is null), or on a view that uses it, and could not be put back as it is, or not
+-- in an instant. Indexes on id are built anew beforehand. For other columns PostgreSQL keeps an index, unless it has an
+-- expression or a condition.
 with held (class, object, part) as (
-    select 'pg_class'::regclass, %(table_oid)s::oid, %(number)s::integer
+    select 'pg_class'::regclass, %(table_oid)s::oid, %(number)s::integer where %(number)s::integer is not null
     union all
     select 'pg_class'::regclass, v.oid, null from unnest(%(views)s::oid[]) v (oid)
     union all
@@ -65,7 +66,7 @@ from (
     -- A partitioned table, or one that inherits.
     select 'pg_class'::regclass, c.oid, 0
     from pg_class c
-    where c.oid = %(table_oid)s
+    where c.oid = %(table_oid)s and %(number)s::integer is not null
         and (c.relkind <> 'r' or exists (select from pg_inherits h where c.oid in (h.inhrelid, h.inhparent)))
     union
     -- A publication would send the second column, too, and its subscribers stop at a column that they do not have.

@@ -1,10 +1,12 @@
--- The views that use a column, directly or through other views, in the order in which they can be made. For each the
--- command that makes it, and the commands that then restore what DROP loses: everything that pg_dump would write.
+-- The views that use a column, or any of the table if number is null, directly or through other views, in the order in
+-- which they can be made. For each the command that makes it, and the commands that then restore what DROP loses:
+-- everything that pg_dump would write.
 with recursive holding (oid, depth) as (
     select r.ev_class, 1
     from pg_depend d
     join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
-    where d.refclassid = 'pg_class'::regclass and d.refobjid = %(table_oid)s and d.refobjsubid = %(number)s
+    where d.refclassid = 'pg_class'::regclass and d.refobjid = %(table_oid)s
+        and d.refobjsubid = coalesce(%(number)s::integer, d.refobjsubid)
     union
     select r.ev_class, h.depth + 1
     from holding h

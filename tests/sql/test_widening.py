@@ -99,10 +99,10 @@ def _changed(schema: str, table: str, change: Callable[[str], str]) -> str:
     return head + start + changed + end + tail
 
 
-def _with_wide_text(schema: str, column: str, width: int) -> str:
-    """What pg_dump writes when a column of location has more characters."""
+def _with_wide_text(schema: str, column: str, width: int, *, table: str = "location") -> str:
+    """What pg_dump writes when a column has more characters."""
     old = re.compile(rf"^(    {column} character varying)\(\d+\)", re.MULTILINE)
-    return _changed(schema, "location", lambda columns: old.sub(rf"\1({width})", columns))
+    return _changed(schema, table, lambda columns: old.sub(rf"\1({width})", columns))
 
 
 def _with_wide_id(schema: str, table: str = "location") -> str:
@@ -143,6 +143,34 @@ def test_a_text_gets_wider_and_nothing_else_changes(
     adopted.execute(f"update location set {column} = %s where id = 1".encode(), ("x" * 100,))
     again = _widen(kamdbctl_url, column, str(width))
     assert (again.returncode, again.stdout) == (0, f"location.{column} is as wide already\n"), again.stderr
+
+
+KAMAILIO_TEXTS = {
+    "location": "ruid username domain contact received path callid user_agent socket instance",
+    "location_attrs": "ruid username domain aname avalue",
+}
+
+
+@pytest.mark.parametrize("table", KAMAILIO_TEXTS)
+def test_every_text_of_kamailios_gets_wider(adopted: psycopg.Connection, kamdbctl_url: str, table: str) -> None:
+    """With a view of the operator's on all of them, after migrate; a value of that length can be written."""
+    columns = KAMAILIO_TEXTS[table].split()
+    ours = "a.attname <> all (array['account_id', 'device_id', 'owner_id', 'device_state'])"
+    of_kamailio = f"""
+        select attname from pg_attribute a
+        where attrelid = '{table}'::regclass and atttypid = 'varchar'::regtype and attnum > 0 and {ours}
+        order by attnum
+    """
+    assert [name for (name,) in adopted.execute(of_kamailio.encode())] == columns
+    adopted.execute(f"create view everything as select * from {table}; drop index location_odd_idx".encode())
+    schema = _schema(kamdbctl_url)
+    for column in columns:
+        done = _widen(kamdbctl_url, column, "600", "--table", table)
+        assert (done.returncode, done.stdout) == (0, f"{table}.{column} is wider\n"), done.stderr
+        schema = _with_wide_text(schema, column, 600, table=table)
+    assert _schema(kamdbctl_url) == schema
+    values = ", ".join("repeat('x', 600)" for _ in columns)
+    adopted.execute(f"insert into {table} ({', '.join(columns)}) values ({values})".encode())
 
 
 @pytest.mark.parametrize("table", ["location", "location_attrs"])
