@@ -1,5 +1,6 @@
 """registrations-kamailio: the operator's command for Kamailio's configuration."""
 
+import os
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -7,17 +8,34 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
-from kamailio.patch import INCLUDE, NotUnderstood, patched, unpatched
-from kamailio.patch_file import Edit, NotWritten, accepted, back_up, defines_of_include, include, read, replace
+from kamailio.changes import Change
+from kamailio.patch import INCLUDE, INTERIM, patched, unpatched
+from kamailio.patch_file import Edit, Edits, NotWritten, defines_of_include, include, other_loaders, read, read_included
+from kamailio.patch_write import write as write_both
+from kamailio.script import NotUnderstood
 
 # `kamailio -c` takes any number.
-_VALUES = {"KAMAILIO_DB_MODE": "1 2 3", "KAMAILIO_EXPIRES_TYPE": "0 1", "KAMAILIO_USE_DOMAIN": "0 1"}
+_VALUES = {
+    "KAMAILIO_DB_MODE": "1 2 3",
+    **dict.fromkeys(
+        (
+            "KAMAILIO_EXPIRES_TYPE",
+            "KAMAILIO_USE_DOMAIN",
+            "KAMAILIO_SERVER_ID_FILTER",
+            "KAMAILIO_DB_TIMER_CLEAN",
+            "KAMAILIO_DB_CLEAN_TCP",
+            "KAMAILIO_HANDLE_LOST_TCP",
+        ),
+        "0 1",
+    ),
+    "KAMAILIO_MATCHING_MODE": "0 1 2 3",
+}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="kamailio-registrations")
 def main() -> None:
-    """Kamailio's configuration, so that usrloc writes as the rest needs it."""
+    """Edit a kamailio.cfg so that it loads registrations.cfg, and print a drop-in for Kamailio's unit."""
 
 
 def _read_defines(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
@@ -50,7 +68,7 @@ def _read_zone(_context: click.Context, _option: click.Parameter, given: str) ->
     default="UTC",
     callback=_read_zone,
     show_default=True,
-    help="Zone that Kamailio runs in; with rows in TIMESTAMP columns the old one.",
+    help="Zone for Kamailio; with rows in TIMESTAMP columns, the one in which it ran so far.",
 )
 def unit(timezone: str) -> None:
     """Print a drop-in for Kamailio's unit, for /etc/systemd/system/kamailio.service.d/registrations.conf."""
@@ -69,67 +87,76 @@ def unit(timezone: str) -> None:
     metavar="NAME=VALUE",
     multiple=True,
     callback=_read_defines,
-    help="A value that registrations.cfg is to have, such as KAMAILIO_SERVER_ID=2; can be repeated.",
+    help="A value that registrations.cfg is to have, such as KAMAILIO_SERVER_ID=2; can be repeated. Replaces all "
+    "values of an earlier run; without this option those stay.",
 )
 @click.option("--no-check", is_flag=True, help="Write without asking `kamailio -c` first.")
 def patch(file: Path, *, write: bool, undo: bool, check: bool, defines: dict[str, str], no_check: bool) -> None:
-    """Show the edits that FILE, a kamailio.cfg, needs, as a diff; nothing is changed without --write.
+    """Show a diff of the edits that FILE, a kamailio.cfg, needs, and what they change for the proxy.
 
-    registrations.cfg is put beside FILE, and taken away by --undo.
+    Without --write the command changes nothing. With --write it writes all files or none, and puts registrations.cfg
+    beside FILE; --undo removes that unless another configuration there loads it. The command refuses edits that would
+    harm the proxy, and says what to do.
     """
-    text = read(file)
-    assert text is not None  # noqa: S101  # click has looked
-    beside = file.with_name(INCLUDE)  # of a link, too: Kamailio looks where the name is that it was started with
     try:
-        after = unpatched(text) if undo else patched(text, defines=defines)
-        edits = [Edit(beside, read(beside), None if undo else include()), Edit(file, text, after)]
+        text = read(file)
+        assert text is not None  # noqa: S101  # click has looked
+        edits = _edits(file, text, defines=defines, undo=undo)
+        change = None if undo else _change(file, edits)
+        if change is not None:
+            change.refuse_harm()
     except NotUnderstood as error:
         raise click.ClickException(f"{file}: {error}") from error
-    except OSError as error:
+    except (NotWritten, OSError) as error:
         raise click.ClickException(str(error)) from error
-    changed = [each for each in edits if each.before != each.after]
+    changed = [each for each in edits if each.changes]
     if check:
         sys.exit(1 if changed else 0)
-    for each in changed:
-        if each.path == beside and (each.before is None or each.after is None):
-            click.echo(f"{beside}: {'a new file' if each.after else 'removed'}")
-        else:
-            click.echo(each.diff().encode(errors="surrogateescape"), nl=False)
+    _show(edits, file, undo=undo)
     if not changed:
         click.echo(f"{file}: nothing to do")
     elif write:
         try:
-            _write(file, edits, check=not no_check)
+            for line in write_both(edits, check=not no_check):
+                click.echo(line, err=True)
         except PermissionError as error:
             raise click.ClickException(f"{error}: run it as root or as the owner of {file}") from error
         except (NotWritten, OSError) as error:
             raise click.ClickException(str(error)) from error
+        click.echo("Kamailio takes it at its next start", err=True)
+    elif change is not None:
+        click.echo("What changes for the proxy at its next start, and nothing else:")
+        for line in change.told():
+            click.echo(f"  {line}")
 
 
-def _write(file: Path, edits: list[Edit], *, check: bool) -> None:
-    included, configuration = edits
-    kept = None
-    if included.after is not None and included.after != included.before:
-        kept = back_up(included.path) if included.before is not None else None
-        replace(included.path, included.after, like=file)  # what loads it is written last
-    try:
-        assert configuration.after is not None  # noqa: S101  # it is never removed
-        if check:
-            accepted(configuration.after, file)
-    except NotWritten:
-        if included.before is None:
-            included.path.unlink(missing_ok=True)
-        elif kept is not None:
-            replace(included.path, included.before, like=file)
-            kept.unlink()
-        raise
-    if kept is not None:
-        click.echo(f"{included.path} is written, as it was it is kept as {kept}", err=True)
-    if configuration.after != configuration.before:
-        click.echo(f"{file} is written, as it was it is kept as {back_up(file)}", err=True)
-        replace(file, configuration.after, like=file)
-    if included.after is None and included.before is not None:
-        if included.before != include():
-            click.echo(f"{included.path} was edited, it is kept as {back_up(included.path)}", err=True)
-        included.path.unlink()
-    click.echo("Kamailio takes it at its next start", err=True)
+def _show(edits: Edits, file: Path, *, undo: bool) -> None:
+    for each in sorted((each for each in edits if each.changes), key=lambda each: each.path == file):
+        click.echo(_shown(each, file), nl=False)
+    if undo or edits.included.changes:
+        for other in other_loaders(file):
+            click.echo(f"{other} loads {INCLUDE}, too: {'it stays' if undo else 'patch it as well'}", err=True)
+
+
+def _shown(edit: Edit, file: Path) -> bytes:
+    if edit.path != file and (edit.before is None or edit.after is None):
+        return os.fsencode(f"{edit.path}: {'a new file' if edit.after else 'removed'}\n")
+    return edit.diff().encode(errors="surrogateescape")
+
+
+def _edits(file: Path, text: str, *, defines: dict[str, str], undo: bool) -> Edits:
+    after = unpatched(text) if undo else patched(text, defines=defines)
+    beside = file.with_name(INCLUDE)  # not beside a link's target: Kamailio looks beside the path it was started with
+    interim = file.with_name(INTERIM)
+    before = read(beside)
+    left = before if other_loaders(file) else None
+    return Edits(
+        Edit(file, text, after),
+        Edit(beside, before, left if undo else include()),
+        Edit(interim, read(interim), None),
+    )
+
+
+def _change(file: Path, edits: Edits) -> Change:
+    before, after = edits.configuration.before or "", edits.configuration.after or ""
+    return Change(file, now=before, after=after, include=include(), text_at=read_included)

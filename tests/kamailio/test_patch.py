@@ -15,7 +15,8 @@ import pytest
 from click.testing import CliRunner
 
 from kamailio.cli import main
-from kamailio.patch import BEGIN, END, NotUnderstood, patched, unpatched
+from kamailio.patch import BEGIN, END, patched, unpatched
+from kamailio.script import NotUnderstood
 from sql.migrate import migrate
 from sql.settings import DatabaseSettings
 from tests.stand.onlooker import seen_in
@@ -48,6 +49,15 @@ OWN_EDITS: dict[str, Callable[[str], str]] = {
     "comments": lambda text: text.replace(SAVE, f'\t/* here {{ save("location") \n stands */\n{SAVE}\t# done: }}\n'),
     "bytes that are no UTF-8": lambda text: text + "# M\udcfcller\n",
     "own mode": lambda text: text.replace('"db_mode", 2', '"db_mode", 1'),
+    "a backslash that escapes nothing": lambda text: text.replace(
+        "request_route {\n", "request_route {\n\t$var(x) = 'C:\\';\n"
+    ),
+    "a route at start in each branch": lambda text: (
+        text
+        + 'event_route[core:worker-one-init] {\n\txlog("up\\n");\n}\n'.join(
+            ("#!ifdef WITH_X\n", "#!else\n", "#!endif\n")
+        )
+    ),
     "own route at start": lambda text: text + 'event_route[core:worker-one-init] {\n\txlog("up\\n");\n}\n',
 }
 
@@ -91,7 +101,7 @@ def test_the_edits_only_add_lines_between_marks_and_can_be_taken_out(own: Callab
         # But where Kamailio would take it for a part of a value.
         bare = [line for line in after.split("\n")[:-1] if not line.endswith("\r")]
         assert bare
-        assert all(line.startswith("#!define ") for line in bare)
+        assert all(line.startswith("#!") for line in bare)
 
 
 @pytest.mark.parametrize("own", OWN_EDITS.values(), ids=OWN_EDITS)
@@ -132,15 +142,6 @@ def test_kamailio_takes_the_result_with_each_feature(configuration: Path, featur
         (lambda text: text + 'include_file "registrations.cfg"\n', "edited by hand"),
         (lambda text: text + f"{BEGIN}\n", "stands without its other"),
         (lambda text: text.replace(SAVE + "\texit;\n}", SAVE + "\texit;\n"), "never closed"),
-        (lambda text: text + 'modparam("usrloc", "expires_type", MINE)\n', "--define KAMAILIO_EXPIRES_TYPE"),
-        (
-            lambda text: text.replace(SAVE, "\tsetbflag(29);\n" + SAVE),
-            f"line {LINE}: registrations.cfg uses branch flag",
-        ),
-        (lambda text: text.replace("FLB_NATB 6", "FLB_NATB 29"), "uses branch flag 29"),
-        (lambda text: re.sub(r"\bFLB_NATB\b", "NATTED", text).replace("NATTED 6", "NATTED 29"), "uses branch flag 29"),
-        (lambda text: text.replace("#!define FLB_NATB 6", '#!substdef "!FLB_NATB!29!g"'), "uses branch flag 29"),
-        (lambda text: text + 'modparam("nathelper", "sipping_bflag", 29)\n', "uses branch flag 29"),
     ],
 )
 def test_what_is_not_understood_is_refused(configuration: Path, own: Callable[[str], str], complaint: str) -> None:
@@ -218,6 +219,7 @@ def test_without_write_the_diff_is_shown_and_nothing_changed(configuration: Path
     assert first == f"{configuration.with_name('registrations.cfg')}: a new file"
     assert not re.search(r"^-(?!--)", diff, re.MULTILINE)
     _run("--write", configuration)
+    diff = diff.partition("What changes for the proxy")[0]
     added = re.findall(r"^\+(?!\+\+)(.*\n)", diff, re.MULTILINE)
     stock, now = _stock().splitlines(keepends=True), configuration.read_text().splitlines(keepends=True)
     assert sorted(stock + added) == sorted(now)
@@ -240,6 +242,26 @@ def test_mode_and_owner_stay_a_link_stays_a_link_and_the_old_file_is_kept(config
     (kept,) = configuration.parent.glob("kamailio.cfg.*.bak")
     assert kept.read_bytes() == STOCK.read_bytes()
     assert (kept.stat().st_mode & 0o7777, kept.stat().st_uid) == (0o640, owner[0])
+
+
+def test_what_another_configuration_loads_stays(configuration: Path) -> None:
+    """Two Kamailios with their files in one directory: the one that is undone takes nothing from the other."""
+    other = configuration.with_name("edge.cfg")
+    other.write_bytes(STOCK.read_bytes())
+    included = configuration.with_name("registrations.cfg")
+    assert _run("--write", configuration).returncode == 0
+    assert _run("--write", other).returncode == 0
+    undone = _run("--undo", "--write", configuration)
+    assert undone.returncode == 0, undone.stderr
+    assert f"{other} loads registrations.cfg, too: it stays" in undone.stderr
+    assert _run("--check", other).returncode == 0
+    assert included.exists()
+    included.write_text("# of another release\n", encoding="utf-8")
+    assert f"{other} loads registrations.cfg, too: patch it as well" in _run("--write", configuration).stderr
+    for each in (configuration, other):
+        assert _run("--undo", "--write", each).returncode == 0
+        assert each.read_bytes() == STOCK.read_bytes()
+    assert not included.exists()
 
 
 def test_an_include_of_another_release_or_hand_is_kept(configuration: Path) -> None:
@@ -298,27 +320,26 @@ def test_an_acl_stays(configuration: Path, *, has_one: bool) -> None:
 
 
 def test_what_kamailio_would_not_start_with_is_not_written(configuration: Path) -> None:
-    """Without a database's URL, for instance; Kamailio's own words are shown, and --no-check writes nevertheless."""
+    """A value that is none, for instance; Kamailio's own words are shown, and --no-check writes nevertheless."""
     (configuration.parent / "kamailio-local.cfg").unlink()
-    refused = _run("--write", configuration)
-    assert refused.returncode == 1
-    assert "KAMAILIO_DB_URL" in refused.stderr
+    values = {"KAMAILIO_DB_URL": "postgres://kamailio@127.0.0.1/kamailio", "KAMAILIO_DB_MODE": "1"}
+    nonsense = _run("--write", "--define", "KAMAILIO_TIMER_INTERVAL=nonsense()", configuration, **values)
+    assert nonsense.returncode == 1
+    assert "parse error" in nonsense.stderr
     assert configuration.read_bytes() == STOCK.read_bytes()
-    assert not configuration.with_name("registrations.cfg").exists()
-    url = "postgres://kamailio@127.0.0.1/kamailio"
-    assert _run("--write", configuration, KAMAILIO_DB_URL=url).returncode == 0
+    assert [path.name for path in configuration.parent.iterdir()] == ["kamailio.cfg"]
+    assert _run("--write", configuration, **values).returncode == 0
     assert _run("--undo", "--write", configuration).returncode == 0, "undoing leaves a Kamailio that starts"
-    assert _run("--write", "--no-check", configuration).returncode == 0
+    assert _run("--write", "--no-check", configuration, **values).returncode == 0
 
 
 def test_values_given_stay_until_others_are(configuration: Path) -> None:
     """--define puts a value before the include; a later patch without one keeps it."""
     assert _run("--write", "--define", "KAMAILIO_SERVER_ID=7", configuration).returncode == 0
-    assert "#!define KAMAILIO_SERVER_ID 7\n" in configuration.read_text()
+    assert "#!redefine KAMAILIO_SERVER_ID 7\n" in configuration.read_text()
     assert _run(configuration).stdout == f"{configuration}: nothing to do\n"
     assert _run("--write", "--define", "KAMAILIO_EXPIRES_TYPE=1", configuration).returncode == 0
     assert "SERVER_ID" not in configuration.read_text()
-    assert "KAMAILIO_EXPIRES_TYPE 0" not in configuration.read_text()
     assert _run("--define", "KAMAILIO_SERVER_ID", configuration).returncode == 2
     mistyped = _run("--define", "KAMAILIO_SERVERID=7", configuration)
     assert mistyped.returncode == 2
@@ -356,7 +377,8 @@ def test_a_phone_registers_at_the_patched_stock_kamailio(
     ):
         database.execute("insert into account (id, name, realm) values ('a', 'A', 'example.com')")
         database.execute("insert into subscriber (username, domain, password) values ('anna', 'example.com', 'secret')")
-        proxy.configuration.write_bytes(_stock().replace("\n", line_end).encode())
+        text = _stock().replace('"db_mode", 2', '"db_mode", 1')
+        proxy.configuration.write_bytes(text.replace("\n", line_end).encode())
         written = _run("--write", proxy.configuration)
         assert written.returncode == 0, written.stderr
         proxy.start()
