@@ -1,4 +1,7 @@
-"""`make rehearsal`: take all steps, say what is done, end with what held or with the step that did not."""
+"""`make rehearsal`: take all steps, say what is done, end with what held or with the step that did not.
+
+Then every phone of tests/adoption at every stock proxy, before and after adoption.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from pathlib import Path
 
 import click
 
+from tests.adoption.features import COMBINATIONS
+from tests.adoption.product import compare_all
 from tests.rehearsal.stage import NotHeld
 from tests.rehearsal.steps import rehearse
 
@@ -15,7 +20,8 @@ from tests.rehearsal.steps import rehearse
 @click.command()
 @click.option("--phones", default=1000, show_default=True, help="How many refresh meanwhile.")
 @click.option("--install/--no-install", default=True, show_default=True, help="Into a virtual environment of its own.")
-def main(phones: int, *, install: bool) -> None:
+@click.option("--compare/--no-compare", default=True, show_default=True, help="Before and after, kind by kind.")
+def main(phones: int, *, install: bool, compare: bool) -> None:
     """Adopt a stock proxy with live phones, use it, and leave again, on files that are thrown away."""
     with tempfile.TemporaryDirectory(prefix="rehearsal-") as directory:
         try:
@@ -23,7 +29,12 @@ def main(phones: int, *, install: bool) -> None:
         except NotHeld as error:
             click.echo(f"rehearsal: {error}", err=True)
             sys.exit(1)
-    click.echo(f"rehearsal: {steps} steps, all held")
+        click.echo(f"rehearsal: {steps} steps, all held")
+        if compare:
+            results = compare_all(COMBINATIONS, directory=Path(directory) / "adoption", say=click.echo)
+            failed = sum(not each.holds for each in results)
+            click.echo(f"rehearsal: {len(results)} combinations, {failed or 'none'} with differences that nobody wants")
+            sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,25 @@ def with_line(directory: Path, line: str) -> Path:
     return configuration
 
 
+def without_authentication(directory: Path) -> Path:
+    """Write a kamailio.cfg that lets everybody register as anybody, and return its path.
+
+    Raises:
+        ValueError: kamailio.cfg does not authenticate where it did.
+    """
+    configuration = with_line(directory, "")
+    text, count = re.subn(
+        r"(?<=^route\[REGISTRAR\] \{\n).*?(?=^\t\$avp\(RECEIVED\) = \$su;)",
+        "",
+        configuration.read_text(encoding="utf-8"),
+        flags=re.MULTILINE | re.DOTALL,
+    )
+    if count != 1:
+        raise ValueError(f"{CONFIGURATION} does not authenticate in route[REGISTRAR]")
+    configuration.write_text(text, encoding="utf-8")
+    return configuration
+
+
 @dataclass
 class Proxy:
     """A Kamailio that is started, killed and started again within one `with`."""

@@ -45,7 +45,8 @@ class Phone(Agent):
 
     Headers and URIs may hold surrogates (PEP 383) to send bytes that are not UTF-8. Attributes that change:
     `cseq` (last one sent), `granted` (seconds, of the last success), `registered` (the last exchange left a
-    binding); see Agent for `received`, `answers` and `strays`. Closing does not un-register.
+    binding), `sent_by` (what Via says instead of the socket's real address); see Agent for `received`, `answers` and
+    `strays`. Closing does not un-register.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Phone(Agent):
         self.cseq = 0
         self.granted = 0
         self.registered = False
+        self.sent_by: str | None = None
         self._contact = contact
         self._invalid_host = f"{secrets.token_hex(6)}.invalid"
         self._challenge: tuple[str, dict[str, str]] | None = None
@@ -164,7 +166,7 @@ class Phone(Agent):
 
     def _request(self, connection: Connection, contact: str, expires: int | None) -> Request:
         self.cseq += 1
-        sent_by = self._invalid_host if self.transport == "ws" else host_port(*connection.local)
+        sent_by = self.sent_by or (self._invalid_host if self.transport == "ws" else host_port(*connection.local))
         headers = [
             (
                 "Via",

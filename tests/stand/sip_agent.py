@@ -50,8 +50,9 @@ class Agent:
         timeout: seconds until `NoAnswer`, for one request and its response.
 
     `received` holds the proxy's requests, oldest first, `answers` what they get (ANSWERS, yours to change),
-    `strays` counts messages that no waiting request had asked for. All methods may be called from any thread.
-    Close it, or use it as a context manager.
+    `strays` counts messages that no waiting request had asked for, `local_address` is asked for the host and port of
+    each new connection (yours to change; None leaves the choice to the kernel). All methods may be called from any
+    thread. Close it, or use it as a context manager.
     """
 
     def __init__(self, *, proxy: tuple[str, int], transport: TransportName, timeout: float) -> None:
@@ -59,6 +60,7 @@ class Agent:
         self.received: list[Request] = []
         self.answers = dict(ANSWERS)
         self.strays = 0
+        self.local_address: Callable[[], Address | None] = lambda: None
         self._tag = secrets.token_hex(4)
         self._connection: Connection | None = None
         self._busy = threading.RLock()
@@ -124,6 +126,7 @@ class Agent:
                         self.proxy,
                         on_message=self._take,
                         on_lost=self._give_up,
+                        local=self.local_address(),
                     )
                 except OSError as error:
                     raise NoAnswer(f"{self!r}: {error}") from error

@@ -107,7 +107,7 @@ class UdpConnection(Connection):
     name: TransportName = "udp"
     reliable = False
 
-    def __init__(self, proxy: tuple[str, int], **callbacks: Any) -> None:
+    def __init__(self, proxy: tuple[str, int], *, local: Address | None = None, **callbacks: Any) -> None:
         super().__init__(**callbacks)
         family, _, _, _, address = socket.getaddrinfo(*proxy, type=socket.SOCK_DGRAM)[0]
         self._proxy: Address = address
@@ -116,7 +116,7 @@ class UdpConnection(Connection):
             host = probe.getsockname()[0]
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         try:
-            self._socket.bind((host, 0))
+            self._socket.bind(local or (host, 0))
         except OSError:
             self._socket.close()
             raise
@@ -138,12 +138,14 @@ class UdpConnection(Connection):
         self._socket.close()
 
 
-def _connect_stream(proxy: tuple[str, int]) -> socket.socket:
+def _connect_stream(proxy: tuple[str, int], local: Address | None) -> socket.socket:
     """A TCP connection to the proxy; raises OSError."""
     family, _, _, _, address = socket.getaddrinfo(*proxy, type=socket.SOCK_STREAM)[0]
     stream = socket.socket(family, socket.SOCK_STREAM)
     try:
         stream.settimeout(CONNECT_TIMEOUT)
+        if local is not None:
+            stream.bind(local)
         stream.connect(address)
         if stream.getsockname() == stream.getpeername():  # TCP's simultaneous open with itself, on loopback
             raise ConnectionRefusedError("nobody listens: the socket met itself")
@@ -159,9 +161,9 @@ class TcpConnection(Connection):
     name: TransportName = "tcp"
     reliable = True
 
-    def __init__(self, proxy: tuple[str, int], **callbacks: Any) -> None:
+    def __init__(self, proxy: tuple[str, int], *, local: Address | None = None, **callbacks: Any) -> None:
         super().__init__(**callbacks)
-        self._socket = _connect_stream(proxy)
+        self._socket = _connect_stream(proxy, local)
         self._socket.settimeout(KEEPALIVE)
         self._local = self._socket.getsockname()
         self._sending = threading.Lock()
@@ -196,10 +198,10 @@ class WebSocketConnection(Connection):
     name: TransportName = "ws"
     reliable = True
 
-    def __init__(self, proxy: tuple[str, int], **callbacks: Any) -> None:
+    def __init__(self, proxy: tuple[str, int], *, local: Address | None = None, **callbacks: Any) -> None:
         super().__init__(**callbacks)
         self._open = contextlib.ExitStack()
-        stream = _connect_stream(proxy)
+        stream = _connect_stream(proxy, local)
         try:
             stream.settimeout(None)
             self._local = stream.getsockname()
@@ -251,9 +253,10 @@ def open_connection(
     *,
     on_message: Deliver,
     on_lost: Callable[[], None],
+    local: Address | None = None,
 ) -> Connection:
-    """A started connection to `proxy`; raises OSError."""
-    callbacks: dict[str, Any] = {"on_message": on_message, "on_lost": on_lost}
+    """A started connection to `proxy`, from the address `local` if one is given; raises OSError."""
+    callbacks: dict[str, Any] = {"on_message": on_message, "on_lost": on_lost, "local": local}
     connection: Connection
     if transport == "udp":
         connection = UdpConnection(proxy, **callbacks)

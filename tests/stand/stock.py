@@ -21,8 +21,7 @@ from kamailio.transports import transport_for
 from tests.stand.process import Daemon, daemon, free_port
 
 STOCK = Path("/etc/kamailio/kamailio.cfg")
-LOCAL = """#!define WITH_USRLOCDB
-#!define DBURL "{url}"
+LOCAL = """#!define DBURL "{url}"
 loadmodule "db_postgres.so"
 listen=udp:127.0.0.1:{port}
 listen=tcp:127.0.0.1:{port}
@@ -113,6 +112,8 @@ def stock_proxy(
     realm: str = "example.com",
     features: Sequence[str] = (),
     edits: Mapping[str, str] | None = None,
+    local: str = "",
+    persistent: bool = True,
     port: int | None = None,
 ) -> Iterator[StockProxy]:
     """Lay the files out; start it with `start()`. It ends with the `with`.
@@ -123,6 +124,8 @@ def stock_proxy(
         realm: of its phones.
         features: such as WITH_AUTH.
         edits: of the operator's own, text of the stock file and what he has instead.
+        local: lines of the operator's own at the end of kamailio-local.cfg.
+        persistent: with WITH_USRLOCDB; otherwise usrloc keeps its bindings in memory only.
         port: for SIP; a free one when left out.
 
     Raises:
@@ -138,8 +141,10 @@ def stock_proxy(
         text = text.replace(old, new)
     proxy.configuration.write_bytes(text.encode())
     url = database_url.replace("postgresql://", "postgres://", 1)
-    local = "".join(f"#!define {name}\n" for name in features) + LOCAL.format(url=url, port=proxy.port, realm=realm)
-    (directory / "kamailio-local.cfg").write_text(local, encoding="utf-8")
+    names = [*(["WITH_USRLOCDB"] if persistent else []), *features]
+    defines = "".join(f"#!define {name}\n" for name in names)
+    own = defines + LOCAL.format(url=url, port=proxy.port, realm=realm) + local
+    (directory / "kamailio-local.cfg").write_text(own, encoding="utf-8")
     try:
         yield proxy
     finally:
