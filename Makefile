@@ -37,7 +37,7 @@ torture: setup ## kill API, worker and Kamailio while phones register and client
 	@.venv/bin/python -m tests.torture --rounds $(ROUNDS) --db-mode $(DB_MODE)
 
 rehearsal: PHONES ?= 1000
-rehearsal: setup ## adopt a stock Kamailio with live phones, use it, leave again: PHONES=1000
+rehearsal: setup ## adopt a stock Kamailio with live phones, use it, leave again; then before and after, kind by kind: PHONES=1000
 	@.venv/bin/python -m tests.rehearsal --phones $(PHONES)
 
 matrix: RELEASE ?= bookworm trixie forky
