@@ -116,6 +116,18 @@ def test_a_source_that_changes_is_said_again(site: Site) -> None:
     assert fetched(site.proxy) == [Said(ruid, source(each), b"", b"") for each in (first, second)]
 
 
+def test_a_phone_that_returns_to_its_first_network_is_said_again(site: Site) -> None:
+    """Wireless, mobile and wireless again: with an instance it is one binding, whatever the Contact."""
+    instance = "urn:uuid:00000000-0000-4000-8000-000000000001"
+    home = site.phone(contact="sip:alice@192.0.2.1:5060", call_id="one", instance=instance)
+    away = site.phone(contact="sip:alice@198.51.100.1:5060", call_id="one", instance=instance)
+    for phone, before in ((home, away), (away, home), (home, away)):
+        phone.cseq = before.cseq
+        assert phone.register().ok
+    (ruid,) = ruids(site.proxy, "alice@example.com").values()
+    assert fetched(site.proxy) == [Said(ruid, source(each), b"", b"") for each in (home, away, home)]
+
+
 def test_a_from_that_is_over_is_said_too(site: Site) -> None:
     """A phone that registers itself from now on: the From that there was is to go."""
     phone = site.phone(instance="urn:uuid:00000000-0000-4000-8000-000000000001", from_uri="sip:boss@corp.example")
