@@ -39,6 +39,14 @@ def check_directory(connection: Connection) -> Iterator[Finding]:
         )
     if aors == [] and realms == []:
         yield stands("directory", "each AoR is of one device, each realm of one account")
+    for (view,) in connection.execute(statement("check_own_lower")):
+        yield Finding(
+            "directory_lower",
+            Severity.FAULT,
+            f"your view {view} uses lower(), which does not make an i of I in the locale of this database",
+            "usrloc writes i: a device with an I in its name shows no registration, and is not flushed when disabled",
+            f"let the view {view} use sip_lower() in place of lower(), and index what it reads by that",
+        )
     if silent:
         count, devices = silent[0]
         if count:

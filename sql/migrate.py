@@ -22,7 +22,7 @@ from sql.default_directory import follow_domains
 from sql.errors import SchemaRefused, SchemaStale
 from sql.migration_plan import PlannedMigration, planned
 from sql.migration_trial import failure_of_a_registration
-from sql.schema_path import enter_schema, refuse_planted
+from sql.schema_path import enter_schema, refuse_collations, refuse_planted
 from sql.settings import DatabaseSettings
 from sql.site import write_site
 from sql.statements import statement
@@ -177,13 +177,13 @@ def refuse_what_is_not_ours_to_change(
 
     Args:
         connection: to that database.
-        report: called with one line when it has no table of usrloc's yet, as another that was named by mistake, or
-            one of a later Kamailio.
+        report: called with one line when it has no table of usrloc's yet, or one of a later Kamailio.
 
     Raises:
         SchemaRefused: says which, and what to do.
     """
     refuse_planted(connection)
+    refuse_collations(connection)
     row = connection.execute(statement("migrate_facts")).fetchone()
     assert row is not None  # noqa: S101  # a SELECT without FROM has a row
     encoding, role, may_migrate, location_version, database, has_location = row

@@ -107,10 +107,12 @@ def _indexes(facts: _Facts, missing: Set[str]) -> Iterator[str]:
             f"location gets the indexes {', '.join(made)}, built beside the running proxy; new registrations write "
             "them, refreshes do not"
         )
-    if SUBSCRIBER in missing and facts["subscriber", "column"]:
+    is_read = SUBSCRIBER in missing or "subscriber_realm_idx" in facts["subscriber", "index"]
+    made = [name for name, migration in INDEXES_OF_SUBSCRIBER.items() if migration in missing]
+    if made and is_read and facts["subscriber", "column"]:
         yield (
-            f"subscriber gets the indexes {', '.join(INDEXES_OF_SUBSCRIBER)}, unless a directory was imported; kamctl "
-            "waits while they are built, Kamailio only reads it"
+            f"subscriber gets the indexes {', '.join(made)}, unless a directory was imported; kamctl waits while they "
+            "are built, Kamailio only reads it"
         )
 
 

@@ -29,7 +29,12 @@ EXPIRES_INDEX = "location_expires_idx"
 OPTIONS = {"fillfactor": "75", "autovacuum_vacuum_scale_factor": "0.05"}
 # What is made on a database of kamdbctl alone, and so is not in schema.sql.
 ON_KAMDBCTL = ("view directory_of_devices", "view directory_of_subscriber")
-INDEXES_OF_SUBSCRIBER = ("subscriber_aor_idx", "subscriber_realm_idx")
+INDEXES_OF_SUBSCRIBER = {
+    "subscriber_aor_idx": "0018-subscriber-directory",
+    "subscriber_realm_idx": "0018-subscriber-directory",
+    "subscriber_sip_aor_idx": "0027-collation",
+    "subscriber_sip_realm_idx": "0027-collation",
+}
 BOOKKEEPING = ("_yoyo_log", "_yoyo_migration", "_yoyo_version", "yoyo_lock")
 
 

@@ -19,14 +19,14 @@ begin
     end if;
     -- From one domain to the next in the index: there may be a million subscribers of few domains.
     with recursive subscribed (realm) as (
-        select min(lower(s.domain)) from subscriber s
+        select min(sip_lower(s.domain)) from subscriber s
         union all
-        select (select min(lower(s.domain)) from subscriber s where lower(s.domain) > p.realm)
+        select (select min(sip_lower(s.domain)) from subscriber s where sip_lower(s.domain) > p.realm)
         from subscribed p
         where p.realm is not null
     ),
     registered (realm) as (
-        select distinct lower(aor_realm(l.domain))
+        select distinct sip_lower(aor_realm(l.domain))
         from location l
         where l.account_id is null and l.domain <> ''
         limit greatest(0, 10000 - (select count(*) from account a where a.automatic))
@@ -41,7 +41,7 @@ begin
     ) found
     -- What can be an ID of an account and a realm.
     where found.realm ~ '^[\u0021-\u002e\u0030-\u003f\u0041-\u007e]{1,64}$'
-        and found.realm = lower(found.realm)
+        and found.realm = sip_lower(found.realm)
         and not exists (select from account a where a.realm = found.realm or a.id = found.realm);
     if realms is null then
         return 0;
@@ -221,9 +221,13 @@ CREATE FUNCTION public.registration_lives(expires bigint) RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN ((expires = 0) OR ((expires)::double precision > date_part('epoch'::text, now())));
 
+CREATE FUNCTION public.sip_lower(name text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN lower((name COLLATE "C"));
+
 CREATE FUNCTION public.sip_uri_transport(uri text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN ((uri ~~ 'sip:%'::text) AND (strpos(uri, '?'::text) = 0) AND (split_part(uri, ';transport='::text, '-1'::integer) = ANY (ARRAY['udp'::text, 'tcp'::text, 'tls'::text, 'ws'::text]))) THEN split_part(uri, ';transport='::text, '-1'::integer) WHEN (uri ~~* '%;transport=%'::text) THEN lower("substring"(substr(uri, (strpos(uri, '@'::text) + 1)), '(?i)^[^?]*;transport=([a-z-]+)'::text)) ELSE NULL::text END;
+    RETURN CASE WHEN ((uri ~~ 'sip:%'::text) AND (strpos(uri, '?'::text) = 0) AND (split_part(uri, ';transport='::text, '-1'::integer) = ANY (ARRAY['udp'::text, 'tcp'::text, 'tls'::text, 'ws'::text]))) THEN split_part(uri, ';transport='::text, '-1'::integer) WHEN ((uri COLLATE "C") ~~* '%;transport=%'::text) THEN public.sip_lower("substring"((substr(uri, (strpos(uri, '@'::text) + 1)) COLLATE "C"), '(?i)^[^?]*;transport=([a-z-]+)'::text)) ELSE NULL::text END;
 
 CREATE FUNCTION public.registration_protocol(socket_protocol text, received text, contact text, path text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -263,7 +267,7 @@ end $$;
 
 CREATE FUNCTION public.sip_uri_hostport(uri text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN ((uri ~~* 'sip:%'::text) OR (uri ~~* 'sips:%'::text)) THEN "substring"(substr(uri, (1 + COALESCE(NULLIF(strpos(uri, '@'::text), 0), strpos(uri, ':'::text)))), '^((?:\[[^]]+\]|[^]\[:;?>@]+)(?::[0-9]+)?)(?:[;?>]|$)'::text) ELSE NULL::text END;
+    RETURN CASE WHEN (((uri COLLATE "C") ~~* 'sip:%'::text) OR ((uri COLLATE "C") ~~* 'sips:%'::text)) THEN "substring"(substr(uri, (1 + COALESCE(NULLIF(strpos(uri, '@'::text), 0), strpos(uri, ':'::text)))), '^((?:\[[^]]+\]|[^]\[:;?>@]+)(?::[0-9]+)?)(?:[;?>]|$)'::text) ELSE NULL::text END;
 
 CREATE FUNCTION public.sip_uri_middle(uri text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -271,7 +275,7 @@ CREATE FUNCTION public.sip_uri_middle(uri text) RETURNS text
 
 CREATE FUNCTION public.sip_uri_port(uri text, hostport text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN (hostport IS NOT NULL) THEN COALESCE(public.hostport_port(hostport), CASE WHEN ((uri ~~* 'sips:%'::text) OR (public.sip_uri_transport(uri) = 'tls'::text)) THEN '5061'::text ELSE '5060'::text END) ELSE NULL::text END;
+    RETURN CASE WHEN (hostport IS NOT NULL) THEN COALESCE(public.hostport_port(hostport), CASE WHEN (((uri COLLATE "C") ~~* 'sips:%'::text) OR (public.sip_uri_transport(uri) = 'tls'::text)) THEN '5061'::text ELSE '5060'::text END) ELSE NULL::text END;
 
 CREATE FUNCTION public.token_access(given_hash bytea, wanted_account text) RETURNS TABLE(token_hash bytea, account_id text, superduper_admin boolean, wanted_exists boolean, wanted_in_tree boolean, restrictions jsonb)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -399,7 +403,7 @@ CREATE TABLE public.fingerprint_key (
 );
 
 CREATE VIEW public.device_credentials AS
- SELECT lower(d.sip_username) AS username,
+ SELECT public.sip_lower(d.sip_username) AS username,
     d.realm,
     "left"(md5((k.key || d.ha1)), 16) AS fingerprint,
     d.credentials_changed_at AS changed_at,
@@ -415,7 +419,7 @@ CREATE TABLE public.owner (
 );
 
 CREATE VIEW public.directory AS
- SELECT lower(d.sip_username) AS username,
+ SELECT public.sip_lower(d.sip_username) AS username,
     d.realm,
     (d.id)::text AS device_id,
     d.name AS device_name,
@@ -584,8 +588,8 @@ CREATE VIEW public.location_directory AS
                             ELSE NULL::text
                         END AS "case"
                    FROM public.account)) AS realm) fallback)
-     LEFT JOIN public.directory d ON (((d.username = lower(public.aor_username((l.username)::text, (l.domain)::text))) AND (d.realm = lower(COALESCE(public.aor_realm((l.domain)::text), fallback.realm))))))
-     LEFT JOIN public.account a ON (((a.realm)::text = lower(COALESCE(public.aor_realm((l.domain)::text), fallback.realm)))));
+     LEFT JOIN public.directory d ON (((d.username = public.sip_lower(public.aor_username((l.username)::text, (l.domain)::text))) AND (d.realm = public.sip_lower(COALESCE(public.aor_realm((l.domain)::text), fallback.realm))))))
+     LEFT JOIN public.account a ON (((a.realm)::text = public.sip_lower(COALESCE(public.aor_realm((l.domain)::text), fallback.realm)))));
 
 CREATE VIEW public.live_location AS
  SELECT l.id,
@@ -679,14 +683,14 @@ CREATE VIEW public.location_enrichment AS
                             ELSE NULL::text
                         END AS "case"
                    FROM public.account)) AS realm) fallback)
-     LEFT JOIN public.directory d ON (((d.username = lower(public.aor_username((l.username)::text, (l.domain)::text))) AND (d.realm = lower(COALESCE(public.aor_realm((l.domain)::text), fallback.realm))))))
+     LEFT JOIN public.directory d ON (((d.username = public.sip_lower(public.aor_username((l.username)::text, (l.domain)::text))) AND (d.realm = public.sip_lower(COALESCE(public.aor_realm((l.domain)::text), fallback.realm))))))
      LEFT JOIN public.device_credentials c ON (((c.username = d.username) AND (c.realm = d.realm))))
      LEFT JOIN LATERAL ( SELECT (account.id)::text AS id,
             account.enabled,
             account.automatic,
             account.disabled_at
            FROM public.account
-          WHERE ((account.realm)::text = lower(COALESCE(public.aor_realm((l.domain)::text), fallback.realm)))
+          WHERE ((account.realm)::text = public.sip_lower(COALESCE(public.aor_realm((l.domain)::text), fallback.realm)))
          LIMIT 1) a ON (true));
 
 CREATE SEQUENCE public.location_id_seq
@@ -764,7 +768,7 @@ CREATE VIEW public.registrations AS
             d_1.suppress_unregister_notify,
             d_1.register_overwrite_notify
            FROM public.directory d_1
-          WHERE ((d_1.device_id = l.device_id) AND (d_1.username = lower(l.username)) AND (d_1.realm = lower(COALESCE(l.realm, public.kamailio_default_realm(), (a.realm)::text))) AND ((d_1.presence_id IS NOT NULL) OR (NOT d_1.suppress_unregister_notify) OR d_1.register_overwrite_notify))
+          WHERE ((d_1.device_id = l.device_id) AND (d_1.username = public.sip_lower(l.username)) AND (d_1.realm = public.sip_lower(COALESCE(l.realm, public.kamailio_default_realm(), (a.realm)::text))) AND ((d_1.presence_id IS NOT NULL) OR (NOT d_1.suppress_unregister_notify) OR d_1.register_overwrite_notify))
          OFFSET 0) d ON (true))
      LEFT JOIN LATERAL ( SELECT s.received,
             s.from_user,
@@ -793,7 +797,7 @@ CREATE VIEW public.registrations AS
                 END AS source_at,
                 CASE
                     WHEN ((l.socket)::text ~~ ANY (ARRAY['udp:%'::text, 'tcp:%'::text, 'tls:%'::text])) THEN "left"((l.socket)::text, 3)
-                    ELSE lower("substring"((l.socket)::text, '^([a-zA-Z]+):'::text))
+                    ELSE public.sip_lower("substring"((l.socket)::text, '^([a-zA-Z]+):'::text))
                 END AS socket_protocol,
                 CASE
                     WHEN ((l.socket)::text ~~ ANY (ARRAY['udp:_%'::text, 'tcp:_%'::text, 'tls:_%'::text])) THEN "right"((l.socket)::text, '-4'::integer)
@@ -919,7 +923,7 @@ CREATE INDEX auth_token_account_id_idx ON public.auth_token USING btree (account
 
 CREATE INDEX device_account_id_idx ON public.device USING btree (account_id);
 
-CREATE UNIQUE INDEX device_aor_idx ON public.device USING btree (lower(sip_username), realm);
+CREATE UNIQUE INDEX device_aor_idx ON public.device USING btree (lower((sip_username COLLATE "C")) COLLATE "default", realm);
 
 CREATE INDEX device_owner_id_idx ON public.device USING btree (owner_id);
 

@@ -1,4 +1,4 @@
-"""Where a session with the rights of the schema's owner looks names up, and what another role may have put there."""
+"""Where a session with the rights of the schema's owner looks names up, and what in a schema it refuses to meet."""
 
 from sql.connections import Connection
 from sql.errors import SchemaRefused
@@ -27,4 +27,18 @@ def refuse_planted(connection: Connection) -> None:
         raise SchemaRefused(
             f"this could run code of another role with your rights: {', '.join(found)}; "
             "drop that, and `revoke create on schema public from public`"
+        )
+
+
+def refuse_collations(connection: Connection) -> None:
+    """Refuse collations of Kamailio's columns that our views cannot have, before the first migration.
+
+    Raises:
+        SchemaRefused: names the columns, and what to do.
+    """
+    columns = [column for (column,) in connection.execute(statement("migrate_collations"))]
+    if columns:
+        raise SchemaRefused(
+            f"the views need another collation of {', '.join(columns)}: alter each to its type with "
+            'collate "default", which locks the table while its indexes are built anew'
         )

@@ -63,7 +63,7 @@ class DatabaseSettings(BaseSettings):
     @field_validator("kamailio_default_realm")
     @classmethod
     def _realm_in_lower_case(cls, realm: str | None) -> str | None:
-        return realm.lower() if realm else None
+        return realm.encode().lower().decode() if realm else None  # A to Z alone, as sip_lower in SQL
 
     @field_validator("kamailio_nodes")
     @classmethod

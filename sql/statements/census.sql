@@ -11,7 +11,7 @@ left join lateral (
         registration_protocol(
             case
                 when l.socket like any (array['udp:%%', 'tcp:%%', 'tls:%%']) then left(l.socket, 3)
-                else lower(substring(l.socket from '^([a-zA-Z]+):'))
+                else sip_lower(substring(l.socket from '^([a-zA-Z]+):'))
             end,
             coalesce(nullif(l.received, ''), f.received), l.contact, l.path
         ) as transport,

@@ -1,5 +1,5 @@
 -- Which of these privileges a role lacks. What is written as `subscriber` has another name where kamdbctl's own is.
-select g.object || coalesce(' (' || g.part || ')', '') || ': ' || lower(g.privilege)
+select g.object || coalesce(' (' || g.part || ')', '') || ': ' || lower(g.privilege collate "C")
 from unnest(%(kinds)s::text[], %(objects)s::text[], %(parts)s::text[], %(privileges)s::text[])
     as g (kind, object, part, privilege)
 cross join lateral (

@@ -7,8 +7,8 @@ select
 from directory d
 left join live_location l on l.account_id = %(account_id)s
     and l.device_id = %(device_id)s
-    and lower(l.username) = d.username
-    and lower(coalesce(l.realm, d.realm)) = d.realm
+    and sip_lower(l.username) = d.username
+    and sip_lower(coalesce(l.realm, d.realm)) = d.realm
 left join registration_source f on f.ruid = l.ruid
 where d.account_id = %(account_id)s and d.device_id = %(device_id)s
 order by l.id

@@ -39,6 +39,6 @@ cross join lateral (
         floor(extract(epoch from now()))::bigint as now_epoch
 ) t
 where registration_lives(t.expires_epoch)
-    and (%(username)s::text is null or lower(aor_username(l.username, l.domain)) = lower(%(username)s))
+    and (%(username)s::text is null or sip_lower(aor_username(l.username, l.domain)) = sip_lower(%(username)s))
 returning
     id, ruid, username, domain, server_id, modified_epoch, cseq, seen_callid as call_id, shown, confirmed

@@ -14,14 +14,14 @@ from (
     select d.username, d.realm
     from directory d
     where d.account_id = %(account_id)s
-        and (%(username)s::text is null or d.username = lower(%(username)s))
+        and (%(username)s::text is null or d.username = sip_lower(%(username)s))
         and d.realm = coalesce(kamailio_default_realm(), d.realm)
     union
     select f.username, f.domain from flush_binding f where %(late)s and f.flush_id = %(flush_id)s
     except
-    select lower(f.username), coalesce(lower(f.domain), d.realm)
+    select sip_lower(f.username), coalesce(sip_lower(f.domain), d.realm)
     from flush_binding f
-    left join directory d on f.domain is null and d.account_id = %(account_id)s and d.username = lower(f.username)
+    left join directory d on f.domain is null and d.account_id = %(account_id)s and d.username = sip_lower(f.username)
     where not %(late)s and f.flush_id = %(flush_id)s
 ) unseen
 returning

@@ -38,13 +38,13 @@ from (
         first_value(d.sip_username_at) over the_aor as first_at
     from device_after d
     join (
-        select lower(sip_username) as username, realm
+        select sip_lower(sip_username) as username, realm
         from device_after
         where sip_username <> ''
-        group by lower(sip_username), realm
+        group by sip_lower(sip_username), realm
         having count(*) > 1
-    ) twice on twice.username = lower(d.sip_username) and twice.realm = d.realm
-    window the_aor as (partition by lower(d.sip_username), d.realm order by d.file_kind, d.sip_username_at)
+    ) twice on twice.username = sip_lower(d.sip_username) and twice.realm = d.realm
+    window the_aor as (partition by sip_lower(d.sip_username), d.realm order by d.file_kind, d.sip_username_at)
 ) t
 where t.id <> t.first_id
 union all
@@ -52,7 +52,7 @@ select
     t.file_kind, case t.file_kind when 'device' then 'sip_username' else 'realm' end, t.sip_username_at, 'aor_twice',
     t.sip_username || '@' || t.realm, d.id::text, null, null
 from device_after t
-join device d on lower(d.sip_username) = lower(t.sip_username) and d.realm = t.realm
+join device d on sip_lower(d.sip_username) = sip_lower(t.sip_username) and d.realm = t.realm
 where t.state <> 'unchanged'
     and not %(replace)s
     and not exists (select from device_after x where x.id = d.id::text)

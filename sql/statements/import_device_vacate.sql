@@ -4,5 +4,5 @@ update device d set sip_username = gen_random_uuid(), sip_realm = null
 from device_after t
 where t.id = d.id::text
     and t.state in ('updated', 'cascaded')
-    and (lower(t.sip_username), t.sip_realm, t.account_id, t.account_realm)
-        is distinct from (lower(d.sip_username), d.sip_realm::text, d.account_id::text, d.account_realm::text)
+    and (sip_lower(t.sip_username), t.sip_realm, t.account_id, t.account_realm)
+        is distinct from (sip_lower(d.sip_username), d.sip_realm::text, d.account_id::text, d.account_realm::text)

@@ -23,7 +23,7 @@ judged as materialized (
         s.id, s.ruid, s.server_id, s.username, s.domain, s.modified_epoch, s.cseq, s.callid,
         s.expires_epoch,
         s.account_id as old_account_id,
-        lower(s.username) as name,
+        sip_lower(s.username) as name,
         e.account_id, e.device_id, e.owner_id, e.device_state, e.credentials_changed_at,
         case
             when s.account_id is null then null

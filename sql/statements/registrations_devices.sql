@@ -1,4 +1,4 @@
-select distinct device_id
+select distinct device_id collate "C"
 from live_location
 where account_id = %(account_id)s and device_id is not null
-order by device_id
+order by 1

@@ -1,2 +1,2 @@
--- The process ID alone does not tell two servers apart.
-select pid, backend_start from pg_stat_activity where pid = pg_backend_pid()
+-- The process ID alone does not tell two servers apart. The time as a number, since each connection may have a DateStyle.
+select pid, extract(epoch from backend_start) from pg_stat_activity where pid = pg_backend_pid()

@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -192,6 +192,7 @@ def cluster(
     settings: Mapping[str, str] | None = None,
     durable: bool = False,
     locale: str = "C.UTF-8",
+    initdb: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
 ) -> Iterator[Cluster]:
     """Run a cluster in `directory` for the time of the `with`; what it stores stays there.
@@ -203,6 +204,7 @@ def cluster(
         settings: of postgresql.conf, over ours.
         durable: with fsync, for whoever measures or pulls the plug.
         locale: of its messages and its collation.
+        initdb: more options of initdb, for a new one.
         env: variables of the server on top of ours.
 
     Raises:
@@ -216,7 +218,7 @@ def cluster(
     server = Cluster(directory, host=host, port=port or free_port(host), settings=merged, env=env or {})
     is_new = not (directory / "data" / "PG_VERSION").exists()
     if is_new:
-        _initdb(directory / "data", locale, env or {})
+        _initdb(directory / "data", [f"--locale={locale}", *initdb], env or {})
     try:
         server.start()
         if is_new:
@@ -266,7 +268,7 @@ def _make_data_directory(data: Path) -> None:
         os.chown(data, postgres.pw_uid, postgres.pw_gid)
 
 
-def _initdb(data: Path, locale: str, env: Mapping[str, str]) -> None:
+def _initdb(data: Path, options: Sequence[str], env: Mapping[str, str]) -> None:
     _make_data_directory(data)
     subprocess.run(
         as_postgres(
@@ -275,7 +277,7 @@ def _initdb(data: Path, locale: str, env: Mapping[str, str]) -> None:
                 f"--pgdata={data}",
                 f"--username={SUPERUSER}",
                 "--encoding=UTF8",
-                f"--locale={locale}",
+                *options,
                 "--auth=trust",
                 "--no-sync",
                 "--no-instructions",
