@@ -16,7 +16,7 @@ from werkzeug.exceptions import (
 from api.envelope import error_envelope, name_request, send_request_id
 from api.spool import SpoolFailed
 from kamailio.errors import KamailioError
-from sql.errors import DatabaseUnreachable
+from sql.errors import DatabaseReadOnly, DatabaseUnreachable
 
 RETRY_AFTER_SECONDS = 2
 
@@ -165,6 +165,16 @@ class DatastoreUnreachable(ApiError):
         super().__init__({"message": "datastore timeout"})
 
 
+class DatastoreReadOnly(ApiError):
+    """PostgreSQL answers and takes no writes: a standby, or an operator's choice; ours, Crossbar has no word for it."""
+
+    status, message = 503, "datastore_read_only"
+    headers = (("Retry-After", str(RETRY_AFTER_SECONDS)),)
+
+    def __init__(self) -> None:
+        super().__init__({"message": "datastore is read-only"})
+
+
 class RegistrarUnreachable(ApiError):
     """Kamailio cannot be reached or did not do what it was asked; ours, Crossbar's contract has no word for it."""
 
@@ -187,6 +197,8 @@ def as_api_error(error: Exception) -> ApiError:  # noqa: PLR0911  # a table, one
     match error:
         case ApiError():
             return error
+        case DatabaseReadOnly():
+            return DatastoreReadOnly()
         case DatabaseUnreachable():
             return DatastoreUnreachable()
         case KamailioError():

@@ -6,11 +6,13 @@ from flask import Blueprint, Response, jsonify
 
 from api.access import public
 from api.extensions import database, nodes, writability
+from api.listing import read_flag
 from api.rate_limit import costs
 from kamailio import core
 from kamailio.errors import KamailioError
-from sql.errors import DatabaseError
+from sql.errors import DatabaseError, DatabaseReadOnly
 from sql.migrate import require_current_schema
+from sql.writability import refuse_read_only
 
 blueprint = Blueprint("status", __name__)
 # What answers slower is not ready, and no thread is to wait for it: anybody may ask.
@@ -31,17 +33,31 @@ def live() -> Response:
 @public
 @costs(0)
 def ready() -> tuple[Response, int]:
-    """A word for each dependency; 503 while the database is away or takes no writes. Lists work without Kamailio."""
-    words = {"database": _database_word(), **_kamailio_words()}
-    is_ready = words["database"] == "ok"
-    return jsonify(status="ready" if is_ready else "not ready", **words), 200 if is_ready else 503
+    """A word for each dependency; 503 while the database is away, or takes no writes and `writes=false` is not asked.
+
+    A balancer sends flushes where writes work, and may send lists elsewhere, too. Lists work without Kamailio.
+    """
+    writes = read_flag("writes", default=True)
+    database_word = _database_word(writes=writes)
+    status, code = {
+        "ok": ("ready", 200),
+        DatabaseReadOnly.__name__: ("read-only", 503 if writes else 200),
+    }.get(database_word, ("not ready", 503))
+    return jsonify(status=status, database=database_word, **_kamailio_words()), code
 
 
-def _database_word() -> str:
+def _database_word(*, writes: bool) -> str:
     try:
         with database().connection() as connection:
             require_current_schema(connection)
-            writability().require(connection)
+            if writes:
+                writability().require(connection)
+            else:
+                refuse_read_only(connection)
+    except DatabaseReadOnly as error:
+        if writes:
+            log.warning("database is read-only", extra={"action": "ready", "cause": str(error)})
+        return type(error).__name__
     except DatabaseError as error:
         log.warning("database is not ready", extra={"action": "ready", "cause": str(error)})
         return type(error).__name__

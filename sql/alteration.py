@@ -36,7 +36,7 @@ def alter(
         SchemaRefused: PostgreSQL refuses the commands, or to make a view again; nothing was changed.
         DatabaseUnreachable: PostgreSQL is away.
     """
-    with connect(settings, application_name=ALTER_COMMAND) as connection:
+    with connect(settings, application_name=ALTER_COMMAND, writes=True) as connection:
         lock_out_others(connection, report=report)
         refuse_what_is_not_ours_to_change(connection)
         enter_schema(connection)

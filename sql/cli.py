@@ -26,7 +26,10 @@ from sql.widening import TABLES, widen
 
 @contextmanager
 def _connected() -> Iterator[Connection]:
-    with operators_mistakes(), connect(DatabaseSettings(), application_name="registrations-db") as connection:
+    with (
+        operators_mistakes(),
+        connect(DatabaseSettings(), application_name="registrations-db", bounded=True) as connection,
+    ):
         try:
             yield connection
         except psycopg.ProgrammingError as error:  # told only then: a token can be revoked before an upgrade's migrate
@@ -116,7 +119,7 @@ def check_command() -> None:
     """
     with (
         operators_mistakes(exit_code=EXIT_UNKNOWN),
-        connect(DatabaseSettings(), application_name="registrations-db check") as connection,
+        connect(DatabaseSettings(), application_name="registrations-db check", bounded=True) as connection,
     ):
         findings = [schema := check_schema(connection)]
         if schema.severity is Severity.OK:

@@ -4,49 +4,26 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from select import POLLIN, poll
+from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
 import psycopg
 import psycopg_pool
-from psycopg.abc import RV, PQGen, PQGenConn
-from psycopg.rows import TupleRow
 
+from sql.bounded_connection import BoundedConnection, Connection
 from sql.errors import DatabaseUnreachable, translated
-from sql.login import log_in
 from sql.pooler import refuse_shared_sessions
 from sql.settings import DatabaseSettings
 from sql.statements import statement
+from sql.writability import refuse_read_only
+
+__all__ = ["Connection", "Database", "connect", "open_connection"]
 
 # How long after PostgreSQL's own limit for a statement the client gives up: then the server is frozen or unreachable.
 ANSWER_GRACE_SECONDS = 2.0
-
-
-Connection = psycopg.Connection[TupleRow]
-
-
-class BoundedConnection(Connection):
-    """psycopg's, but it gives a server up that does not answer at all, and so cannot keep its own time limits."""
-
-    answer_timeout: float | None = None
-
-    @classmethod
-    def _connect_gen(cls, conninfo: str = "") -> PQGenConn[Self]:
-        """Make one attempt at one host, as psycopg does, which tells no refused login from an outage."""
-        return cls((yield from log_in(conninfo)))
-
-    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        """Wait as psycopg does, for ``answer_timeout`` seconds where the caller names none.
-
-        Raises:
-            OperationalError: no answer in time; the connection is closed.
-        """
-        try:
-            return super().wait(gen, interval, self.answer_timeout if timeout is None else timeout)
-        except psycopg.OperationalError as error:
-            if error.sqlstate is None:  # not PostgreSQL's word: it is silent, or gone
-                self.close()
-            raise
+# How long a pool uses sessions that are read-only. New ones may reach the new primary, or be writable.
+READ_ONLY_SECONDS = 5.0
 
 
 def _parameters(settings: DatabaseSettings, application_name: str) -> dict[str, Any]:
@@ -109,16 +86,27 @@ def _check(connection: BoundedConnection) -> None:
 
 
 @contextmanager
-def connect(settings: DatabaseSettings, *, application_name: str) -> Iterator[Connection]:
-    """Lend one connection in autocommit mode for a command's life, to be waited for as long as its statements may take.
+def connect(
+    settings: DatabaseSettings, *, application_name: str, bounded: bool = False, writes: bool = False
+) -> Iterator[Connection]:
+    """Lend one connection in autocommit mode for a command's life.
+
+    Args:
+        settings: which database, and the time limits.
+        application_name: for pg_stat_activity.
+        bounded: give up a server that does not answer in time; else it is waited for, as long work needs.
+        writes: refuse a server that takes no writes, before anything else is done.
 
     Raises:
-        DatabaseUnreachable: no connection could be had, or it broke.
+        DatabaseUnreachable: no connection could be had, or it broke, or the server is read-only and that is no use.
         StatementFailed: PostgreSQL refused the login or a statement.
         SessionShared: a pooler lends sessions for a transaction only.
     """
     with open_connection(settings, application_name=application_name) as connection, translated():
-        connection.answer_timeout = None
+        if writes:
+            refuse_read_only(connection)
+        if not bounded:
+            connection.answer_timeout = None
         yield connection
 
 
@@ -145,6 +133,7 @@ class Database:
         self._away = False
         self._own_sessions = False
         self._probe = threading.Lock()
+        self._renewed = monotonic()
 
         def configure(connection: BoundedConnection) -> None:
             _limit(connection, limit)
@@ -184,6 +173,13 @@ class Database:
                 except psycopg.errors.ReadOnlySqlTransaction:
                     connection.close()  # one that is opened anew may reach the new primary
                     raise
+                self._renew_read_only(connection)
+
+    def _renew_read_only(self, connection: BoundedConnection) -> None:
+        """Have all sessions opened anew when they are read-only and were opened a while ago."""
+        if not connection.closed and connection.is_read_only() and monotonic() > self._renewed + READ_ONLY_SECONDS:
+            self._renewed = monotonic()
+            self._pool.drain()
 
     @contextmanager
     def _unless_known_away(self) -> Iterator[None]:

@@ -90,6 +90,6 @@ def _reconcile(settings: DatabaseSettings) -> Reconciled:
 def _import_files(
     settings: DatabaseSettings, files: tuple[str, ...], *, replace: bool, delete_at_most: int
 ) -> ImportCounts:
-    with connect(settings, application_name="registrations-db import") as connection:
+    with connect(settings, application_name="registrations-db import", writes=True) as connection:
         require_current_schema(connection)
         return import_directory(connection, files, replace=replace, delete_at_most=delete_at_most, report=_report)

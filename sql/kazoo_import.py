@@ -39,11 +39,11 @@ def import_from_kazoo(
         KazooRefused: Kazoo does not know the key, or does not give what is wanted; or its files cannot be written here.
         KazooUnreachable: Kazoo is away; the next call goes on from here.
         DirectoryRefused: Kazoo's documents do not make a directory; the files stay, for the lines that are named.
-        DatabaseUnreachable: PostgreSQL is away.
+        DatabaseUnreachable: PostgreSQL is away, or takes no writes.
         StatementFailed: the role lacks a grant.
         SchemaStale: the database lacks migrations.
     """
-    with connect(database_settings, application_name="registrations import") as connection:
+    with connect(database_settings, application_name="registrations import", writes=True) as connection:
         require_current_schema(connection)
     client = KazooClient(url, settings, wait=wait)
     # No transaction is open, and no connection to PostgreSQL, while Kazoo is waited for.

@@ -5,11 +5,13 @@ from time import monotonic
 
 from psycopg.rows import class_row
 
-from sql.connections import Connection, open_connection
+from sql.bounded_connection import BoundedConnection, Connection
+from sql.connections import open_connection
 from sql.errors import DatabaseError, translated
 from sql.migrate import require_current_schema
 from sql.settings import DatabaseSettings
 from sql.statements import statement
+from sql.writability import refuse_read_only
 
 # The view leading_session looks for this name.
 APPLICATION_NAME = "registrations-sync leader"
@@ -40,7 +42,7 @@ class Leadership:
         """
         self._settings = settings
         self._patience = patience
-        self._connection: Connection | None = None
+        self._connection: BoundedConnection | None = None
         self._seen: _Leader | None = None
         self._seen_first = 0.0
 
@@ -48,7 +50,7 @@ class Leadership:
         """Take the lead if nobody has it, and make sure that it is still ours. Each call is a sign of life.
 
         Raises:
-            DatabaseUnreachable: PostgreSQL is away, and the lead, if we had it, is lost.
+            DatabaseUnreachable: PostgreSQL is away or read-only, and the lead, if we had it, is lost.
             SchemaStale: the database lacks migrations. It is looked at with each new connection: after an outage
                 another database may have come back.
         """
@@ -58,6 +60,8 @@ class Leadership:
                     self._connection = open_connection(self._settings, application_name=APPLICATION_NAME)
                     require_current_schema(self._connection)
                 leader = self._find(self._connection)
+                if self._connection.is_read_only():
+                    refuse_read_only(self._connection)
                 if leader is None or not (leader.is_us or self._is_alive(leader)):
                     self._connection.execute(statement("leader_take"), {"term": leader and leader.term})
                     leader = self._find(self._connection)

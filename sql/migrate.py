@@ -81,7 +81,7 @@ def migrate(settings: DatabaseSettings, *, report: Callable[[str], None] = lambd
         DatabaseUnreachable: PostgreSQL is away.
     """
     applied: list[str] = []
-    with connect(settings, application_name=MIGRATE_COMMAND) as connection:
+    with connect(settings, application_name=MIGRATE_COMMAND, writes=True) as connection:
         lock_out_others(connection, report=report)
         refuse_what_is_not_ours_to_change(connection, report=report)
         enter_schema(connection)

@@ -283,15 +283,20 @@ CREATE FUNCTION public.token_access(given_hash bytea, wanted_account text) RETUR
     AS $$
 #variable_conflict use_column
 begin
-    update auth_token t set last_used_at = now()
-    where t.id = (
-        select u.id
-        from auth_token u
-        where u.token_hash = given_hash
-            and u.last_used_at < now() - least(interval '1 minute', u.idle_lifetime / 10)
-            and (u.idle_lifetime is null or u.last_used_at + u.idle_lifetime > now())
-        for no key update skip locked
-    );
+    if not current_setting('transaction_read_only')::boolean then
+        update auth_token t set last_used_at = now()
+        where t.id = (
+            select u.id
+            from auth_token u
+            where u.token_hash = given_hash
+                and u.last_used_at < now() - least(interval '1 minute', u.idle_lifetime / 10)
+                and (u.idle_lifetime is null or u.last_used_at + u.idle_lifetime > now())
+            for no key update skip locked
+        );
+        if found then
+            perform set_config('synchronous_commit', 'off', true);
+        end if;
+    end if;
     return query
     select
         t.token_hash, t.account_id::text, a.superduper_admin,

@@ -58,7 +58,7 @@ def uninstall(settings: DatabaseSettings, *, report: Callable[[str], None] = lam
         DatabaseUnreachable: PostgreSQL is away.
     """
     ours = own_schema()
-    with connect(settings, application_name=UNINSTALL_COMMAND) as connection:
+    with connect(settings, application_name=UNINSTALL_COMMAND, writes=True) as connection:
         lock_out_others(connection, report=report)
         refuse_what_is_not_ours_to_change(connection)
         enter_schema(connection)

@@ -91,7 +91,7 @@ def widen(
         SchemaRefused: it would not be wider, or something that holds it could not be put back as it is.
         DatabaseUnreachable: PostgreSQL is away.
     """
-    with connect(settings, application_name=WIDEN_COMMAND) as connection:
+    with connect(settings, application_name=WIDEN_COMMAND, writes=True) as connection:
         lock_out_others(connection, report=report)
         refuse_what_is_not_ours_to_change(connection)
         enter_schema(connection)

@@ -2,7 +2,7 @@
 
 from time import monotonic
 
-from sql.connections import Connection
+from sql.bounded_connection import Connection
 from sql.errors import DatabaseError, DatabaseReadOnly, translated
 from sql.statements import statement
 
@@ -18,6 +18,17 @@ def find_read_only(connection: Connection) -> str | None:
     if in_recovery:
         return "the server is a replica"
     return "default_transaction_read_only is on" if read_only else None
+
+
+def refuse_read_only(connection: Connection) -> None:
+    """Refuse a session that cannot write.
+
+    Raises:
+        DatabaseReadOnly: says why it cannot.
+    """
+    reason = find_read_only(connection)
+    if reason:
+        raise DatabaseReadOnly(f"the database is read-only: {reason}")
 
 
 def try_write(connection: Connection) -> None:
@@ -47,16 +58,13 @@ class Writability:
         """Refuse a session that cannot write, or whose server could not the last time.
 
         Args:
-            connection: in autocommit mode. One that is read-only is closed: another may reach the new primary.
+            connection: in autocommit mode.
 
         Raises:
             DatabaseReadOnly: the session is read-only.
             DatabaseError: as :func:`try_write` raises.
         """
-        reason = find_read_only(connection)
-        if reason:
-            connection.close()
-            raise DatabaseReadOnly(reason)
+        refuse_read_only(connection)
         if monotonic() >= self._due:
             self._due = monotonic() + OUTCOME_SECONDS  # before: other threads go by the last outcome meanwhile
             self._error = None

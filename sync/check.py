@@ -34,7 +34,7 @@ def find_all(settings: SyncSettings, database_settings: DatabaseSettings, kamail
     now_epoch: float | None = None
     server_ids: dict[int, int] = {}
     try:
-        with connect(database_settings, application_name="registrations-sync check") as connection:
+        with connect(database_settings, application_name="registrations-sync check", bounded=True) as connection:
             findings.append(schema := check_schema(connection))
             if schema.severity is Severity.OK:
                 facts = find_facts(connection)

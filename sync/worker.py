@@ -96,7 +96,7 @@ class Worker:
         self._leadership = Leadership(database_settings, patience=settings.sync_lead_timeout)
         self._leadership_lock = threading.Lock()
         self._leads = False
-        self._away = False
+        self._told_away = set[str]()  # each once an outage, however often they alternate
 
     def run(self) -> int:
         """Work until SIGTERM or SIGINT; a job under way ends its batch first. A second signal kills.
@@ -170,7 +170,7 @@ class Worker:
             with self._metrics.run_of(job.__name__):
                 return job(*arguments)
         except DatabaseUnreachable as error:
-            self._note_away(str(error))
+            self._note_away(error)
         except (LoginRefused, SchemaStale, SessionShared) as error:
             log.error("cannot work", extra={"action": "stop", "cause": str(error)})
             self._failed = True
@@ -201,17 +201,19 @@ class Worker:
                 self._leadership.release()  # a session that is opened anew may reach the new primary
                 raise
 
-    def _note_away(self, cause: str) -> None:
-        if not self._away:
-            self._away = True
+    def _note_away(self, error: DatabaseUnreachable) -> None:
+        if not self._told_away:
             self._leads = False
             self._writability = Writability()  # whatever came out the last time
             self._metrics.lead(False)
-            log.warning("database is away, waiting", extra={"action": "database", "cause": cause})
+        event = f"database is {'read-only' if isinstance(error, DatabaseReadOnly) else 'away'}, waiting"
+        if event not in self._told_away:
+            self._told_away.add(event)
+            log.warning(event, extra={"action": "database", "cause": str(error)})
 
     def _note_back(self) -> None:
-        if self._away:
-            self._away = False
+        if self._told_away:
+            self._told_away.clear()
             log.info("database is back", extra={"action": "database"})
 
     @contextmanager

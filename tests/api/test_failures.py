@@ -289,6 +289,7 @@ def test_every_kind_of_failure_is_walked_here(http: FlaskClient) -> None:
         "too_many_requests": test_too_many_requests_are_a_429,
         "storage_exhausted": "tests.api.test_no_space",
         "registrar_unreachable": test_a_sync_that_cannot_reach_kamailio_is_a_503,
+        "datastore_read_only": "tests.end_to_end.test_read_only",
         "datastore_unreachable": test_a_database_that_is_away_is_a_503_and_heals_by_itself,
     }
     kinds: list[type[ApiError]] = [ApiError, *ApiError.__subclasses__()]

@@ -19,7 +19,8 @@ from psycopg import errors
 from api.app import create_app
 from api.settings import ApiSettings
 from kamailio.settings import KamailioSettings
-from sql.connections import BoundedConnection, connect, open_connection
+from sql.bounded_connection import BoundedConnection
+from sql.connections import connect, open_connection
 from sql.errors import (
     DatabaseError,
     DatabaseFull,

@@ -87,6 +87,7 @@ EXAMPLES: dict[str, Asked] = {
     "live": Asked(path="/live", token=None),
     "ready": Asked(path="/ready", token=None, world="kamailio"),
     "not_ready": Asked(path="/ready", token=None, world="no database"),
+    "read_only": Asked(path="/ready?writes=false", token=None, world="read-only"),
     "invalid_parameter": Asked(path=f"{REGISTRATIONS}?page_size=5000"),
     "parse_error": Asked(method="DELETE", path=REGISTRATIONS, body="{"),
     "invalid_field": Asked(
@@ -105,6 +106,7 @@ EXAMPLES: dict[str, Asked] = {
     "too_many_requests": Asked(path=f"{REGISTRATIONS}/count", world="limited"),
     "unspecified_fault": Asked(path=REGISTRATIONS, world="broken"),
     "datastore_unreachable": Asked(path=REGISTRATIONS, world="no database"),
+    "datastore_read_only": Asked(method="DELETE", path=REGISTRATIONS, world="read-only"),
     "storage_exhausted": Asked(path=REGISTRATIONS, world="no space"),
     "registrar_unreachable": Asked(method="POST", path=f"/v2/accounts/{ACCOUNT}/devices/{FRONT_DESK}/sync"),
 }

@@ -79,6 +79,9 @@ def world(
             monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
             monkeypatch.setattr("api.spool.MEMORY_BYTES", 1)
             yield start_api(api_node=NODE)
+        case "read-only":
+            database.execute(f"alter database {database.info.dbname} set default_transaction_read_only = on")
+            yield start_api(api_node=NODE)
         case "no database":
             postgres.stop()
             try:

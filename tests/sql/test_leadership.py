@@ -11,6 +11,7 @@ import pytest
 from psycopg import errors
 
 from sql.leadership import APPLICATION_NAME, Leadership
+from sql.migrate import migrate
 from sql.settings import DatabaseSettings
 from tests.stand.postgres import Cluster
 from tests.stand.process import wait_until
@@ -117,6 +118,33 @@ def test_logins_of_their_own_lead_one_at_a_time(database: psycopg.Connection, po
             assert [first.hold(), second.hold()] == [True, False]
         first.release()
         wait_until(second.hold, 10, "the second to lead")
+
+
+def test_each_of_two_installations_in_one_database_has_a_leader(
+    new_worker: NewWorker, database: psycopg.Connection, postgres: Cluster
+) -> None:
+    """Two Kamailios in two schemas: the lead is of the schema's workers, whatever logins they have."""
+    database.execute("create schema second")
+    path = "options=-csearch_path%3Dsecond"
+    migrate(DatabaseSettings(database_url=f"{postgres.url(database.info.dbname)}?{path}"))
+    with ExitStack() as stack:
+
+        def new_second(user: str) -> Leadership:
+            url = f"{postgres.url(database.info.dbname, user=user)}?{path}"
+            worker = Leadership(DatabaseSettings(database_url=url), patience=3600.0)
+            stack.callback(worker.release)
+            return worker
+
+        database.execute("create role second_sync login in role registrations_sync")
+        stack.callback(database.execute, "drop role second_sync")
+        first, second = new_worker(), new_worker()
+        first_of_second, second_of_second = new_second("registrations_sync"), new_second("second_sync")
+        workers = [first, first_of_second, second, second_of_second]
+        for _ in range(3):
+            assert [worker.hold() for worker in workers] == [True, True, False, False]
+        first_of_second.release()
+        wait_until(second_of_second.hold, 10, "the other one to lead")
+        assert [worker.hold() for worker in workers] == [True, False, False, True]
 
 
 def test_no_other_role_takes_the_lead_or_keeps_a_worker_from_it(

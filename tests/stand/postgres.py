@@ -252,7 +252,9 @@ def replica(directory: Path, *, of: Cluster) -> Iterator[Cluster]:
         "--no-sync",
     ]
     subprocess.run(as_postgres(command), check=True, cwd="/")
-    settings = {**SETTINGS, **UNSAFE_BUT_FAST, "listen_addresses": of.host}
+    # What pg_basebackup writes of it an older libpq, with which the server may run, does not know.
+    primary = f"host={of.host} port={of.port} user={SUPERUSER}"
+    settings = {**SETTINGS, **UNSAFE_BUT_FAST, "listen_addresses": of.host, "primary_conninfo": primary}
     standby = Cluster(directory, host=of.host, port=free_port(of.host), settings=settings, env={})
     try:
         standby.start()
