@@ -8,7 +8,8 @@ from psycopg import sql
 from sql.column_views import drop_views, find_views, no_vacuum, refuse_obstacles, require_same, restore_views
 from sql.connections import Connection, connect
 from sql.errors import SchemaRefused
-from sql.migrate import in_a_gap, lock_out_others, refuse_what_is_not_ours_to_change
+from sql.lock_waits import in_a_gap, lock_out_others
+from sql.migrate import refuse_what_is_not_ours_to_change
 from sql.schema_path import enter_schema
 from sql.settings import DatabaseSettings
 

@@ -1,21 +1,21 @@
-"""What a check looks at in the catalogs: schema, roles, grants, columns, indexes. The rows are `sql.check_rows`'."""
+"""What a check looks at in the catalogs: schema, columns, indexes. The rows are `sql.check_rows`'."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from psycopg.rows import class_row
 
 from sql.check_directory import check_directory
+from sql.check_grants import check_grants
 from sql.check_rows import check_rows
 from sql.check_writes import check_writes
 from sql.connections import Connection
 from sql.finding import Finding, Severity, stands
 from sql.migrate import LOCATION_VERSION, MIGRATE_COMMAND, missing_migrations
-from sql.own_schema import expected_grants
+from sql.schema_path import find_elsewhere
 from sql.statements import statement
 from sql.widening import WIDEN_COMMAND
 
-KAMAILIO_ROLE = "registrations_kamailio"
 # Share of the ids from which there is no time left to choose a quiet hour.
 IDS_NEARLY_USED = 0.9
 
@@ -60,6 +60,14 @@ def check_schema(connection: Connection) -> Finding:
     missing = missing_migrations(connection)
     if not missing:
         return stands("schema", "the database has the schema of this version")
+    if elsewhere := find_elsewhere(connection):
+        return Finding(
+            "schema",
+            Severity.FAULT,
+            f"this login does not find our tables: {elsewhere}",
+            "API and worker do not start with such a login",
+            "execute that as the owner of the database, then connect again",
+        )
     return Finding(
         "schema",
         Severity.FAULT,
@@ -79,7 +87,7 @@ def check_database(connection: Connection, *, facts: Facts) -> Iterator[Finding]
     yield check_writes(connection)
     yield from _check_catalogs(facts)
     yield from _check_schema_open(connection)
-    yield from _check_grants(connection)
+    yield from check_grants(connection)
     yield from check_rows(connection, timezone=facts.timezone if facts.has_zone else None)
     yield from check_directory(connection)
 
@@ -155,71 +163,6 @@ def _check_ids(used: dict[str, tuple[int, int]]) -> Iterator[Finding]:
             "after the highest PostgreSQL refuses new rows: a phone that is not registered yet gets a 500",
             f"{WIDEN_COMMAND} id{'' if table == 'location' else f' --table {table}'}, while everything runs",
         )
-
-
-def _check_grants(connection: Connection) -> Iterator[Finding]:
-    roles = sorted({grant.role for grant in expected_grants()})
-    row = connection.execute(statement("check_roles"), {"roles": roles}).fetchone()
-    connected, missing = row or (None, None)
-    if missing:
-        yield Finding(
-            "roles",
-            Severity.FAULT,
-            f"there is no role {', '.join(missing)}",
-            "Kamailio, API, worker and reports each use one of these roles, or are a member of it",
-            f"have the database's roles restored, or migrate a copy: `{MIGRATE_COMMAND}` makes them on a new database",
-        )
-    lacking = {role: _lacks(connection, role, of=role) for role in roles if role not in (missing or ())}
-    for role, privileges in lacking.items():
-        if privileges:
-            yield _no_privileges("grants", role, privileges, "what it does fails with `permission denied`")
-    # Kamailio's own user: a member of our role, or the owner of the table, or one that kamdbctl made.
-    users = [user for user in connected or () if user not in roles]
-    for user in users:
-        privileges = _lacks(connection, user, of=KAMAILIO_ROLE, but={"subscriber", "registration_from"})
-        if privileges:
-            why = "REGISTERs cannot be written"
-            yield _no_privileges("grants_kamailio", user, privileges, why)
-    for (login,) in connection.execute(statement("check_connection_limits"), {"roles": roles}):
-        yield Finding(
-            "connections_unlimited",
-            Severity.NOTE,
-            f"{login}, a login for reports or imports, may hold every connection of PostgreSQL",
-            "when none is left, Kamailio, API and worker cannot connect again after they lost theirs",
-            f"alter role {login} connection limit 20",
-        )
-    if not missing and not any(lacking.values()):
-        yield stands("grants", f"roles and grants are there: {', '.join(roles)}")
-
-
-def _no_privileges(id: str, role: str, privileges: Sequence[str], why: str) -> Finding:  # noqa: A002
-    cure = (
-        f"grant {KAMAILIO_ROLE} to {role}"
-        if id == "grants_kamailio"
-        else "; ".join(_as_grant(privilege, role) for privilege in privileges)
-    )
-    return Finding(id, Severity.FAULT, f"role {role} lacks privileges: {', '.join(privileges)}", why, cure)
-
-
-def _as_grant(lacking: str, role: str) -> str:
-    where, _, privilege = lacking.rpartition(": ")
-    name, _, part = where.partition(" (")
-    if name.endswith(")") or not part:
-        kind = {"execute": "function ", "usage": "sequence "}.get(privilege, "")
-        return f"grant {privilege} on {kind}{where} to {role}"
-    return f"grant {privilege} ({part} on {name} to {role}"
-
-
-def _lacks(connection: Connection, role: str, *, of: str, but: set[str] | None = None) -> list[str]:
-    grants = [grant for grant in expected_grants() if grant.role == of and grant.object not in (but or ())]
-    values = {
-        "role": role,
-        "kinds": [grant.kind for grant in grants],
-        "objects": [grant.object for grant in grants],
-        "parts": [grant.part or None for grant in grants],
-        "privileges": [grant.privilege for grant in grants],
-    }
-    return [row[0] for row in connection.execute(statement("check_grants"), values).fetchall()]
 
 
 def find_summary(connection: Connection) -> Mapping[str, str]:

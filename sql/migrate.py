@@ -4,12 +4,10 @@ yoyo applies the migrations, one SQL file each, under an advisory lock. They may
 of Kamailio's is waited for an instant only, then given up and tried again.
 """
 
-import itertools
 import logging
 from collections.abc import Callable
 from functools import cache
 from importlib.resources import as_file, files
-from time import sleep
 
 import psycopg
 from yoyo import read_migrations
@@ -20,16 +18,16 @@ from yoyo.migrations import Migration, MigrationList, default_migration_table
 from sql.connections import Connection, connect
 from sql.default_directory import follow_domains
 from sql.errors import SchemaRefused, SchemaStale
+from sql.lock_waits import in_a_gap, lock_out_others
 from sql.migration_plan import PlannedMigration, planned
 from sql.migration_trial import failure_of_a_registration
-from sql.schema_path import enter_schema, refuse_collations, refuse_planted
+from sql.privileges import complete_roles, find_blind_roles, make_roles
+from sql.schema_path import enter_schema, find_elsewhere, refuse_collations, refuse_planted, refuse_wrong_schema
 from sql.settings import DatabaseSettings
 from sql.site import write_site
 from sql.statements import statement
 
 LOCATION_VERSION = 9
-LOCK_ATTEMPTS = 200
-LOCK_PAUSE_SECONDS = 0.1
 MIGRATE_COMMAND = "registrations-db migrate"
 
 log = logging.getLogger(__name__)
@@ -67,7 +65,7 @@ class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo is untyp
 
 
 def migrate(settings: DatabaseSettings, *, report: Callable[[str], None] = lambda _: None) -> list[str]:
-    """Apply what is missing, then write the facts of the site that the views need.
+    """Apply what is missing, write the facts of the site that the views need, and give the roles what they lack.
 
     Args:
         settings: which database, and the facts.
@@ -77,7 +75,8 @@ def migrate(settings: DatabaseSettings, *, report: Callable[[str], None] = lambd
         Names of the migrations that were applied; empty when the schema was current.
 
     Raises:
-        SchemaRefused: a migration cannot be applied; what came before it stays.
+        SchemaRefused: a migration cannot be applied, what came before it stays; or the roles lack something that
+            this login may not give.
         DatabaseUnreachable: PostgreSQL is away.
     """
     applied: list[str] = []
@@ -85,6 +84,8 @@ def migrate(settings: DatabaseSettings, *, report: Callable[[str], None] = lambd
         lock_out_others(connection, report=report)
         refuse_what_is_not_ours_to_change(connection, report=report)
         enter_schema(connection)
+        # Migrations give them privileges, and a restored cluster may lack them.
+        in_a_gap(connection, lambda: make_roles(connection, report), name="roles", report=report)
         backend = _Backend(connection)
         backend.create_lock_table()
         backend.break_lock()  # a row left by a process that was killed: who holds the advisory lock is alone
@@ -99,6 +100,7 @@ def migrate(settings: DatabaseSettings, *, report: Callable[[str], None] = lambd
         made = follow_domains(connection)
         if made:
             report(f"Kamailio's subscribers are the directory: {made} account(s) made of their domains")
+        complete_roles(connection, report)
     return applied
 
 
@@ -116,58 +118,13 @@ def plan(settings: DatabaseSettings, *, report: Callable[[str], None] = lambda _
     with connect(settings, application_name=f"{MIGRATE_COMMAND} --dry-run") as connection:
         refuse_what_is_not_ours_to_change(connection, report=report)
         missing = set(missing_migrations(connection))
+        for each in find_blind_roles(connection):
+            report(f"{each}: {each.cure}")
     return [planned(migration) for migration in _migrations() if migration.id in missing]
-
-
-def lock_out_others(connection: Connection, *, report: Callable[[str], None]) -> None:
-    """Wait until no other session changes the schema; from now on none can, until this connection ends."""
-    for attempt in itertools.count(1):
-        row = connection.execute(statement("migrate_lock")).fetchone()
-        if row and row[0]:
-            return
-        if attempt == 1:
-            report(f"another migration of this database is running (role {row and row[1]}), waiting for its end")
-        sleep(LOCK_PAUSE_SECONDS)
 
 
 def _apply(backend: _Backend, migration: Migration, *, report: Callable[[str], None]) -> None:
     in_a_gap(backend.connection, lambda: backend.apply_one(migration), name=migration.id, report=report)
-
-
-def in_a_gap(connection: Connection, change: Callable[[], None], *, name: str, report: Callable[[str], None]) -> None:
-    """Change the schema beside a live proxy: a lock is waited for an instant only, then all of it is tried again.
-
-    Args:
-        connection: in autocommit; its time limits are changed.
-        change: what to do, in a transaction of its own or so that it can be repeated.
-        name: what the messages call it.
-        report: called with a line when a table is in use.
-
-    Raises:
-        SchemaRefused: PostgreSQL refuses it, or a table is locked by another session for too long.
-    """
-    for attempt in itertools.count(1):
-        try:
-            connection.execute(statement("migrate_limits"))
-            change()
-            return
-        except psycopg.errors.LockNotAvailable as error:
-            if attempt == LOCK_ATTEMPTS:
-                raise SchemaRefused(
-                    f"{name}: a table is locked by another session for too long; see pg_locks, then try again"
-                ) from error
-            if attempt == 1:
-                report(f"{name}: a table is in use, waiting for a gap between its transactions")
-            sleep(LOCK_PAUSE_SECONDS)
-        except psycopg.errors.InsufficientPrivilege as error:
-            raise SchemaRefused(
-                f"{name}: {error.diag.message_primary}; migrate as the owner of Kamailio's tables, with CREATEROLE"
-            ) from error
-        except psycopg.OperationalError:
-            raise  # the caller's connection makes it DatabaseUnreachable
-        except psycopg.Error as error:
-            detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
-            raise SchemaRefused(f"{name}: {error.diag.message_primary or error}{detail}") from error
 
 
 def refuse_what_is_not_ours_to_change(
@@ -180,9 +137,10 @@ def refuse_what_is_not_ours_to_change(
         report: called with one line when it has no table of usrloc's yet, or one of a later Kamailio.
 
     Raises:
-        SchemaRefused: says which, and what to do.
+        SchemaRefused: says which, and what to do; or that usrloc's table is in another schema.
     """
     refuse_planted(connection)
+    refuse_wrong_schema(connection)
     refuse_collations(connection)
     row = connection.execute(statement("migrate_facts")).fetchone()
     assert row is not None  # noqa: S101  # a SELECT without FROM has a row
@@ -241,6 +199,8 @@ def require_current_schema(connection: Connection) -> None:
         SchemaStale: names the first missing migration and the command that cures it.
     """
     missing = missing_migrations(connection)
+    if missing and (elsewhere := find_elsewhere(connection)):
+        raise SchemaStale(f"this login does not find our tables: {elsewhere}")
     if missing:
         raise SchemaStale(
             f"the database lacks {len(missing)} migration(s), first {missing[0]}: run `{MIGRATE_COMMAND}`"

@@ -34,7 +34,7 @@ _Facts = dict[tuple[str, str], dict[str, str | None]]
 
 
 def foretell(settings: DatabaseSettings) -> list[str]:
-    """Say how Kamailio's tables would differ after `migrate`; none when the schema is current.
+    """Say how Kamailio's tables would differ after `migrate`; none when there is nothing to do.
 
     Raises:
         DatabaseUnreachable: PostgreSQL is away.
@@ -42,9 +42,10 @@ def foretell(settings: DatabaseSettings) -> list[str]:
     with connect(settings, application_name=f"{MIGRATE_COMMAND} --dry-run") as connection:
         missing = frozenset(missing_migrations(connection))
         facts, grants, roles = _read(connection)
-    if not missing or not facts["location", "column"]:
-        return []  # or usrloc's tables are made, which `plan` reports
-    return [*_columns(facts, missing), *_indexes(facts, missing), *_options(facts, missing), *_roles(grants, roles)]
+    if not facts["location", "column"]:
+        return []  # usrloc's tables are made, which `plan` reports
+    tables = [*_columns(facts, missing), *_indexes(facts, missing), *_options(facts, missing)] if missing else []
+    return [*tables, *_roles(grants, roles)]  # these are given back whenever they are missing
 
 
 def _read(connection: Connection) -> tuple[_Facts, set[tuple[str, str, str]], set[str]]:

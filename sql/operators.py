@@ -13,7 +13,7 @@ CURES = {
     DatabaseReadOnly: "; have REGISTRATIONS_DATABASE_URL name the primary, or reset default_transaction_read_only",
     LoginRefused: "; correct REGISTRATIONS_DATABASE_URL or ~/.pgpass, or set the role's password by psql's \\password",
     PermissionLacking: "; log in by REGISTRATIONS_DATABASE_URL as who may: the owner of location for registrations-db, "
-    "registrations_sync and registrations_api for worker and API",
+    "registrations_sync and registrations_api for worker and API; `registrations-db migrate` gives what these lack",
 }
 
 

@@ -8,7 +8,9 @@ from psycopg import sql
 
 from sql.connections import Connection, connect
 from sql.errors import SchemaRefused
-from sql.migrate import any_migrations, in_a_gap, lock_out_others, refuse_what_is_not_ours_to_change
+from sql.lock_waits import in_a_gap, lock_out_others
+from sql.migrate import any_migrations, refuse_what_is_not_ours_to_change
+from sql.migration_trial import failure_of_a_registration
 from sql.own_schema import BOOKKEEPING, EXPIRES_INDEX, OPTIONS, ROLES, OwnSchema, own_schema
 from sql.schema_path import enter_schema
 from sql.settings import DatabaseSettings
@@ -24,11 +26,14 @@ def describe(settings: DatabaseSettings) -> list[str]:
     Raises:
         DatabaseUnreachable: PostgreSQL is away.
     """
-    with connect(settings, application_name=UNINSTALL_COMMAND) as connection:
-        if not any_migrations(connection):  # whose record goes last
-            return []
-        subscribers = _subscribers(connection)
     ours = own_schema()
+    with connect(settings, application_name=UNINSTALL_COMMAND) as connection:
+        if not any_migrations(connection):
+            return []
+        subscribers, attached = _subscribers(connection), _attached(connection, ours)
+        rows = connection.execute(
+            statement("uninstall_grantees"), {"relations": _relations(ours, subscribers)}
+        ).fetchall()
     kinds: dict[str, list[str]] = {}
     for each in [*ours.objects, *subscribers]:
         kind, name = each.split(maxsplit=1)
@@ -39,6 +44,10 @@ def describe(settings: DatabaseSettings) -> list[str]:
         f"roles, unless something else needs them: {', '.join(ROLES)}",
         f"tables of yoyo: {', '.join(BOOKKEEPING)}",
     ]
+    if rows:
+        lines.append(f"with the tables, what these may there: {', '.join(row[0] for row in rows)}")
+    if attached:
+        lines.append(f"in the way, so --yes would refuse: {'; '.join(attached)}")
     return [
         *lines,
         f"{EXPIRES_INDEX}, which Kamailio's schema has, is made again; rows of Kamailio's tables all stay",
@@ -48,13 +57,15 @@ def describe(settings: DatabaseSettings) -> list[str]:
 def uninstall(settings: DatabaseSettings, *, report: Callable[[str], None] = lambda _: None) -> None:
     """Take everything of ours out; may be repeated, also after it was interrupted.
 
+    It goes in one transaction, which is tried and taken back before anything is changed.
+
     Args:
         settings: which database.
         report: called with one line for each step, before it is taken.
 
     Raises:
-        SchemaRefused: worker or API still run, something of the operator's uses what is ours, or a column is half
-            widened; nothing was changed.
+        SchemaRefused: worker or API still run, something of the operator's uses what is ours, phones could not register
+            without our columns, or a column is half widened; nothing was changed.
         DatabaseUnreachable: PostgreSQL is away.
     """
     ours = own_schema()
@@ -64,18 +75,16 @@ def uninstall(settings: DatabaseSettings, *, report: Callable[[str], None] = lam
         enter_schema(connection)
         _refuse_while_used(connection)
         _refuse_half_widened(connection)
+        if attached := _attached(connection, ours):
+            raise SchemaRefused(f"would be lost with what is ours: {'; '.join(attached)}; drop it first")
 
         def step(name: str, change: Callable[[], None]) -> None:
             report(name)
             in_a_gap(connection, change, name=name, report=report)
 
-        of_location = {*ours.columns, *ours.triggers}
-        step("views, tables and functions", lambda: _drop(connection, ours.objects, used_by=of_location))
-        step("indexes, beside the running proxy", lambda: _mend_indexes(connection, ours))
-        step("columns of location", lambda: _strip_location(connection, ours))
-        step("what those used", lambda: _drop(connection, ours.objects))
-        step("privileges and roles", lambda: _drop_roles(connection, report))
-        step("record of the migrations", lambda: _drop(connection, [f"table {name}" for name in BOOKKEEPING]))
+        step("looking for what is in the way", lambda: _try_to_take_out(connection, ours))
+        step("index on expires, beside the running proxy", lambda: _make_expires_index(connection))
+        step("everything that is ours, columns of location last", lambda: _take_out(connection, ours, report=report))
 
 
 def _refuse_while_used(connection: Connection) -> None:
@@ -91,34 +100,78 @@ def _refuse_half_widened(connection: Connection) -> None:
         raise SchemaRefused(f"widening of id was interrupted, complete it first: {commands}")
 
 
-def _drop(connection: Connection, objects: list[str], *, used_by: Set[str] = frozenset()) -> None:
+def _attached(connection: Connection, ours: OwnSchema) -> list[str]:
+    """What hangs on ours, is not ours, and would go with it without a word from PostgreSQL."""
+    values = {
+        "relations": _relations(ours, _subscribers(connection)),
+        "functions": [
+            each.partition(" ")[2].partition("(")[0] for each in ours.objects if each.startswith("function ")
+        ],
+        "columns": ours.columns,
+        "indexes": ours.indexes,
+    }
+    return [row[0] for row in connection.execute(statement("uninstall_attached"), values)]
+
+
+def _relations(ours: OwnSchema, subscribers: list[str]) -> list[str]:
+    named = [each.partition(" ") for each in [*ours.objects, *subscribers]]
+    return [name for kind, _, name in named if kind in ("table", "view")]
+
+
+def _try_to_take_out(connection: Connection, ours: OwnSchema) -> None:
+    with connection.transaction(force_rollback=True):
+        _take_out(connection, ours)
+
+
+def _take_out(connection: Connection, ours: OwnSchema, *, report: Callable[[str], None] = lambda _: None) -> None:
+    """Drop everything, the columns of location at the end: from there on phones wait.
+
+    Raises:
+        SchemaRefused: something that is not ours is in the way; or phones could register, and could not any more.
+    """
+    objects = [*ours.objects, *_subscribers(connection), *(f"table {name}" for name in BOOKKEEPING)]
+    with connection.transaction():
+        worked = failure_of_a_registration(connection) is None
+        left, reasons = _drop(connection, objects)
+        foreign = [each for each in reasons if not _is_between_ours(each, left, {*ours.columns, *ours.triggers})]
+        _drop_roles(connection, report)
+        reasons = _strip_location(connection, ours)
+        foreign += [each for each in reasons if not _words(each) & _names(left)]
+        left, more = _drop(connection, left)
+        if left or reasons:
+            found = dict.fromkeys(foreign or [*reasons, *more])
+            raise SchemaRefused(f"something that is not ours is in the way: {'; '.join(found)}")
+        connection.execute(statement("uninstall_versions"))
+        if worked and (failure := failure_of_a_registration(connection)):
+            raise SchemaRefused(
+                "without our columns of location phones could not register any more, by a trigger or rule of your own: "
+                f"{failure}"
+            )
+
+
+def _drop(connection: Connection, objects: list[str]) -> tuple[list[str], list[str]]:
     """Drop in whatever order works, without CASCADE, so that nothing goes that is not ours.
 
     Args:
-        connection: in autocommit.
+        connection: within a transaction.
         objects: kind and name of each.
-        used_by: columns and triggers of location; what these use may be left.
+
+    Returns:
+        Those that something else uses, and PostgreSQL's lines on what uses them.
     """
-    with connection.transaction():
-        left = [*objects, *_subscribers(connection)]
-        reasons: list[str] = []
-        while left:
-            reasons, before, left = [], left, []
-            for each in before:
-                try:
-                    with connection.transaction():
-                        connection.execute(_drop_command(each))
-                except psycopg.errors.DependentObjectsStillExist as error:
-                    left.append(each)
-                    reasons += (error.diag.message_detail or "").splitlines()
-            if len(left) == len(before):
-                break
-        names = {each.partition(" ")[2].partition("(")[0] for each in left}
-        foreign = [reason for reason in reasons if not _is_between_ours(reason, names, used_by)]
-        if foreign or (left and not used_by):
-            raise SchemaRefused(
-                "something that is not ours is in the way: " + "; ".join(dict.fromkeys(foreign or reasons))
-            )
+    left = list(objects)
+    while left:
+        reasons, before, left = [], left, []
+        for each in before:
+            try:
+                with connection.transaction():
+                    connection.execute(_drop_command(each))
+            except psycopg.errors.DependentObjectsStillExist as error:
+                left.append(each)
+                reasons += (error.diag.message_detail or "").splitlines()
+        if len(left) == len(before):
+            return left, reasons
+    return [], []
 
 
 def _subscribers(connection: Connection) -> list[str]:
@@ -126,10 +179,18 @@ def _subscribers(connection: Connection) -> list[str]:
     return [row[0] for row in connection.execute(statement("uninstall_subscriber"))]
 
 
-def _is_between_ours(reason: str, names: Set[str], used_by: Set[str]) -> bool:
+def _is_between_ours(reason: str, objects: list[str], used_by: Set[str]) -> bool:
     """Whether "view x depends on table y" is about two of ours; only the names are the same in every language."""
-    words = set(re.findall(r"\w+", reason, re.ASCII))
-    return len(words & names) > 1 or ("location" in words and bool(words & used_by))
+    words = _words(reason)
+    return len(words & _names(objects)) > 1 or ("location" in words and bool(words & used_by))
+
+
+def _words(reason: str) -> set[str]:
+    return set(re.findall(r"\w+", reason, re.ASCII))
+
+
+def _names(objects: list[str]) -> set[str]:
+    return {each.partition(" ")[2].partition("(")[0] for each in objects}
 
 
 def _drop_command(each: str) -> bytes:
@@ -137,21 +198,26 @@ def _drop_command(each: str) -> bytes:
     return f"drop {kind} if exists {name}".encode()
 
 
-def _mend_indexes(connection: Connection, ours: OwnSchema) -> None:
+def _make_expires_index(connection: Connection) -> None:
     connection.execute(statement("session_patience"))
-    for name in [*ours.indexes, EXPIRES_INDEX]:
-        connection.execute(sql.SQL("drop index concurrently if exists {}").format(sql.Identifier(name)))
+    connection.execute(sql.SQL("drop index concurrently if exists {}").format(sql.Identifier(EXPIRES_INDEX)))
     connection.execute(statement("uninstall_expires_index"))
 
 
-def _strip_location(connection: Connection, ours: OwnSchema) -> None:
+def _strip_location(connection: Connection, ours: OwnSchema) -> list[str]:
+    """Give location back as it was; or else PostgreSQL's lines on what uses our columns."""
     changes: list[sql.Composable] = [sql.SQL(f"reset ({', '.join(OPTIONS)})")]
     changes += [sql.SQL("drop column if exists {}").format(sql.Identifier(name)) for name in ours.columns]
-    with connection.transaction():
-        connection.execute(statement("uninstall_versions"))
-        for name in ours.triggers:
-            connection.execute(sql.SQL("drop trigger if exists {} on location").format(sql.Identifier(name)))
-        connection.execute(sql.SQL("alter table location {}").format(sql.SQL(", ").join(changes)))
+    try:
+        with connection.transaction():
+            for name in ours.indexes:
+                connection.execute(sql.SQL("drop index if exists {}").format(sql.Identifier(name)))
+            for name in ours.triggers:
+                connection.execute(sql.SQL("drop trigger if exists {} on location").format(sql.Identifier(name)))
+            connection.execute(sql.SQL("alter table location {}").format(sql.SQL(", ").join(changes)))
+    except psycopg.errors.DependentObjectsStillExist as error:
+        return (error.diag.message_detail or str(error)).splitlines()
+    return []
 
 
 def _drop_roles(connection: Connection, report: Callable[[str], None]) -> None:
@@ -160,15 +226,22 @@ def _drop_roles(connection: Connection, report: Callable[[str], None]) -> None:
         if not row or not row[0]:
             continue
         database, schema = (sql.Identifier(name) for name in row[1:])
-        with connection.transaction():
-            for what in (
-                sql.SQL("all tables in schema {}").format(schema),
-                sql.SQL("all sequences in schema {}").format(schema),
-                sql.SQL("schema {}").format(schema),
-                sql.SQL("database {}").format(database),
-            ):
-                connection.execute(sql.SQL("revoke all on {} from {}").format(what, sql.Identifier(role)))
-        try:
-            connection.execute(sql.SQL("drop role {}").format(sql.Identifier(role)))
-        except (psycopg.errors.DependentObjectsStillExist, psycopg.errors.InsufficientPrivilege) as error:
-            report(f"role {role} stays: {error.diag.message_detail or error.diag.message_primary}")
+        name = sql.Identifier(role)
+        revoked = (
+            sql.SQL("all tables in schema {}").format(schema),
+            sql.SQL("all sequences in schema {}").format(schema),
+            sql.SQL("schema {}").format(schema),
+            sql.SQL("database {}").format(database),
+        )
+        why = None
+        for command in (
+            *(sql.SQL("revoke all on {} from {}").format(what, name) for what in revoked),
+            sql.SQL("drop role {}").format(name),
+        ):
+            try:
+                with connection.transaction():
+                    connection.execute(command)
+            except (psycopg.errors.DependentObjectsStillExist, psycopg.errors.InsufficientPrivilege) as error:
+                why = why or error.diag.message_detail or error.diag.message_primary
+        if why:
+            report(f"role {role} stays: {why}")

@@ -24,7 +24,8 @@ from sql.column_views import (
 )
 from sql.connections import Connection, connect
 from sql.errors import SchemaRefused
-from sql.migrate import LOCK_PAUSE_SECONDS, in_a_gap, lock_out_others, refuse_what_is_not_ours_to_change
+from sql.lock_waits import LOCK_PAUSE_SECONDS, in_a_gap, lock_out_others
+from sql.migrate import refuse_what_is_not_ours_to_change
 from sql.pace import WRITING_SECONDS, Pace
 from sql.schema_path import enter_schema
 from sql.settings import DatabaseSettings

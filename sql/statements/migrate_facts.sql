@@ -8,8 +8,8 @@ select
         when to_regclass('location') is null or to_regclass('version') is null then null
         else (
             xpath(
-                '/row/table_version/text()',
-                query_to_xml($$select table_version from version where table_name = 'location'$$, false, true, '')
+                '/table/row/table_version/text()',
+                query_to_xml($$select table_version from version where table_name = 'location'$$, false, false, '')
             )
         )[1]::text::integer
     end,

@@ -25,6 +25,7 @@ from tests.sql import location_samples
 from tests.stand.postgres import Cluster, bin_directory, cluster
 
 COMMAND = Path(sys.executable).parent / "registrations-db"
+LAST_STEP = "everything that is ours, columns of location last"
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +143,27 @@ def test_what_the_operator_built_on_it_is_not_taken_along(stock_url: str) -> Non
     assert _schema(stock_url) == schema
 
 
+def test_what_goes_with_our_tables_is_told(stock_url: str, own_cluster: Cluster) -> None:
+    """Privileges of the operator's roles are no obstacle; what is one is told by the command that changes nothing."""
+    migrate(DatabaseSettings(database_url=stock_url))
+    with psycopg.connect(stock_url, autocommit=True) as connection:
+        connection.execute("create role my_reader; grant select on registrations to my_reader")
+        connection.execute("grant select on location to registrations_report with grant option")
+        connection.execute("set role registrations_report; grant select on location to my_reader; reset role")
+        connection.execute("create policy my_policy on account using (true)")
+        try:
+            said = _command(stock_url).stdout
+            assert "what these may there: my_reader" in said
+            assert "--yes would refuse: policy my_policy on table account" in said
+            connection.execute("drop policy my_policy on account")
+            done = _command(stock_url, "--yes")
+            assert done.returncode == 0, done.stderr
+            assert "role registrations_report stays" in done.stderr
+            assert _roles(stock_url) == {"registrations_report"}
+        finally:
+            connection.execute("revoke all on location from registrations_report cascade; drop role my_reader")
+
+
 def test_it_waits_for_worker_and_api_to_be_stopped(stock_url: str) -> None:
     """They would fail on every statement; the message names them."""
     settings = DatabaseSettings(database_url=stock_url)
@@ -176,9 +198,9 @@ def test_no_register_waits_behind_it(stock_url: str) -> None:
     with psycopg.connect(stock_url) as reader, ThreadPoolExecutor() as pool:
 
         def report(line: str) -> None:
-            if line == "columns of location":
+            if line == LAST_STEP:
                 reader.execute("select count(*) from location")
-            if line.startswith("columns of location: a table is in use"):
+            if line.startswith(f"{LAST_STEP}: a table is in use"):
                 waiting.set()
 
         leaving = pool.submit(uninstall, settings, report=report)

@@ -1,0 +1,17 @@
+-- Schemas with our migrations that this session does not look into, and the commands by which it would.
+select
+    n.nspname::text,
+    concat_ws(
+        '; ',
+        case
+            when not has_schema_privilege(n.oid, 'usage') then format('grant usage on schema %I to %I', n.nspname, current_user)
+        end,
+        case
+            when strpos(current_setting('search_path'), quote_ident(n.nspname)) = 0
+                then format('alter role %I in database %I set search_path = %I', current_user, current_database(), n.nspname)
+        end
+    )
+from pg_class c
+join pg_namespace n on n.oid = c.relnamespace
+where c.relname = '_yoyo_migration' and c.relkind = 'r' and not n.nspname = any (current_schemas(false))
+order by 1

@@ -1,0 +1,1 @@
+select from version where table_name = 'location'
