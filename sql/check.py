@@ -11,7 +11,8 @@ from sql.check_rows import check_rows
 from sql.check_writes import check_writes
 from sql.connections import Connection
 from sql.finding import Finding, Severity, stands
-from sql.migrate import LOCATION_VERSION, MIGRATE_COMMAND, missing_migrations
+from sql.migrate import MIGRATE_COMMAND, missing_migrations
+from sql.migration_obstacles import LOCATION_VERSION
 from sql.schema_path import find_elsewhere
 from sql.statements import statement
 from sql.widening import WIDEN_COMMAND
@@ -29,7 +30,9 @@ class Facts:
         timezone: in which Kamailio is said to run.
         zone_offset: of that zone from UTC now, seconds.
         narrow_columns: of location; of each its width and that of Kamailio's own schema, in characters.
-        used_ids: tables with half of their ids used; of each the last id and the highest that it can have.
+        used_ids: tables with half of their ids used; of each the last id, the highest that it can have, and whether
+            its sequence then begins again.
+        unlogged: tables that a crash of PostgreSQL empties.
     """
 
     expires_type: str
@@ -39,7 +42,8 @@ class Facts:
     refreshed_indexes: list[str] | None
     location_version: int | None
     narrow_columns: dict[str, tuple[int, int]] | None
-    used_ids: dict[str, tuple[int, int]] | None
+    used_ids: dict[str, tuple[int, int, bool]] | None
+    unlogged: list[str] | None
 
     @property
     def has_zone(self) -> bool:
@@ -120,6 +124,17 @@ def _check_catalogs(facts: Facts) -> Iterator[Finding]:
             "; ".join(f"{WIDEN_COMMAND} {name} {wanted}" for name, (_, wanted) in facts.narrow_columns.items()),
         )
     yield from _check_ids(facts.used_ids or {})
+    if facts.unlogged:
+        yield Finding(
+            "unlogged",
+            Severity.WARNING,
+            f"UNLOGGED: {', '.join(facts.unlogged)}",
+            "a crash of PostgreSQL, or a failover, empties it, and a standby never has its rows: in db_mode 3 nobody "
+            "can be called before the phone's next REGISTER; in db_mode 1 and 2 Kamailio goes on from memory, unless "
+            "it is restarted, and each row is back at the phone's next refresh; until then no list and no flush has it",
+            "; ".join(f"alter table {name} set logged" for name in facts.unlogged)
+            + ", in a quiet hour: that writes the table anew while REGISTERs wait, some seconds for a million rows",
+        )
     if facts.invalid_indexes:
         yield Finding(
             "index_invalid",
@@ -138,7 +153,12 @@ def _check_catalogs(facts: Facts) -> Iterator[Finding]:
             + "; but keep it in db_mode 3 with nathelper's pings from the table",
         )
     if not (
-        wrong_version or facts.narrow_columns or facts.used_ids or facts.invalid_indexes or facts.refreshed_indexes
+        wrong_version
+        or facts.narrow_columns
+        or facts.used_ids
+        or facts.unlogged
+        or facts.invalid_indexes
+        or facts.refreshed_indexes
     ):
         yield stands("location", "usrloc's table has the columns and indexes that it should")
 
@@ -154,13 +174,15 @@ def _check_schema_open(connection: Connection) -> Iterator[Finding]:
         )
 
 
-def _check_ids(used: dict[str, tuple[int, int]]) -> Iterator[Finding]:
-    for table, (last, highest) in used.items():
+def _check_ids(used: dict[str, tuple[int, int, bool]]) -> Iterator[Finding]:
+    for table, (last, highest, cycles) in used.items():
         yield Finding(
             "ids_used",
             Severity.FAULT if last >= IDS_NEARLY_USED * highest else Severity.WARNING,
             f"{last / highest:.0%} of the ids of {table} are used: the last one was {last}, the highest is {highest}",
-            "after the highest PostgreSQL refuses new rows: a phone that is not registered yet gets a 500",
+            "after the highest they begin again: a phone whose id an older row has gets a 500"
+            if cycles
+            else "after the highest PostgreSQL refuses new rows: a phone that is not registered yet gets a 500",
             f"{WIDEN_COMMAND} id{'' if table == 'location' else f' --table {table}'}, while everything runs",
         )
 

@@ -66,15 +66,25 @@ def migrate_command(*, dry_run: bool) -> None:
 @click.argument("column")
 @click.argument("width", type=click.IntRange(min=1, max=10_485_760), required=False)
 @click.option("--table", type=click.Choice(TABLES), default="location", show_default=True)
-def widen_command(column: str, width: int | None, *, table: str) -> None:
+@click.option("--dry-run", is_flag=True, help="Say which steps are left, and what each locks; change nothing.")
+def widen_command(column: str, width: int | None, *, table: str, dry_run: bool) -> None:
     """Widen a COLUMN of usrloc's table while everything runs: id to bigint, a varchar to WIDTH characters.
 
     Views that show the column are made again as they were. A REGISTER may wait for some milliseconds. Run it
     again if it was interrupted.
     """
     with operators_mistakes():
-        settings = DatabaseSettings()
-        done = widen(settings, column, width, table=table, report=lambda line: click.echo(line, err=True))
+        done = widen(
+            DatabaseSettings(),
+            column,
+            width,
+            table=table,
+            dry_run=dry_run,
+            report=lambda line: click.echo(line, err=True),
+        )
+    if dry_run and done:
+        click.echo("nothing was changed")
+        return
     click.echo(f"{table}.{column} is {'wider' if done else 'as wide already'}")
 
 

@@ -23,7 +23,10 @@ class Column:
     Attributes:
         width: characters of a varchar(n); None of any other type.
         default: an expression.
-        sequence: the one that the default uses.
+        sequence: the one that the default uses, or that of an identity column.
+        sequence_highest: its highest number; None of one that counts down.
+        sequence_options: the others, as ALTER TABLE wants them.
+        generated: of an identity column: always, or by default.
         owns_sequence: whether dropping the column drops that sequence.
         kept: commands that set the privileges on this column and its comment.
     """
@@ -35,6 +38,9 @@ class Column:
     default: str | None
     sequence: str | None
     sequence_type: str | None
+    sequence_highest: int | None
+    sequence_options: str | None
+    generated: str | None
     owns_sequence: bool
     kept: list[str]
 

@@ -55,8 +55,8 @@ def open_connection(settings: DatabaseSettings, *, application_name: str) -> Bou
     with translated(), ExitStack() as on_failure:
         connection = BoundedConnection.connect(settings.database_url, **_parameters(settings, application_name))
         on_failure.callback(connection.close)
-        _limit(connection, settings.database_statement_timeout)
         _require_own_session(connection, settings, application_name)
+        _limit(connection, settings.database_statement_timeout)
         on_failure.pop_all()
         return connection
 
@@ -64,9 +64,12 @@ def open_connection(settings: DatabaseSettings, *, application_name: str) -> Bou
 def _require_own_session(connection: BoundedConnection, settings: DatabaseSettings, application_name: str) -> None:
     """Compare it with a second connection, which is closed again. Where there can be no second one, nothing is known.
 
+    Nothing is set in the session before: a pooler would lend it to others with our settings.
+
     Raises:
         SessionShared: a pooler lends sessions for a transaction only.
     """
+    connection.answer_timeout = settings.database_statement_timeout + ANSWER_GRACE_SECONDS
     with suppress(psycopg.OperationalError):
         parameters = _parameters(settings, application_name)
         with BoundedConnection.connect(settings.database_url, **parameters) as other:
@@ -136,10 +139,10 @@ class Database:
         self._renewed = monotonic()
 
         def configure(connection: BoundedConnection) -> None:
-            _limit(connection, limit)
             if not self._own_sessions:  # looked at once, when the database is first reached
                 _require_own_session(connection, settings, application_name)
                 self._own_sessions = True
+            _limit(connection, limit)
 
         self._pool = psycopg_pool.ConnectionPool(
             settings.database_url,

@@ -1,4 +1,4 @@
-"""Waiting for locks while the schema is changed: of another migration, and of tables that a live proxy uses."""
+"""Waiting for locks beside a live proxy: for an instant, again and again, and telling who has them."""
 
 import itertools
 from collections.abc import Callable
@@ -15,14 +15,34 @@ LOCK_PAUSE_SECONDS = 0.1
 
 
 def lock_out_others(connection: Connection, *, report: Callable[[str], None]) -> None:
-    """Wait until no other session changes the schema; from now on none can, until this connection ends."""
-    for attempt in itertools.count(1):
+    """Wait until no other session changes the schema; from now on none can, until this connection ends.
+
+    Any login can take that lock, and one that a pooler keeps stays: so whoever has it is named.
+    """
+    told: set[str] = set()
+    while True:
         row = connection.execute(statement("migrate_lock")).fetchone()
-        if row and row[0]:
+        assert row is not None  # noqa: S101  # a SELECT without a condition has a row
+        is_ours, key = row
+        if is_ours:
             return
-        if attempt == 1:
-            report(f"another migration of this database is running (role {row and row[1]}), waiting for its end")
+        holders = _holders(connection, key=key)
+        if holders.keys() - told:
+            report(
+                f"waiting for the lock on migrations of this database, which has {_written(holders)}; if that is "
+                "no migration, `select pg_terminate_backend(...)` of its process ends it"
+            )
+        told |= holders.keys()
         sleep(LOCK_PAUSE_SECONDS)
+
+
+def _holders(connection: Connection, *, key: int | None = None) -> dict[str, str]:
+    """Name the sessions that hold that advisory lock, or, without a key, tables of the schema, with facts of each."""
+    return dict(connection.execute(statement("lock_holders"), {"key": key}).fetchall())
+
+
+def _written(holders: dict[str, str]) -> str:
+    return ", ".join(f"{name} ({facts})" for name, facts in holders.items())
 
 
 def in_a_gap(connection: Connection, change: Callable[[], None], *, name: str, report: Callable[[str], None]) -> None:
@@ -32,23 +52,25 @@ def in_a_gap(connection: Connection, change: Callable[[], None], *, name: str, r
         connection: in autocommit; its time limits are changed.
         change: what to do, in a transaction of its own or so that it can be repeated.
         name: what the messages call it.
-        report: called with a line when a table is in use.
+        report: called with a line when a table is in use, which names who uses it, and again when others do.
 
     Raises:
         SchemaRefused: PostgreSQL refuses it, or a table is locked by another session for too long.
     """
+    told: set[str] = set()
     for attempt in itertools.count(1):
         try:
             connection.execute(statement("migrate_limits"))
             change()
             return
         except psycopg.errors.LockNotAvailable as error:
+            holders = _holders(connection)
+            by = f" by {_written(holders)}" if holders else ""
             if attempt == LOCK_ATTEMPTS:
-                raise SchemaRefused(
-                    f"{name}: a table is locked by another session for too long; see pg_locks, then try again"
-                ) from error
-            if attempt == 1:
-                report(f"{name}: a table is in use, waiting for a gap between its transactions")
+                raise SchemaRefused(f"{name}: a table is locked{by} for too long; end that, then try again") from error
+            if attempt == 1 or holders.keys() - told:
+                report(f"{name}: a table is in use{by}; waiting for a gap between transactions")
+            told |= holders.keys()
             sleep(LOCK_PAUSE_SECONDS)
         except psycopg.errors.InsufficientPrivilege as error:
             raise SchemaRefused(

@@ -10,6 +10,7 @@ from functools import cache
 from importlib.resources import as_file, files
 
 import psycopg
+from psycopg import sql
 from yoyo import read_migrations
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import DatabaseURI
@@ -19,15 +20,16 @@ from sql.connections import Connection, connect
 from sql.default_directory import follow_domains
 from sql.errors import SchemaRefused, SchemaStale
 from sql.lock_waits import in_a_gap, lock_out_others
+from sql.migration_obstacles import find_obstacles, find_unfit
 from sql.migration_plan import PlannedMigration, planned
-from sql.migration_trial import failure_of_a_registration
+from sql.migration_trial import TRIGGER_CURE, TRIGGER_FAILS, failure_of_a_registration
+from sql.own_schema import BOOKKEEPING
 from sql.privileges import complete_roles, find_blind_roles, make_roles
-from sql.schema_path import enter_schema, find_elsewhere, refuse_collations, refuse_planted, refuse_wrong_schema
+from sql.schema_path import enter_schema, find_elsewhere, refuse_planted
 from sql.settings import DatabaseSettings
 from sql.site import write_site
 from sql.statements import statement
 
-LOCATION_VERSION = 9
 MIGRATE_COMMAND = "registrations-db migrate"
 
 log = logging.getLogger(__name__)
@@ -55,10 +57,7 @@ class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo is untyp
                 self._ours.execute("discard plans")  # of functions that have met the row as it was
                 failure = failure_of_a_registration(self._ours) if worked else None
                 if failure:
-                    raise SchemaRefused(
-                        f"{migration.id}: with the new columns of location phones could not register any more, by a "
-                        f"trigger or rule of your own: {failure}: name the columns there, in place of old.* or new.*"
-                    )
+                    raise SchemaRefused(f"{migration.id}: {TRIGGER_FAILS}: {failure}: {TRIGGER_CURE}")
         else:
             migration.process_steps(self, "apply")
             self.mark_one(migration)
@@ -75,24 +74,30 @@ def migrate(settings: DatabaseSettings, *, report: Callable[[str], None] = lambd
         Names of the migrations that were applied; empty when the schema was current.
 
     Raises:
-        SchemaRefused: a migration cannot be applied, what came before it stays; or the roles lack something that
-            this login may not give.
+        SchemaRefused: something is in the way, all of which the message names; nothing was changed. Or a migration
+            could not be applied all the same, what came before it stays; or the roles lack something that this login
+            may not give.
         DatabaseUnreachable: PostgreSQL is away.
     """
     applied: list[str] = []
-    with connect(settings, application_name=MIGRATE_COMMAND, writes=True) as connection:
+    with connect(settings, application_name=MIGRATE_COMMAND) as connection:
         lock_out_others(connection, report=report)
-        refuse_what_is_not_ours_to_change(connection, report=report)
-        enter_schema(connection)
+        missing = _require_no_obstacle(connection, report=report)
         # Migrations give them privileges, and a restored cluster may lack them.
         in_a_gap(connection, lambda: make_roles(connection, report), name="roles", report=report)
         backend = _Backend(connection)
-        backend.create_lock_table()
-        backend.break_lock()  # a row left by a process that was killed: who holds the advisory lock is alone
-        for migration in backend.to_apply(_migrations()):
-            report(f"applying {migration.id} ({planned(migration).lock})")
-            _apply(backend, migration, report=report)
-            applied.append(migration.id)
+        try:
+            backend.create_lock_table()
+            backend.break_lock()  # a row left by a process that was killed: who holds the advisory lock is alone
+            for migration in backend.to_apply(missing):
+                report(f"applying {migration.id} ({planned(migration).lock})")
+                _apply(backend, migration, report=report)
+                applied.append(migration.id)
+        except SchemaRefused:
+            if not any_migrations(connection):
+                names = sql.SQL(", ").join(map(sql.Identifier, BOOKKEEPING))
+                connection.execute(sql.SQL("drop table if exists {}").format(names))
+            raise
         later = later_migrations(connection)
         if later:
             report(f"the database has the schema of a later version ({', '.join(later)}): upgrade this program, too")
@@ -116,11 +121,42 @@ def plan(settings: DatabaseSettings, *, report: Callable[[str], None] = lambda _
         DatabaseUnreachable: PostgreSQL is away.
     """
     with connect(settings, application_name=f"{MIGRATE_COMMAND} --dry-run") as connection:
-        refuse_what_is_not_ours_to_change(connection, report=report)
-        missing = set(missing_migrations(connection))
+        lock_out_others(connection, report=report)
+        missing = _require_no_obstacle(connection, report=report)
         for each in find_blind_roles(connection):
             report(f"{each}: {each.cure}")
-    return [planned(migration) for migration in _migrations() if migration.id in missing]
+    return [planned(migration) for migration in missing]
+
+
+def _require_no_obstacle(connection: Connection, *, report: Callable[[str], None]) -> MigrationList:
+    """Enter the schema and return the missing migrations.
+
+    Raises:
+        SchemaRefused: names everything that would stop them.
+    """
+    refuse_planted(connection)
+    unfit = find_unfit(connection, report=report)
+    applied = _applied(connection)
+    missing = _migrations().filter(lambda each: each.id not in applied)
+    has = _migrations().filter(lambda each: each.id in applied)
+    obstacles: list[str] = []
+    enter_schema(connection)
+    in_a_gap(
+        connection,
+        lambda: obstacles.extend(find_obstacles(connection, has, missing, is_fit=not unfit, report=report)),
+        name="looking for obstacles",
+        report=report,
+    )
+    _refuse([*unfit, *obstacles])
+    return missing
+
+
+def _refuse(obstacles: list[str]) -> None:
+    if len(obstacles) > 1:
+        lines = "".join(f"\n  - {each}" for each in obstacles)
+        raise SchemaRefused(f"{len(obstacles)} things are in the way, nothing was changed:{lines}")
+    if obstacles:
+        raise SchemaRefused(f"{obstacles[0]} (nothing was changed)")
 
 
 def _apply(backend: _Backend, migration: Migration, *, report: Callable[[str], None]) -> None:
@@ -140,33 +176,16 @@ def refuse_what_is_not_ours_to_change(
         SchemaRefused: says which, and what to do; or that usrloc's table is in another schema.
     """
     refuse_planted(connection)
-    refuse_wrong_schema(connection)
-    refuse_collations(connection)
-    row = connection.execute(statement("migrate_facts")).fetchone()
-    assert row is not None  # noqa: S101  # a SELECT without FROM has a row
-    encoding, role, may_migrate, location_version, database, has_location = row
-    if not may_migrate:
-        raise SchemaRefused(f"role {role} may not change this schema: migrate as the owner of location, often postgres")
-    if encoding != "UTF8":
-        raise SchemaRefused(f"the database's encoding is {encoding}; it must be UTF8")
-    if location_version is not None and location_version > LOCATION_VERSION:
-        report(
-            f"usrloc's table location is of version {location_version}; this program is for {LOCATION_VERSION}: "
-            "upgrade it, too, when there is a release for that Kamailio"
-        )
-    if location_version is not None and location_version < LOCATION_VERSION:
-        raise SchemaRefused(
-            f"usrloc's table location is of version {location_version}, not {LOCATION_VERSION}: "
-            "upgrade Kamailio's schema first (Kamailio 5.2 and later have version 9)"
-        )
-    if not has_location:
-        report(f"database {database} has no table location: usrloc's tables are made there, as for a new Kamailio")
+    _refuse(find_unfit(connection, report=report))
 
 
 @cache
 def _migrations() -> MigrationList:
     with as_file(files("sql").joinpath("migrations")) as directory:
-        return read_migrations(str(directory))
+        migrations = read_migrations(str(directory))
+    for each in migrations:
+        each.load()
+    return migrations
 
 
 def missing_migrations(connection: Connection) -> list[str]:

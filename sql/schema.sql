@@ -331,7 +331,7 @@ CREATE TABLE public.account (
 );
 
 CREATE TABLE public.auth_token (
-    id integer NOT NULL,
+    id bigint NOT NULL,
     token_hash bytea NOT NULL,
     account_id public.identifier NOT NULL,
     note text DEFAULT ''::text NOT NULL,

@@ -30,51 +30,45 @@ def refuse_planted(connection: Connection) -> None:
         )
 
 
-def refuse_collations(connection: Connection) -> None:
-    """Refuse collations of Kamailio's columns that our views cannot have, before the first migration.
-
-    Raises:
-        SchemaRefused: names the columns, and what to do.
-    """
+def find_unfit_collations(connection: Connection) -> list[str]:
+    """Say which columns of Kamailio's have collations that our views cannot have, before the first migration."""
     columns = [column for (column,) in connection.execute(statement("migrate_collations"))]
-    if columns:
-        raise SchemaRefused(
-            f"the views need another collation of {', '.join(columns)}: alter each to its type with "
-            'collate "default", which locks the table while its indexes are built anew'
-        )
+    return columns and [
+        f"the views need another collation of {', '.join(columns)}: alter each to its type with "
+        'collate "default", which locks the table while its indexes are built anew'
+    ]
 
 
-def refuse_wrong_schema(connection: Connection) -> None:
-    """Refuse to make or change tables in another schema than that of usrloc's, and a schema without its data.
+def find_wrong_schema(connection: Connection) -> list[str]:
+    """Say why tables must not be made or changed where the search_path leads: usrloc's are elsewhere, or lack data.
 
     Args:
         connection: with the search_path with which it began.
-
-    Raises:
-        SchemaRefused: names the schemas, and the command that sets search_path; or what is missing.
     """
     row = connection.execute(statement("schema_of_location")).fetchone()
     assert row is not None  # noqa: S101  # a SELECT without FROM has a row
     here, found, everywhere, nobody_chose, role, database, has_version = row
     if here is None:
-        raise SchemaRefused(f"role {role} may use no schema of its search_path: grant usage, or set search_path")
+        return [f"role {role} may use no schema of its search_path: grant usage, or set search_path"]
+    unfit = []
     if found is None and everywhere and nobody_chose:
-        raise SchemaRefused(
+        unfit.append(
             f"usrloc's table location is in schema {', '.join(everywhere)}, where this login does not look: "
             f"alter database {database} set search_path = {everywhere[0]}; or, if there is to be another in {here}, "
             f"alter database {database} set search_path = {here}"
         )
     if found not in (None, here):
-        raise SchemaRefused(
+        unfit.append(
             f"usrloc's table location is in schema {found}, but this login makes tables in {here}: "
             f"alter role {role} in database {database} set search_path = {found}; or, if there is to be another "
             f"location in {here}, leave {found} out of search_path"
         )
     if found and has_version and not connection.execute(statement("schema_version_row")).fetchall():
-        raise SchemaRefused(
+        unfit.append(
             "Kamailio's table version has no row for location, as where the schema was restored without its data: "
             "restore that, too; or give version the row ('location', 9), if the table is that of Kamailio 5.2 or later"
         )
+    return unfit
 
 
 def find_elsewhere(connection: Connection) -> str | None:

@@ -4,15 +4,13 @@ A wider varchar changes the catalogs only. ALTER TABLE to bigint would rewrite t
 second column is filled and indexed beside id, and then takes its place.
 """
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from time import sleep
 
 from psycopg import sql
-from psycopg.rows import class_row
 
+from sql.column_indexes import Index, find_indexes
 from sql.column_views import (
     Column,
     find_column,
@@ -37,35 +35,12 @@ BATCH_ROWS = 200
 # Neighbouring rows are written in so many turns, see widen_fill.
 TURNS = 8
 LOWEST_ID = -(2**63)
-# The column id in the definition of an index, quoted or not; other quoted names, and strings, are matched as a whole.
-ID = re.compile(r"""('(?:[^']|'')*'|"(?!id"(?!"))(?:[^"]|"")*")|"id"|\bid\b""")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Index:
-    """An index that has the column id.
-
-    Attributes:
-        wide_name: name of the same index on the second column, until that takes the place of id.
-        head: the command that makes that index, up to the table.
-        body: the rest of the command that made this one, from USING on.
-        is_built: None if there is none yet, False if building it was interrupted.
-        kept: commands that set what is dropped with this one, such as its comment.
-    """
-
-    name: str
-    is_primary: bool
-    wide_name: str
-    head: str
-    body: str
-    tablespace: str
-    is_built: bool | None
-    kept: list[str]
-
-    @property
-    def build(self) -> str:
-        """The command that makes the same index on the second column."""
-        return self.head + ID.sub(lambda found: found[1] or "id_wide", self.body)
+HIGHEST_ID = 2**63 - 1
+SHORT_LOCK = (
+    "locks the table for some milliseconds, reading no row; waits 50 ms at the most for the lock, then tries again"
+)
+ROW_LOCKS = f"locks {BATCH_ROWS} rows at the most, for some milliseconds, and passes by those that others hold"
+NO_LOCK = "no REGISTER waits"
 
 
 def widen(
@@ -74,6 +49,7 @@ def widen(
     width: int | None,
     *,
     table: str = "location",
+    dry_run: bool = False,
     report: Callable[[str], None] = lambda _: None,
 ) -> bool:
     """Widen a column. If it was interrupted, the next call continues where it stopped.
@@ -83,7 +59,8 @@ def widen(
         column: `id`, or one of type varchar(n).
         width: characters of the latter.
         table: of usrloc's.
-        report: called with one line for each step, before it is taken.
+        dry_run: only report the steps.
+        report: called with one line for each step, with what it locks, before it is taken.
 
     Returns:
         Whether there was anything to do.
@@ -100,8 +77,8 @@ def widen(
         if column == "id":
             if width is not None:
                 raise SchemaRefused("id is a number without a width: it becomes bigint")
-            return _Id(connection, table, report).widen(found)
-        return _widen_text(connection, table, column, width, found=found, report=report)
+            return _Id(connection, table, report, is_dry_run=dry_run).widen(found)
+        return _widen_text(connection, table, column, width, found=found, report=report, is_dry_run=dry_run)
 
 
 def _widen_text(
@@ -112,6 +89,7 @@ def _widen_text(
     *,
     found: Column,
     report: Callable[[str], None],
+    is_dry_run: bool,
 ) -> bool:
     if found.width is None:
         raise SchemaRefused(f"{table}.{column} is {found.type}: only id and columns of varchar(n) can be widened")
@@ -125,7 +103,16 @@ def _widen_text(
         sql.Identifier(table), sql.Identifier(column), sql.Literal(width)
     )
     name = f"{table}.{column} to {width} characters"
-    report(name)
+    report(f"{name} ({SHORT_LOCK})")
+    if is_dry_run:
+        refuse_obstacles(
+            connection,
+            found.table_oid,
+            found.number,
+            find_views(connection, found.table_oid, found.number),
+            rebuilt=False,
+        )
+        return True
     in_a_gap(
         connection,
         lambda: replace_column(connection, table, column, rebuilt=False, change=lambda _: command),
@@ -138,8 +125,9 @@ def _widen_text(
 class _Id:
     """The id of one table on its way to bigint. The catalogs tell which steps are done."""
 
-    def __init__(self, connection: Connection, table: str, report: Callable[[str], None]) -> None:
+    def __init__(self, connection: Connection, table: str, report: Callable[[str], None], *, is_dry_run: bool) -> None:
         self._connection = connection
+        self._is_dry_run = is_dry_run
         self._table = table
         self._report = report
         # Trigger, function and constraint have one name.
@@ -148,47 +136,43 @@ class _Id:
     def widen(self, column: Column) -> bool:
         """Take every step that is left; returns whether there was any."""
         if column.type == "bigint":
-            if column.sequence is None or column.sequence_type == "bigint":
+            if column.sequence is None or column.sequence_highest in (None, HIGHEST_ID):
                 return False
-            self._step("its sequence to bigint", lambda: self._execute(_widen_sequence(column)))
+            self._step("its sequence to bigint", NO_LOCK, lambda: self._execute(_widen_sequence(column)))
             return True
         self._require_serial(column)
         views = find_views(self._connection, column.table_oid, column.number)
         refuse_obstacles(self._connection, column.table_oid, column.number, views, rebuilt=True)
         if find_column(self._connection, self._table, "id_wide") is None:
-            self._step("a second column for ids, which new rows fill", lambda: self._alter("widen_begin"))
-        self._step("copying the ids of all rows, beside the running proxy", self._fill)
-        self._step("a constraint that none is missing", lambda: self._alter("widen_filled"))
-        self._step("checking it, beside the running proxy", self._validate)
-        for index in self._indexes(column):
+            self._step("a second column for ids, which new rows fill", SHORT_LOCK, lambda: self._alter("widen_begin"))
+        self._step("copying the ids of all rows, beside the running proxy", ROW_LOCKS, self._fill)
+        self._step("a constraint that none is missing", SHORT_LOCK, lambda: self._alter("widen_filled"))
+        self._step("checking it, beside the running proxy", NO_LOCK, self._validate)
+        for index in find_indexes(self._connection, column):
             if not index.is_built:
-                self._step(f"index {index.name} anew, beside the running proxy", partial(self._build, index))
-        self._step("the second column takes the place of id", self._swap)
+                self._step(f"index {index.name} anew, beside the running proxy", NO_LOCK, partial(self._build, index))
+        self._step("the second column takes the place of id", SHORT_LOCK, self._swap)
         return True
 
     def _require_serial(self, column: Column) -> None:
-        """Refuse an id that is not kamdbctl's: an identity column has no default, and would lose its sequence."""
+        """Refuse an id that is not kamdbctl's, but for an identity column."""
         is_serial = column.type == "integer" and column.sequence is not None
-        if not is_serial or not any(index.is_primary for index in self._indexes(column)):
+        if not is_serial or not any(index.is_primary for index in find_indexes(self._connection, column)):
             raise SchemaRefused(
                 f"{self._table}.id is not as kamdbctl makes it: an integer, the primary key, and by default the next "
                 "value of a sequence"
             )
 
-    def _step(self, name: str, change: Callable[[], None]) -> None:
-        self._report(name)
-        in_a_gap(self._connection, change, name=name, report=self._report)
+    def _step(self, name: str, lock: str, change: Callable[[], None]) -> None:
+        self._report(f"{name} ({lock})")
+        if not self._is_dry_run:
+            in_a_gap(self._connection, change, name=name, report=self._report)
 
     def _composed(self, name: str, **more: sql.Composable) -> sql.Composed:
         return sql.SQL(statement(name)).format(**self._names, **more)
 
     def _execute(self, commands: sql.SQL | sql.Composed) -> None:
         self._connection.execute(commands, prepare=False)
-
-    def _indexes(self, column: Column) -> list[Index]:
-        values = {"table_oid": column.table_oid, "number": column.number}
-        with self._connection.cursor(row_factory=class_row(Index)) as cursor:
-            return cursor.execute(statement("widen_indexes"), values).fetchall()
 
     def _alter(self, name: str) -> None:
         with no_vacuum(self._connection, self._table):
@@ -226,20 +210,30 @@ class _Id:
 
     def _swap_commands(self, column: Column) -> sql.Composable:
         self._require_serial(column)
-        indexes = self._indexes(column)
+        indexes = find_indexes(self._connection, column)
         late = [index.name for index in indexes if not index.is_built]
         if late:
             raise SchemaRefused(f"made meanwhile: index {', '.join(late)}; run the command again")
         kept = [*column.kept, *(command for index in indexes for command in index.kept)]
-        own_sequence = sql.SQL("alter sequence {sequence} owned by {table}.id_wide;").format(
-            **self._names, sequence=sql.SQL(column.sequence or "")
-        )
+        sequence = sql.SQL(column.sequence or "")
+        own_sequence = sql.SQL("alter sequence {sequence} owned by {table}.id_wide;")
+        value, widen_sequence = sql.SQL(f"set default {column.default}"), sql.Composed([_widen_sequence(column)])
+        if column.generated:
+            # Dropped with the column, and made again, where it was.
+            own_sequence = sql.SQL("alter table {table} alter column id drop identity;")
+            options = f"sequence name {column.sequence} {column.sequence_options}"
+            value = sql.SQL(f"add generated {column.generated} as identity ({options})")
+            row = self._connection.execute(sql.SQL("select last_value, is_called from {}").format(sequence)).fetchone()
+            assert row is not None  # noqa: S101  # a sequence has a row
+            widen_sequence = sql.SQL("select setval({}, {}, {});").format(column.sequence, *row)
         return self._composed(
             "widen_swap",
-            own_sequence=own_sequence if column.owns_sequence else sql.SQL(""),
-            default=sql.SQL(column.default or "null"),
+            own_sequence=own_sequence.format(**self._names, sequence=sequence)
+            if column.owns_sequence or column.generated
+            else sql.SQL(""),
+            value=value,
             indexes=sql.SQL("\n").join(map(self._take_place, indexes)),
-            widen_sequence=_widen_sequence(column),
+            widen_sequence=widen_sequence,
             kept=sql.SQL("".join(f"{command};\n" for command in kept)),
         )
 
@@ -254,4 +248,4 @@ class _Id:
 
 
 def _widen_sequence(column: Column) -> sql.SQL:
-    return sql.SQL(f"alter sequence {column.sequence} as bigint;" if column.sequence else "")
+    return sql.SQL(f"alter sequence {column.sequence} as bigint no maxvalue;" if column.sequence else "")

@@ -27,19 +27,36 @@ select
         join pg_attribute a on a.attrelid = 'location'::regclass and a.attname = w.name
         where a.atttypid = 'varchar'::regtype and a.atttypmod - 4 between 0 and w.width - 1
     ) as narrow_columns,
-    -- Of each id with half of its range used: the last one and the range, that of the column or of its sequence.
+    -- Of each id with half of its range used: the last one, the range, that of the column or of its sequence, and whether
+    -- the sequence begins again at its end.
     (
-        select jsonb_object_agg(i.table_name, jsonb_build_array(i.last, i.range))
+        select jsonb_object_agg(i.table_name, jsonb_build_array(i.last, i.range, i.cycles))
         from (
             select
                 a.attrelid::regclass::text as table_name,
                 least(s.seqmax, case a.atttypid when 'integer'::regtype then 2147483647 end) as range,
+                s.seqcycle as cycles,
                 case when has_sequence_privilege(s.seqrelid, 'select') then pg_sequence_last_value(s.seqrelid) end as last
             from pg_attribute a
-            join pg_attrdef f on f.adrelid = a.attrelid and f.adnum = a.attnum
-            join pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = f.oid
-            join pg_sequence s on d.refclassid = 'pg_class'::regclass and s.seqrelid = d.refobjid
+            left join pg_attrdef f on f.adrelid = a.attrelid and f.adnum = a.attnum
+            join pg_sequence s on s.seqincrement > 0
+                and exists (
+                    select from pg_depend d
+                    where d.refclassid = 'pg_class'::regclass
+                        and (
+                            (d.classid = 'pg_attrdef'::regclass and d.objid = f.oid and d.refobjid = s.seqrelid)
+                            -- of an identity column
+                            or (
+                                d.classid = 'pg_class'::regclass and d.objid = s.seqrelid and d.deptype = 'i'
+                                and d.refobjid = a.attrelid and d.refobjsubid = a.attnum
+                            )
+                        )
+                )
             where a.attrelid in ('location'::regclass, 'location_attrs'::regclass) and a.attname = 'id'
         ) i
         where i.last >= i.range / 2
-    ) as used_ids
+    ) as used_ids,
+    (
+        select array_agg(oid::regclass::text order by oid::regclass::text) from pg_class
+        where oid in ('location'::regclass, 'location_attrs'::regclass) and relpersistence = 'u'
+    ) as unlogged

@@ -4,7 +4,7 @@ drop trigger {name} on {table};
 drop function {name}();
 alter table {table} drop column id;
 alter table {table} rename column id_wide to id;
-alter table {table} alter column id set not null, alter column id set default {default};
+alter table {table} alter column id set not null, alter column id {value};
 alter table {table} drop constraint {name};
 {indexes}
 {widen_sequence}

@@ -112,7 +112,7 @@ def pooler(request: pytest.FixtureRequest, tmp_path: Path, postgres: Cluster) ->
 def test_another_mode_is_refused(
     pooler: int, database: psycopg.Connection, role: str, command: list[str], directory: Directory
 ) -> None:
-    """By each command, in one line that says what to do; nothing is left behind in the pooler."""
+    """By each command, in one line that says what to do; no lock or setting is left behind for the pooler's clients."""
     assert directory.tokens
     ended = _run(command, _url(pooler, database, role))
     assert ended.returncode == (3 if command[-1] == "check" else 1)
@@ -120,6 +120,18 @@ def test_another_mode_is_refused(
     assert len(ended.stderr.strip().splitlines()) == 1, ended.stderr
     locks = database.execute("select count(*) from pg_locks where locktype = 'advisory' and granted").fetchone()
     assert locks == (0,)
+    with psycopg.connect(_url(pooler, database, role), autocommit=True) as other:
+        for setting in (
+            "statement_timeout",
+            "idle_in_transaction_session_timeout",
+            "jit",
+            "plan_cache_mode",
+            "search_path",
+        ):
+            query = "select setting, reset_val from pg_settings where name = %s"
+            row = other.execute(query, (setting,), prepare=False).fetchone()
+            assert row is not None
+            assert row[0] == row[1], setting
 
 
 def test_a_check_tells_of_it(pooler: int, database: psycopg.Connection) -> None:

@@ -217,6 +217,7 @@ def test_a_database_or_role_that_is_made_read_only_answers_reads(
 
 COMMANDS = {
     "migrate": "registrations-db migrate",
+    "dry run": "registrations-db migrate --dry-run",
     "token": "registrations-db token create child",
     "import": "registrations-db import FILE",
     "import from Kazoo": "registrations-db import --from-kazoo http://127.0.0.1:1",
@@ -227,7 +228,6 @@ COMMANDS = {
     "flush": "registrations-sync flush child",
 }
 READING = {
-    "dry run": "registrations-db migrate --dry-run",
     "list": "registrations-db token list",
     "what uninstall would do": "registrations-db uninstall",
 }

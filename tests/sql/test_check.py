@@ -67,6 +67,7 @@ def test_a_database_of_kamdbctl_has_no_finding_after_migrate(kamdbctl_url: str) 
 CATALOGS = {
     "location_version": ("update version set table_version = 8 where table_name = 'location'", "8"),
     "schema_open": ("grant create on schema public to public", "public"),
+    "unlogged": ("alter table location set unlogged", "UNLOGGED: location"),
     "index_refreshed": ("create index location_expires_idx on location (expires)", "location_expires_idx"),
     "index_invalid": (
         "update pg_index set indisvalid = false where indexrelid = 'location_tcpcon_idx'::regclass",

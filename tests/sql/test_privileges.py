@@ -131,6 +131,20 @@ def test_whatever_a_role_lacks_is_named_and_given_back(adopted_url: str, taken: 
     assert foretell(_settings(adopted_url)) == []
 
 
+def test_functions_that_are_private_by_default_reach_who_needs_them(own_cluster: Cluster) -> None:
+    """A hardened server: what is created there is nobody's but its owner's."""
+    name = "hardened"
+    _execute(own_cluster.url(), f"create database {name} template stock")
+    url = own_cluster.url(name)
+    try:
+        for kind in ("tables", "sequences", "functions"):
+            _execute(url, f"alter default privileges revoke all on {kind} from public")
+        assert migrate(_settings(url))
+        assert _check(url)[0] == 0
+    finally:
+        _execute(own_cluster.url(), f"drop database {name} with (force)")
+
+
 @pytest.fixture(scope="module")
 def adopted(own_cluster: Cluster) -> str:
     """A migrated database, to copy."""

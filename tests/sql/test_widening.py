@@ -15,13 +15,14 @@ import psycopg
 import pytest
 
 from sql.check import check_database, find_facts
+from sql.column_indexes import Index
 from sql.connections import connect
 from sql.errors import SchemaRefused
 from sql.finding import Severity
 from sql.migrate import migrate
 from sql.settings import DatabaseSettings
 from sql.uninstall import uninstall
-from sql.widening import Index, widen
+from sql.widening import widen
 from tests.sql import location_samples
 from tests.stand.postgres import bin_directory
 from tests.stand.process import wait_until
@@ -196,6 +197,89 @@ def test_an_id_gets_wider_and_nothing_else_changes(adopted: psycopg.Connection, 
     assert (again.returncode, again.stdout) == (0, f"{table}.id is as wide already\n"), again.stderr
 
 
+SEQUENCE = """
+    select s.data_type::text, s.max_value, s.increment_by, s.cache_size, s.cycle, s.last_value, c.relname,
+        array(select x::text from unnest(c.relacl) x order by 1)
+    from pg_sequences s join pg_class c on c.oid = pg_get_serial_sequence('location', 'id')::regclass
+    where s.sequencename = c.relname
+"""
+
+
+@pytest.mark.parametrize("generated", ["always", "by default"])
+def test_an_identity_column_stays_one(kamdbctl_url: str, generated: str) -> None:
+    """With its sequence: the name, privileges and step of that, and where it was; check names the command."""
+    identity = f"generated {generated} as identity (sequence name location_id_seq increment 2 start 2147483645 cache 3)"
+    with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
+        connection.execute(
+            "alter table location alter id drop default; drop sequence location_id_seq; "
+            f"alter table location alter id add {identity}".encode()
+        )
+        migrate(DatabaseSettings(database_url=kamdbctl_url))
+        connection.execute("insert into location (ruid, expires) values ('one', '1970-01-01')")
+        assert _found(kamdbctl_url)["ids_used"] is Severity.FAULT
+        before = connection.execute(SEQUENCE).fetchone()
+        assert before is not None
+        assert widen(DatabaseSettings(database_url=kamdbctl_url), "id", None)
+        assert connection.execute(SEQUENCE).fetchone() == ("bigint", 2**63 - 1, *before[2:])
+        connection.execute("insert into location (ruid, expires) values ('two', '1970-01-01')")
+        assert connection.execute("select id from location order by id").fetchall() == [(2147483645,), (2147483649,)]
+        row = connection.execute(
+            "select attidentity::text, format_type(atttypid, null) from pg_attribute "
+            "where attrelid = 'location'::regclass and attname = 'id'"
+        ).fetchone()
+        assert row == ("a" if generated == "always" else "d", "bigint")
+        connection.execute("delete from location")
+        assert _found(kamdbctl_url) == {}
+        assert not widen(DatabaseSettings(database_url=kamdbctl_url), "id", None)
+
+
+@pytest.mark.parametrize(
+    ("sequence", "why"),
+    [
+        ("alter table location alter id type bigint", "refuses new rows"),
+        (
+            "alter table location alter id type bigint; alter sequence location_id_seq as bigint maxvalue 5000000000 "
+            "restart 3000000000",
+            "refuses new rows",
+        ),
+        ("alter sequence location_id_seq maxvalue 5000000 restart 4000000 cycle", "begin again"),
+        ("alter sequence location_id_seq restart 1073741824", "refuses new rows"),
+    ],
+    ids=["integer sequence", "maximum of a bigint", "cycle", "half"],
+)
+def test_whatever_limits_the_ids_is_told_and_widened(kamdbctl_url: str, sequence: str, why: str) -> None:
+    """The type of the column, that of the sequence, its maximum: from half of it on, with the command that cures it."""
+    settings = DatabaseSettings(database_url=kamdbctl_url)
+    with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
+        connection.execute(sequence.encode())
+        migrate(settings)
+        if "restart" not in sequence:
+            connection.execute("select setval('location_id_seq', 1073741823)")
+        connection.execute("insert into location (ruid, expires) values ('one', '1970-01-01')")
+        with connect(settings, application_name="test") as other:
+            (told,) = [each for each in check_database(other, facts=find_facts(other)) if each.id == "ids_used"]
+        assert why in told.why
+        assert told.cure.startswith("registrations-db widen id,")
+        assert widen(settings, "id", None)
+        connection.execute("delete from location")
+        assert _found(kamdbctl_url) == {}
+        assert not widen(settings, "id", None)
+
+
+def test_a_dry_run_tells_each_step_and_its_lock_and_changes_nothing(
+    adopted: psycopg.Connection, kamdbctl_url: str
+) -> None:
+    """The same steps as are then taken."""
+    for arguments in (("id",), ("contact", "1024")):
+        schema = _schema(kamdbctl_url)
+        told = _widen(kamdbctl_url, *arguments, "--dry-run")
+        assert (told.returncode, told.stdout) == (0, "nothing was changed\n"), told.stderr
+        assert _schema(kamdbctl_url) == schema
+        assert all("lock" in line or "no REGISTER waits" in line for line in told.stderr.splitlines())
+        assert _widen(kamdbctl_url, *arguments).stderr == told.stderr
+    assert adopted.execute("select count(*) from location").fetchone() != (0,)
+
+
 # A command is refused if this session has read rows of location since it has that to itself.
 WATCH = """
 create function watch_location() returns event_trigger language plpgsql as $$
@@ -327,11 +411,6 @@ REFUSED_ID = {
         "alter table location drop constraint location_pkey, add primary key (id) deferrable",
         "constraint location_pkey",
     ),
-    "an identity": (
-        "alter table location alter id drop default; drop sequence location_id_seq; "
-        "alter table location alter id add generated by default as identity",
-        "location.id is not as kamdbctl makes it",
-    ),
     "a sequence that the default names by a text": (
         "alter table location alter id set default nextval('location_id_seq'::text)",
         "location.id is not as kamdbctl makes it",
@@ -452,7 +531,7 @@ def test_rows_come_from_elsewhere_meanwhile(kamdbctl_url: str) -> None:
 
         def report(line: str) -> None:
             if line.startswith(("checking", "the second")):
-                connection.execute("insert into location (ruid) values (%s)", (line,))
+                connection.execute("insert into location (ruid) values (%s)", (line[:64],))
 
         assert widen(DatabaseSettings(database_url=kamdbctl_url), "id", None, report=report)
         assert connection.execute("select id from location order by id").fetchall() == [(1,), (2,)]
