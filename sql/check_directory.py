@@ -53,10 +53,9 @@ def check_directory(connection: Connection) -> Iterator[Finding]:
             yield Finding(
                 "devices_silent",
                 Severity.NOTE,
-                f"{count} of {devices} enabled devices are not registered, and have no row",
-                "phones that were never set up, or that cannot register; what was before its row is not known",
-                "see which: select username, realm from directory d where enabled and not exists "
-                "(select from location l where l.device_id = d.device_id)",
+                f"{count} of {devices} enabled devices are not registered",
+                "phones that were never set up, or that cannot register; whether they ever were is not known",
+                "see which: select account_id, username, realm from report_device where enabled and not registered",
             )
         else:
             yield stands("devices_silent", f"each of {devices} enabled devices has a registration")

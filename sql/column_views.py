@@ -91,7 +91,13 @@ def find_views(connection: Connection, table_oid: int, number: int | None) -> li
 
 
 def refuse_obstacles(
-    connection: Connection, table_oid: int, number: int | None, views: Sequence[View], *, rebuilt: bool
+    connection: Connection,
+    table_oid: int,
+    number: int | None,
+    views: Sequence[View],
+    *,
+    rebuilt: bool,
+    anew: Sequence[str] = (),
 ) -> None:
     """Refuse a change if something depends on the column, or on the views, that could not be put back as it is.
 
@@ -101,12 +107,13 @@ def refuse_obstacles(
         number: of the column; None leaves it to PostgreSQL what depends on the columns of the table.
         views: those that are dropped.
         rebuilt: whether the column's indexes are built anew; else PostgreSQL keeps them.
+        anew: indexes that the caller builds anew in any case.
 
     Raises:
         SchemaRefused: names what it is.
     """
     values = {"table_oid": table_oid, "number": number}
-    more = {"views": [view.oid for view in views], "rebuilt": rebuilt}
+    more = {"views": [view.oid for view in views], "rebuilt": rebuilt, "anew": list(anew)}
     obstacles = [row[0] for row in connection.execute(statement("widen_obstacles"), {**values, **more})]
     if obstacles:
         raise SchemaRefused(

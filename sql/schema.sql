@@ -265,6 +265,10 @@ begin
     );
 end $$;
 
+CREATE FUNCTION public.sip_uri_address(uri text) RETURNS inet
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (uri !~ '^[Ss][Ii][Pp][Ss]?:'::text) THEN NULL::inet WHEN (substr(uri, (1 + COALESCE(NULLIF(strpos(uri, '@'::text), 0), strpos(uri, ':'::text)))) ~ '^(?:(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])[.]){3}(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])(?::[0-9]+)?(?:[;?>]|$)'::text) THEN ("substring"(substr(uri, (1 + COALESCE(NULLIF(strpos(uri, '@'::text), 0), strpos(uri, ':'::text)))), '^[0-9.]+'::text))::inet WHEN ((substr(uri, (1 + COALESCE(NULLIF(strpos(uri, '@'::text), 0), strpos(uri, ':'::text)))) ~~ '[%'::text) AND (substr(uri, (1 + COALESCE(NULLIF(strpos(uri, '@'::text), 0), strpos(uri, ':'::text)))) ~ '^[[](?:(?:[0-9A-Fa-f]{1,4}:){7}(?:[0-9A-Fa-f]{1,4}|:)|:(?::[0-9A-Fa-f]{1,4}){7}|(?=(?:[^]:%]*:){2,7}[^]:%]*[]%])(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4})*)?::(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4})*)?|(?:[0-9A-Fa-f]{1,4}:){6}(?:(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])[.]){3}(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])|(?=(?:[^]:%]*:){2,6}[^]:%]*[]%])(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4})*)?::(?:[0-9A-Fa-f]{1,4}:)*(?:(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])[.]){3}(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9]))(?:%[^]]*)?[]](?::[0-9]+)?(?:[;?>]|$)'::text)) THEN ("substring"(substr(uri, (1 + COALESCE(NULLIF(strpos(uri, '@'::text), 0), strpos(uri, ':'::text)))), '[0-9A-Fa-f:.]+'::text))::inet ELSE NULL::inet END;
+
 CREATE FUNCTION public.sip_uri_hostport(uri text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN (((uri COLLATE "C") ~~* 'sip:%'::text) OR ((uri COLLATE "C") ~~* 'sips:%'::text)) THEN "substring"(substr(uri, (1 + COALESCE(NULLIF(strpos(uri, '@'::text), 0), strpos(uri, ':'::text)))), '^((?:\[[^]]+\]|[^]\[:;?>@]+)(?::[0-9]+)?)(?:[;?>]|$)'::text) ELSE NULL::text END;
@@ -639,6 +643,78 @@ UNION ALL
    FROM public.location_directory e
   WHERE ((e.enriched_at IS NULL) AND public.registration_shows(public.registration_epoch(e.expires), public.registration_epoch(e.last_modified), e.cseq, (e.callid)::text, e.flushed_epoch, e.flushed_cseq, e.flushed_callid));
 
+CREATE TABLE public.registration_source (
+    ruid text NOT NULL,
+    received text,
+    from_user text,
+    from_host text,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE VIEW public.live_location_address AS
+ SELECT l.account_id,
+    l.device_id,
+    l.owner_id,
+    l.realm,
+    l.expires_epoch,
+    l.modified_epoch,
+    l.first_registered_at,
+    l.ruid,
+    l.username,
+    l.contact,
+    l.path,
+    l.user_agent,
+    l.socket,
+    l.server_id,
+    (l.received)::text AS source,
+    (l.received)::text AS source_received,
+    public.sip_uri_address((l.received)::text) AS source_address
+   FROM public.live_location l
+  WHERE ((l.received)::text <> ''::text)
+UNION ALL
+ SELECT l.account_id,
+    l.device_id,
+    l.owner_id,
+    l.realm,
+    l.expires_epoch,
+    l.modified_epoch,
+    l.first_registered_at,
+    l.ruid,
+    l.username,
+    l.contact,
+    l.path,
+    l.user_agent,
+    l.socket,
+    l.server_id,
+    s.received AS source,
+    s.received AS source_received,
+    public.sip_uri_address(s.received) AS source_address
+   FROM (public.live_location l
+     JOIN public.registration_source s ON ((s.ruid = (l.ruid)::text)))
+  WHERE (((COALESCE(l.received, ''::character varying))::text = ''::text) AND (s.received IS NOT NULL))
+UNION ALL
+ SELECT l.account_id,
+    l.device_id,
+    l.owner_id,
+    l.realm,
+    l.expires_epoch,
+    l.modified_epoch,
+    l.first_registered_at,
+    l.ruid,
+    l.username,
+    l.contact,
+    l.path,
+    l.user_agent,
+    l.socket,
+    l.server_id,
+    (l.contact)::text AS source,
+    NULL::text AS source_received,
+    public.sip_uri_address((l.contact)::text) AS source_address
+   FROM public.live_location l
+  WHERE (((COALESCE(l.received, ''::character varying))::text = ''::text) AND (NOT (EXISTS ( SELECT
+           FROM public.registration_source s
+          WHERE ((s.ruid = (l.ruid)::text) AND (s.received IS NOT NULL))))));
+
 CREATE TABLE public.location_attrs (
     id bigint NOT NULL,
     ruid character varying(64) DEFAULT ''::character varying NOT NULL,
@@ -706,14 +782,6 @@ CREATE SEQUENCE public.location_id_seq
     CACHE 1;
 
 ALTER SEQUENCE public.location_id_seq OWNED BY public.location.id;
-
-CREATE TABLE public.registration_source (
-    ruid text NOT NULL,
-    received text,
-    from_user text,
-    from_host text,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL
-);
 
 CREATE VIEW public.registration_from AS
  SELECT registration_source.ruid,
@@ -825,6 +893,193 @@ CREATE VIEW public.registrations AS
             COALESCE(l.realm, public.kamailio_default_realm(), (a.realm)::text, ''::text) AS realm
            FROM ( SELECT COALESCE(NULLIF(l.modified_epoch, 0), (floor(date_part('epoch'::text, l.first_registered_at)))::bigint, (0)::bigint) AS event) e) t);
 
+CREATE VIEW public.report_device AS
+ SELECT d.account_id,
+    NULLIF(d.account_name, ''::text) AS account_name,
+    d.device_id,
+    NULLIF(d.device_name, ''::text) AS device_name,
+    d.owner_id,
+    NULLIF(d.owner_name, ''::text) AS owner_name,
+    d.username,
+    d.realm,
+    d.enabled,
+        CASE
+            WHEN (NOT d.enabled) THEN LEAST(
+            CASE
+                WHEN (NOT a.enabled) THEN a.disabled_at
+                ELSE NULL::timestamp with time zone
+            END,
+            CASE
+                WHEN (NOT v.enabled) THEN v.disabled_at
+                ELSE NULL::timestamp with time zone
+            END)
+            ELSE NULL::timestamp with time zone
+        END AS disabled_at,
+    (r.registrations IS NOT NULL) AS registered,
+    COALESCE(r.registrations, (0)::bigint) AS registrations,
+    r.first_registered_at,
+    r.last_registered_at,
+    r.expires_at
+   FROM (((public.directory d
+     LEFT JOIN public.account a ON (((a.id)::text = d.account_id)))
+     LEFT JOIN public.device v ON ((((v.id)::text = d.device_id) AND ((v.account_id)::text = d.account_id))))
+     LEFT JOIN ( SELECT l.account_id,
+            l.device_id,
+            count(*) AS registrations,
+            min(LEAST(date_trunc('second'::text, l.first_registered_at), to_timestamp((NULLIF(l.modified_epoch, 0))::double precision))) AS first_registered_at,
+            max(COALESCE(to_timestamp((NULLIF(l.modified_epoch, 0))::double precision), date_trunc('second'::text, l.first_registered_at))) AS last_registered_at,
+                CASE
+                    WHEN (min(l.expires_epoch) > 0) THEN to_timestamp((max(l.expires_epoch))::double precision)
+                    ELSE NULL::timestamp with time zone
+                END AS expires_at
+           FROM public.live_location l
+          WHERE (l.device_id IS NOT NULL)
+          GROUP BY l.account_id, l.device_id) r ON (((r.account_id = d.account_id) AND (r.device_id = d.device_id))));
+
+CREATE VIEW public.report_account AS
+ SELECT (a.id)::text AS account_id,
+    NULLIF(a.name, ''::text) AS account_name,
+    (a.realm)::text AS realm,
+    (a.parent_id)::text AS parent_id,
+    NULLIF(p.name, ''::text) AS parent_name,
+    a.enabled,
+        CASE
+            WHEN (NOT a.enabled) THEN a.disabled_at
+            ELSE NULL::timestamp with time zone
+        END AS disabled_at,
+    COALESCE(d.devices, (0)::bigint) AS devices,
+    COALESCE(d.devices_disabled, (0)::bigint) AS devices_disabled,
+    COALESCE(d.devices_registered, (0)::bigint) AS devices_registered,
+    COALESCE(d.devices_silent, (0)::bigint) AS devices_silent,
+    round(((100.0 * (((d.devices - d.devices_disabled) - d.devices_silent))::numeric) / (NULLIF((d.devices - d.devices_disabled), 0))::numeric), 1) AS registered_percent,
+    COALESCE(r.registrations, (0)::bigint) AS registrations,
+    COALESCE(r.without_device, (0)::bigint) AS registrations_without_device
+   FROM (((public.account a
+     LEFT JOIN public.account p ON (((p.id)::text = (a.parent_id)::text)))
+     LEFT JOIN ( SELECT e.account_id,
+            count(DISTINCT e.device_id) AS devices,
+            count(DISTINCT e.device_id) FILTER (WHERE (NOT e.enabled)) AS devices_disabled,
+            count(DISTINCT e.device_id) FILTER (WHERE e.registered) AS devices_registered,
+            count(DISTINCT e.device_id) FILTER (WHERE (e.enabled AND (NOT e.registered))) AS devices_silent
+           FROM public.report_device e
+          GROUP BY e.account_id) d ON ((d.account_id = (a.id)::text)))
+     LEFT JOIN ( SELECT l.account_id,
+            count(*) AS registrations,
+            count(*) FILTER (WHERE (l.device_id IS NULL)) AS without_device
+           FROM public.live_location l
+          GROUP BY l.account_id) r ON ((r.account_id = (a.id)::text)));
+
+CREATE VIEW public.report_flush AS
+ SELECT f.id AS flush_id,
+    f.account_id,
+    NULLIF(a.name, ''::text) AS account_name,
+    f.username,
+    f.cause,
+    f.requested_by,
+    f.requested_at,
+    f.finished_at,
+    f.bindings AS registrations,
+    ((f.bindings - b.pending) - f.superseded) AS flushed,
+    b.pending,
+    f.superseded,
+        CASE
+            WHEN (f.finished_at IS NOT NULL) THEN 100
+            WHEN (f.bindings > 0) THEN (floor(((100.0 * ((f.bindings - b.pending))::numeric) / (f.bindings)::numeric)))::integer
+            ELSE NULL::integer
+        END AS percent_done,
+    n.nodes,
+    n.nodes_pending,
+    n.attempts,
+    n.last_error
+   FROM (((public.flush f
+     LEFT JOIN public.account a ON (((a.id)::text = f.account_id)))
+     CROSS JOIN LATERAL ( SELECT (count(*))::integer AS pending
+           FROM public.flush_binding b_1
+          WHERE ((b_1.flush_id = f.id) AND b_1.shown AND (b_1.settled_at IS NULL) AND (NOT COALESCE((b_1.server_id = ANY (b_1.confirmed)), false)))) b)
+     CROSS JOIN LATERAL ( SELECT count(*) AS nodes,
+            string_agg(COALESCE(NULLIF(k.name, ''::text), (m.node)::text), ', '::text ORDER BY m.node) FILTER (WHERE (m.confirmed_at IS NULL)) AS nodes_pending,
+            max(m.attempts) AS attempts,
+            string_agg(m.last_error, '; '::text ORDER BY m.node) FILTER (WHERE (m.confirmed_at IS NULL)) AS last_error
+           FROM (public.flush_node m
+             LEFT JOIN public.kamailio_node k ON ((k.server_id = m.node)))
+          WHERE (m.flush_id = f.id)) n);
+
+CREATE TABLE public.user_agent_rule (
+    prefix text NOT NULL COLLATE pg_catalog."C",
+    vendor text NOT NULL,
+    pattern text
+);
+
+CREATE VIEW public.report_registration AS
+ SELECT l.account_id,
+    NULLIF(a.name, ''::text) AS account_name,
+    l.device_id,
+    NULLIF(d.device_name, ''::text) AS device_name,
+    l.owner_id,
+    NULLIF(COALESCE(d.owner_name, o.name), ''::text) AS owner_name,
+    NULLIF(l.username, ''::text) AS username,
+    t.realm,
+    u.parts[1] AS vendor,
+    NULLIF(u.parts[2], ''::text) AS model,
+    NULLIF(u.parts[3], ''::text) AS firmware,
+    t.user_agent,
+    l.source_address AS network_address,
+        CASE
+            WHEN (p.network_port ~ '^(?:[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$'::text) THEN (p.network_port)::integer
+            ELSE NULL::integer
+        END AS network_port,
+    NULLIF(t.contact, ''::text) AS contact,
+    public.sip_uri_address((l.contact)::text) AS contact_address,
+    public.registration_protocol(p.socket_protocol, l.source_received, t.contact, (l.path)::text) AS protocol,
+    NULLIF(l.server_id, 0) AS server_id,
+    NULLIF(k.name, ''::text) AS node,
+    LEAST(date_trunc('second'::text, l.first_registered_at), t.last_registered_at) AS first_registered_at,
+    t.last_registered_at,
+    to_timestamp((NULLIF(l.expires_epoch, 0))::double precision) AS expires_at,
+    date_trunc('second'::text, (to_timestamp((NULLIF(l.expires_epoch, 0))::double precision) - now())) AS expires_in,
+    (l.ruid)::text AS ruid
+   FROM (((((((public.live_location_address l
+     LEFT JOIN public.account a ON (((a.id)::text = l.account_id)))
+     LEFT JOIN public.owner o ON ((((o.id)::text = l.owner_id) AND ((o.account_id)::text = l.account_id))))
+     LEFT JOIN ( SELECT kamailio_node.server_id,
+            kamailio_node.name,
+            kamailio_node.hostname
+           FROM public.kamailio_node
+         OFFSET 0) k ON ((k.server_id = l.server_id)))
+     CROSS JOIN LATERAL ( SELECT COALESCE(l.realm, public.kamailio_default_realm(), (a.realm)::text) AS realm,
+            NULLIF(NULLIF(public.unfolded((l.user_agent)::text), ''::text), 'n/a'::text) AS user_agent,
+            public.unfolded((l.contact)::text) AS contact,
+            COALESCE(to_timestamp((NULLIF(l.modified_epoch, 0))::double precision), date_trunc('second'::text, l.first_registered_at)) AS last_registered_at) t)
+     LEFT JOIN public.directory d ON (((d.account_id = l.account_id) AND (d.device_id = l.device_id) AND (d.username = public.sip_lower(l.username)) AND (d.realm = public.sip_lower(t.realm)))))
+     CROSS JOIN LATERAL ( SELECT ( SELECT
+                        CASE
+                            WHEN starts_with(x.lower_agent, r.prefix) THEN (ARRAY[r.vendor] || regexp_match((x.user_agent COLLATE "C"), ('(?i)'::text || r.pattern)))
+                            ELSE NULL::text[]
+                        END AS "case"
+                   FROM public.user_agent_rule r
+                  WHERE (r.prefix <= x.lower_agent)
+                  ORDER BY r.prefix DESC
+                 LIMIT 1) AS parts
+           FROM ( SELECT t.user_agent,
+                    (lower((t.user_agent COLLATE "C")) COLLATE "C") AS lower_agent
+                 OFFSET 0) x
+         OFFSET 0) u)
+     CROSS JOIN LATERAL ( SELECT public.sip_uri_port(s.source, s.source_at) AS network_port,
+                CASE
+                    WHEN ((l.socket)::text ~~ ANY (ARRAY['udp:%'::text, 'tcp:%'::text, 'tls:%'::text])) THEN "left"((l.socket)::text, 3)
+                    ELSE lower(("substring"((l.socket)::text, '^([a-zA-Z]+):'::text) COLLATE "C"))
+                END AS socket_protocol
+           FROM ( SELECT m.source,
+                        CASE
+                            WHEN public.hostport_is_plain(m.middle) THEN m.middle
+                            ELSE public.sip_uri_hostport(m.source)
+                        END AS source_at
+                   FROM ( SELECT public.unfolded(l.source) AS source,
+                            public.sip_uri_middle(l.source) AS middle
+                         OFFSET 0) m
+                 OFFSET 0) s
+         OFFSET 0) p);
+
 CREATE TABLE public.subscriber (
     device_id public.identifier NOT NULL,
     username character varying(64) NOT NULL,
@@ -916,6 +1171,9 @@ ALTER TABLE ONLY public.registration_source
 ALTER TABLE ONLY public.subscriber
     ADD CONSTRAINT subscriber_pkey PRIMARY KEY (device_id);
 
+ALTER TABLE ONLY public.user_agent_rule
+    ADD CONSTRAINT user_agent_rule_pkey PRIMARY KEY (prefix);
+
 ALTER TABLE ONLY public.version
     ADD CONSTRAINT version_pkey PRIMARY KEY (id);
 
@@ -956,11 +1214,31 @@ CREATE INDEX location_attrs_last_modified_idx ON public.location_attrs USING btr
 
 CREATE INDEX location_connection_idx ON public.location USING btree (server_id, connection_id);
 
+CREATE INDEX location_contact_address_idx ON public.location USING btree ((
+CASE
+    WHEN ((contact)::text !~ '^[Ss][Ii][Pp][Ss]?:'::text) THEN NULL::inet
+    WHEN (substr((contact)::text, (1 + COALESCE(NULLIF(strpos((contact)::text, '@'::text), 0), strpos((contact)::text, ':'::text)))) ~ '^(?:(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])[.]){3}(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])(?::[0-9]+)?(?:[;?>]|$)'::text) THEN ("substring"(substr((contact)::text, (1 + COALESCE(NULLIF(strpos((contact)::text, '@'::text), 0), strpos((contact)::text, ':'::text)))), '^[0-9.]+'::text))::inet
+    WHEN ((substr((contact)::text, (1 + COALESCE(NULLIF(strpos((contact)::text, '@'::text), 0), strpos((contact)::text, ':'::text)))) ~~ '[%'::text) AND (substr((contact)::text, (1 + COALESCE(NULLIF(strpos((contact)::text, '@'::text), 0), strpos((contact)::text, ':'::text)))) ~ '^[[](?:(?:[0-9A-Fa-f]{1,4}:){7}(?:[0-9A-Fa-f]{1,4}|:)|:(?::[0-9A-Fa-f]{1,4}){7}|(?=(?:[^]:%]*:){2,7}[^]:%]*[]%])(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4})*)?::(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4})*)?|(?:[0-9A-Fa-f]{1,4}:){6}(?:(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])[.]){3}(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])|(?=(?:[^]:%]*:){2,6}[^]:%]*[]%])(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4})*)?::(?:[0-9A-Fa-f]{1,4}:)*(?:(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])[.]){3}(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9]))(?:%[^]]*)?[]](?::[0-9]+)?(?:[;?>]|$)'::text)) THEN ("substring"(substr((contact)::text, (1 + COALESCE(NULLIF(strpos((contact)::text, '@'::text), 0), strpos((contact)::text, ':'::text)))), '[0-9A-Fa-f:.]+'::text))::inet
+    ELSE NULL::inet
+END)) WHERE ((COALESCE(received, ''::character varying))::text = ''::text);
+
+CREATE INDEX location_device_id_idx ON public.location USING btree (device_id) WHERE (device_id IS NOT NULL);
+
 CREATE INDEX location_not_enriched_idx ON public.location USING btree (id) WHERE (enriched_at IS NULL);
+
+CREATE INDEX location_received_address_idx ON public.location USING btree ((
+CASE
+    WHEN ((received)::text !~ '^[Ss][Ii][Pp][Ss]?:'::text) THEN NULL::inet
+    WHEN (substr((received)::text, (1 + COALESCE(NULLIF(strpos((received)::text, '@'::text), 0), strpos((received)::text, ':'::text)))) ~ '^(?:(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])[.]){3}(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])(?::[0-9]+)?(?:[;?>]|$)'::text) THEN ("substring"(substr((received)::text, (1 + COALESCE(NULLIF(strpos((received)::text, '@'::text), 0), strpos((received)::text, ':'::text)))), '^[0-9.]+'::text))::inet
+    WHEN ((substr((received)::text, (1 + COALESCE(NULLIF(strpos((received)::text, '@'::text), 0), strpos((received)::text, ':'::text)))) ~~ '[%'::text) AND (substr((received)::text, (1 + COALESCE(NULLIF(strpos((received)::text, '@'::text), 0), strpos((received)::text, ':'::text)))) ~ '^[[](?:(?:[0-9A-Fa-f]{1,4}:){7}(?:[0-9A-Fa-f]{1,4}|:)|:(?::[0-9A-Fa-f]{1,4}){7}|(?=(?:[^]:%]*:){2,7}[^]:%]*[]%])(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4})*)?::(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4})*)?|(?:[0-9A-Fa-f]{1,4}:){6}(?:(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])[.]){3}(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])|(?=(?:[^]:%]*:){2,6}[^]:%]*[]%])(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4})*)?::(?:[0-9A-Fa-f]{1,4}:)*(?:(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])[.]){3}(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9]))(?:%[^]]*)?[]](?::[0-9]+)?(?:[;?>]|$)'::text)) THEN ("substring"(substr((received)::text, (1 + COALESCE(NULLIF(strpos((received)::text, '@'::text), 0), strpos((received)::text, ':'::text)))), '[0-9A-Fa-f:.]+'::text))::inet
+    ELSE NULL::inet
+END)) WHERE ((received)::text <> ''::text);
 
 CREATE INDEX location_tcpcon_idx ON public.location USING btree (connection_id);
 
 CREATE INDEX owner_account_id_idx ON public.owner USING btree (account_id);
+
+CREATE INDEX registration_source_address_idx ON public.registration_source USING btree (public.sip_uri_address(received));
 
 CREATE INDEX registration_source_from_idx ON public.registration_source USING btree (ruid) WHERE ((from_user IS NOT NULL) OR (from_host IS NOT NULL));
 

@@ -22,6 +22,7 @@ from sql.column_views import (
 )
 from sql.connections import Connection, connect
 from sql.errors import SchemaRefused
+from sql.expression_indexes import build_missing, expression_indexes, indexes_away
 from sql.lock_waits import LOCK_PAUSE_SECONDS, in_a_gap, lock_out_others
 from sql.migrate import refuse_what_is_not_ours_to_change
 from sql.pace import WRITING_SECONDS, Pace
@@ -97,28 +98,21 @@ def _widen_text(
         raise SchemaRefused(f"{table}.{column} has {found.width} characters: say how many it is to have")
     if width < found.width:
         raise SchemaRefused(f"{table}.{column} has {found.width} characters already, and is never made narrower")
+    indexes = expression_indexes(column) if table == "location" else {}
     if width == found.width:
-        return False
+        return not is_dry_run and build_missing(connection, indexes, report=report)
+    views = find_views(connection, found.table_oid, found.number)
+    refuse_obstacles(connection, found.table_oid, found.number, views, rebuilt=False, anew=list(indexes))
     command = sql.SQL("alter table {} alter column {} type varchar({});").format(
         sql.Identifier(table), sql.Identifier(column), sql.Literal(width)
     )
     name = f"{table}.{column} to {width} characters"
     report(f"{name} ({SHORT_LOCK})")
     if is_dry_run:
-        refuse_obstacles(
-            connection,
-            found.table_oid,
-            found.number,
-            find_views(connection, found.table_oid, found.number),
-            rebuilt=False,
-        )
         return True
-    in_a_gap(
-        connection,
-        lambda: replace_column(connection, table, column, rebuilt=False, change=lambda _: command),
-        name=name,
-        report=report,
-    )
+    with indexes_away(connection, indexes, report=report):
+        change = partial(replace_column, connection, table, column, rebuilt=False, change=lambda _: command)
+        in_a_gap(connection, change, name=name, report=report)
     return True
 
 

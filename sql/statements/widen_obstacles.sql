@@ -32,7 +32,8 @@ from (
     where case
         when r.oid is not null then not r.ev_class = any (%(views)s)
         when d.on_view then d.classid not in ('pg_attrdef'::regclass, 'pg_trigger'::regclass)
-        when i.indexrelid is not null then not (%(rebuilt)s or (i.indexprs is null and i.indpred is null))
+        when i.indexrelid is not null then
+            not (%(rebuilt)s or c.relname = any (%(anew)s) or (i.indexprs is null and i.indpred is null))
         when k.oid is not null and k.contype = 'n' then false
         when k.oid is not null and %(rebuilt)s then
             k.contype <> 'p' or k.conkey <> array[%(number)s::smallint] or k.condeferrable

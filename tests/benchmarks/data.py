@@ -68,7 +68,8 @@ ENRICHMENT = """
         md5((select key from fingerprint_key) || md5('u' || n || ':' || account_id || '.example.com:secret')), 16
     )
 """
-# Contact, server_id and connection_id are indexed, and a refresh does not change them: contacts follow from the number.
+# Contact, received, server_id and connection_id are indexed, and a refresh does not change them: the first two follow
+# from the number.
 LOCATION = """
 insert into location (
     ruid, username, domain, contact, received, expires, q, callid, cseq, last_modified, user_agent, socket, methods,
@@ -76,7 +77,7 @@ insert into location (
 )
 select
     '{ruid}' || number, 'u' || n, account_id || '.example.com',
-    'sip:phone@192.0.2.10:5062;line=' || number, 'sip:198.51.100.' || n % 250 || ':' || 20000 + n % 40000,
+    'sip:phone@192.0.2.10:5062;line=' || number, 'sip:198.51.100.' || number % 250 || ':33333',
     {expires}, -1, md5(number::text) || '@192.0.2.' || n % 250, 20 + n % 60, {modified},
     'Yealink SIP-T46U 108.86.0.20', 'udp:203.0.113.1:5060', 5951,
     '<urn:uuid:' || md5(n::text)::uuid || '>', 1, {server_id}, -1{values}

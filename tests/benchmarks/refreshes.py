@@ -38,11 +38,11 @@ WAL_POSITION = "select pg_current_wal_insert_lsn() - '0/0'::pg_lsn"
 CLIENTS = 8
 # Less than what a million phones do between two checkpoints.
 SAME = 300_000
-# As log_statement shows it (Kamailio 5.6, db_mode 1), with the values of our rows. The number of the row and the times,
-# which every refresh changes, are pgbench's.
+# As log_statement shows it (Kamailio 5.6, db_mode 1), with the values of our rows: a refresh from where the phone was.
+# The number of the row and the times, which every refresh changes, are pgbench's.
 UPDATE = (
     "update location set expires={expires},q=-1.000000 ,cseq=21,flags=0,cflags=0,"
-    "user_agent='Yealink SIP-T46U 108.86.0.20',received='sip:198.51.100.7:33333',path=NULL,"
+    "user_agent='Yealink SIP-T46U 108.86.0.20',received='sip:198.51.100.:h:33333',path=NULL,"
     "socket='udp:203.0.113.1:5060',methods=5951,last_modified={modified},callid='c1b2d3e4f5a6@192.0.2.10',"
     "instance='<urn:uuid:0f0e0d0c-0b0a-0908-0706-050403020100>',reg_id=1,server_id=2,connection_id=-1,keepalive=0,"
     "contact='sip:phone@192.0.2.10:5062;line=:n' where ruid='{ruid}:n';\n"
@@ -51,7 +51,7 @@ OURS = UPDATE.format(expires="18:e", modified="17:e", ruid=RUID)
 # Without the colons of a time, which pgbench takes for its own.
 STOCK = UPDATE.format(expires="'20290101T12:m:s'", modified="'20280101T12:m:s'", ruid=RUID)
 
-TIMES = "\\set m random(10, 59)\n\\set s random(10, 59)\n\\set e random(10000000, 99999999)\n"
+TIMES = "\\set h :n % 250\n\\set m random(10, 59)\n\\set s random(10, 59)\n\\set e random(10000000, 99999999)\n"
 
 
 def _script(bed: Bed, rows: int, *, stock: bool) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -21,7 +22,7 @@ import pytest
 from tests.demo.help import write_environment
 from tests.demo.phones import CHILDS, OTHER_CHILDS, RESELLERS
 from tests.demo.sample import read_sample
-from tests.demo.settings import read_settings
+from tests.demo.settings import has_ipv6, read_settings
 from tests.demo.show import Tokens
 from tests.stand.onlooker import seen_in
 from tests.stand.phone import Phone
@@ -166,6 +167,30 @@ def test_env_file_has_every_variable(demo: Demo) -> None:
     assert demo.variables().keys() == VARIABLES
     assert all(demo.variables().values())
     assert demo.env_file.stat().st_mode & 0o777 == 0o600
+
+
+# What differs from run to run: times, and how long a registration lasts.
+TIMES = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+00|\b\d\d:\d\d:\d\d\b")
+REPORTS = re.compile(r"^```sql\n(.*?)^```\n\n```text\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def _lines(table: str) -> list[str]:
+    return [" ".join(TIMES.sub("TIME", line).split()) for line in table.strip().splitlines()]
+
+
+def test_reports_say_what_their_document_shows(demo: Demo) -> None:
+    """Each of sql/README.md, by psql and the role for reports; times apart."""
+    reports = REPORTS.findall((REPOSITORY / "sql" / "README.md").read_text(encoding="utf-8"))
+    assert len(reports) == 10
+    url = demo.variables()["DATABASE_URL"]
+    environment = {**os.environ, "PGTZ": "UTC", "PGCLIENTENCODING": "UTF8"}
+    for query, shown in reports:
+        if "127.0.0.0/8" in query and not has_ipv6():
+            continue
+        command = ["psql", "-X", "-c", "set role registrations_report", "-c", query, url]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=30)
+        assert done.returncode == 0, done.stderr
+        assert _lines(done.stdout)[1:] == _lines(shown), query
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ MAY: dict[str, set[tuple[str, str, str]]] = {
     "registrations_sync": {
         *(
             ("select", name, ALL)
-            for name in ("live_location", "location_directory", "location_enrichment", "directory")
+            for name in ("live_location", "location_directory", "location_enrichment", "directory", "report_device")
         ),
         *(("select", name, ALL) for name in ("location", "registration_from", "version", "kamailio_node")),
         *(("select", name, ALL) for name in ("device_credentials", "_yoyo_migration", *FLUSHES)),
@@ -82,6 +82,7 @@ MAY: dict[str, set[tuple[str, str, str]]] = {
     # Reads what people ask about, and nothing secret; writes nothing.
     "registrations_report": {
         *(("select", name, ALL) for name in ("registrations", "directory", "owner", "kamailio_node")),
+        *(("select", f"report_{name}", ALL) for name in ("registration", "device", "account", "flush")),
         *(("select", name, ALL) for name in ("flush", "flush_node")),
         *(
             ("select", "account", column)

@@ -131,7 +131,9 @@ def _found(url: str) -> dict[str, Severity]:
 ROWS = "select id, ruid, username, contact, expires from location order by ruid"
 
 
-@pytest.mark.parametrize(("column", "width"), [("contact", 1024), ("username", 100), ("user_agent", 10485760)])
+@pytest.mark.parametrize(
+    ("column", "width"), [("contact", 1024), ("received", 300), ("username", 100), ("user_agent", 10485760)]
+)
 def test_a_text_gets_wider_and_nothing_else_changes(
     adopted: psycopg.Connection, kamdbctl_url: str, column: str, width: int
 ) -> None:
@@ -144,6 +146,20 @@ def test_a_text_gets_wider_and_nothing_else_changes(
     adopted.execute(f"update location set {column} = %s where id = 1".encode(), ("x" * 100,))
     again = _widen(kamdbctl_url, column, str(width))
     assert (again.returncode, again.stdout) == (0, f"location.{column} is as wide already\n"), again.stderr
+
+
+def test_an_index_that_was_not_built_anew_is_built_by_the_next_call(
+    adopted: psycopg.Connection, kamdbctl_url: str
+) -> None:
+    """As after a kill between the two, or in the middle of building it; the column is wide already."""
+    schema = _schema(kamdbctl_url)
+    adopted.execute("drop index location_contact_address_idx")
+    adopted.execute(
+        "update pg_index set indisvalid = false where indexrelid = 'location_received_address_idx'::regclass"
+    )
+    assert _widen(kamdbctl_url, "received", "128").returncode == 0
+    assert _schema(kamdbctl_url) == schema
+    assert adopted.execute("select from pg_index where not indisvalid").fetchall() == []
 
 
 KAMAILIO_TEXTS = {
