@@ -238,7 +238,7 @@ def test_a_phone_stays_as_third_parties(registrar: Proxy) -> None:
     assert len({each.ruid for each in fetched(registrar)}) == 90
     held = entries(registrar)
     assert 80 <= len(held) <= 90  # two may have come to one place
-    assert all(re.fullmatch(r"[0-9a-f]{4}", place) for place in held)
+    assert all(re.fullmatch(r"[0-9]{2,6}", place) for place in held)
     assert all(re.fullmatch(r"[0-9a-f]{48}", value) for value in held.values())
 
 
@@ -321,7 +321,7 @@ def test_a_place_that_was_taken_over_costs_an_announcement(registrar: Proxy, pho
         rpc.call("htable.sets", "registrations_source", place, "0" * 48)
     assert phone.unregister().ok
     assert fetched(registrar) == []
-    assert entries(registrar) == {place: "0" * 48}
+    assert entries(registrar) == {}  # so the other is said again once more
 
 
 def test_the_from_of_a_phone_with_very_many_bindings(

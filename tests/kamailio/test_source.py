@@ -128,6 +128,33 @@ def test_a_phone_that_returns_to_its_first_network_is_said_again(site: Site) -> 
     assert fetched(site.proxy) == [Said(ruid, source(each), b"", b"") for each in (home, away, home)]
 
 
+SHARED = "sip:alice@192.168.1.10:5060"  # behind two address translations, in two houses
+
+SAYINGS = {
+    "alike": ({}, {}),
+    "other parameters": ({"contact": f"<{SHARED}>;q=0.5"}, {"contact": f"<{SHARED}>;expires=300"}),
+    "other names": ({"contact": f'"Desk" <{SHARED}>'}, {"contact": f'"Sofa" <{SHARED}>'}),
+    "other case": ({}, {"aor": "sip:Alice@example.com"}),
+    "escaped": ({}, {"aor": "sip:%61lice@example.com"}),
+    "other port": ({}, {"aor": "sip:alice@example.com:5060"}),
+    "user=phone": ({}, {"aor": "sip:alice@example.com;user=phone"}),
+}
+
+
+@pytest.mark.parametrize(("one", "other"), SAYINGS.values(), ids=SAYINGS.keys())
+@pytest.mark.parametrize("db_mode", [1], indirect=True)
+def test_two_phones_with_one_binding_are_said_in_turns(site: Site, one: dict[str, str], other: dict[str, str]) -> None:
+    """usrloc knows the binding by its URI, so it has the source of whichever came last, however that one spells it."""
+    phones = [site.phone(contact=each.get("contact", SHARED)) for each in (one, other)]
+    for phone, said in zip(phones, (one, other), strict=True):
+        phone.aor = phone.from_uri = said.get("aor", phone.aor)
+    turns = [*phones, *phones, phones[0]]
+    for phone in turns:
+        assert phone.register().ok
+    (ruid,) = ruids(site.proxy, "alice@example.com").values()
+    assert fetched(site.proxy) == [Said(ruid, source(each), b"", b"") for each in turns]
+
+
 def test_a_from_that_is_over_is_said_too(site: Site) -> None:
     """A phone that registers itself from now on: the From that there was is to go."""
     phone = site.phone(instance="urn:uuid:00000000-0000-4000-8000-000000000001", from_uri="sip:boss@corp.example")
@@ -175,6 +202,46 @@ def test_the_from_of_a_third_party_is_said_as_sent(site: Site, from_user: str) -
     expected = from_user.encode("utf-8", "surrogateescape")
     said = [each for each in fetched(site.proxy) if each.from_user or each.from_host]
     assert said == [Said(ruid, source(phone), expected, b"boss.example")]
+
+
+# For each matching_mode what a second binding, or the same one elsewhere, differs by, beside the source.
+TURNS = {
+    1: [{"call_id": "one"}, {"call_id": "one"}, {"call_id": "two"}],
+    2: [{"path": "one"}, {"path": "one"}, {"path": "two"}],
+    3: [{"contact": SHARED}, {"contact": "sip:alice@10.0.0.1:5060"}],
+}
+
+
+@pytest.mark.parametrize(("mode", "turns"), TURNS.items())
+def test_in_each_matching_mode_the_last_source_is_said(
+    start_kamailio: StartKamailio, add_device: AddDevice, mode: int, turns: list[dict[str, str]]
+) -> None:
+    """At home, away, and at home again; elsewhere another binding may have the same Contact."""
+    proxy = start_kamailio(children=1, environment={"KAMAILIO_MATCHING_MODE": str(mode)})
+    add_device("alice")
+    expected: dict[str, str] = {}
+    with (
+        Phone("alice", "example.com", "secret", proxy=proxy.sip) as home,
+        Phone("alice", "example.com", "secret", proxy=proxy.sip) as away,
+    ):
+        # The third stands where the first did, so that it says what that one said.
+        steps = list(zip((home, away, home), (turns * 2)[:3], strict=True))
+        cseq = 0
+        for phone, turn in (*steps, steps[0], steps[0]):
+            cseq += 10  # one device, wherever it is
+            phone.cseq, phone.call_id = cseq, turn.get("call_id", "same")
+            phone._contact = turn.get("contact", SHARED)
+            phone.extra_headers = [("Path", f"<sip:{turn['path']}.example;lr>")] if "path" in turn else []
+            assert phone.register().ok
+            said = {each.ruid: each.source for each in fetched(proxy)}
+            assert phone is steps[0][0] or said  # a refresh may say nothing
+            expected.update(said)
+            with proxy.rpc() as client:
+                (newest,) = (
+                    each.ruid for each in usrloc.lookup(client, "alice@example.com") if each.cseq == phone.cseq
+                )
+            assert expected[newest] == source(phone)
+    assert not said  # the last one was a refresh
 
 
 def test_also_of_what_usrloc_has_itself(start_kamailio: StartKamailio, add_device: AddDevice) -> None:
