@@ -41,6 +41,7 @@ def _parameters(settings: DatabaseSettings, application_name: str) -> dict[str, 
 
 def _limit(connection: BoundedConnection, seconds: float) -> None:
     connection.answer_timeout = seconds + ANSWER_GRACE_SECONDS
+    connection.execute(statement("session_isolation"))
     connection.execute(statement("session_limit"), {"milliseconds": str(int(seconds * 1000))})
 
 
@@ -144,6 +145,15 @@ class Database:
                 self._own_sessions = True
             _limit(connection, limit)
 
+        def check(connection: BoundedConnection) -> None:
+            try:
+                _check(connection)
+            except psycopg.Error:
+                # The others ended with it, as in a restart, or by idle_session_timeout. One by one the pool would find
+                # that out with growing pauses, and the caller would be told that PostgreSQL is away.
+                self._pool.drain()
+                raise
+
         self._pool = psycopg_pool.ConnectionPool(
             settings.database_url,
             connection_class=BoundedConnection,
@@ -155,7 +165,7 @@ class Database:
             # growing pauses would be away long after PostgreSQL is back.
             reconnect_timeout=settings.database_connect_timeout,
             configure=configure,
-            check=_check,
+            check=check,
             open=False,
         )
 

@@ -76,7 +76,7 @@ def device_row(document: Document, account_id: str, realm: str, owners: Mapping[
     if not username or text(sip, "method", of="sip.") == "ip":
         return None
     owner = owners.get(text(document, "owner_id"))
-    own_realm = text(sip, "realm", of="sip.").lower()
+    own_realm = text(sip, "realm", of="sip.").encode().lower().decode()  # A to Z alone: others may become one of these
     # HA1 of RFC 2617, 3.2.2.2.
     secret = f"{username}:{own_realm or realm}:{password}".encode()
     # As Kazoo's registrar: who has a disabled owner does not register (reg_authn_req), and an owner's presence ID goes

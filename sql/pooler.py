@@ -29,7 +29,9 @@ def refuse_shared_sessions(one: psycopg.Connection[Any], other: psycopg.Connecti
     sessions: tuple[set[Any], set[Any]] = (set(), set())
     for _ in range(ROUNDS):
         for connection, seen in zip((one, other), sessions, strict=True):
-            seen.add(connection.execute(statement("session_identity"), prepare=False).fetchone())
+            cursor = connection.execute(statement("session_identity"), prepare=False)
+            cursor.set_result(1)  # that of the select
+            seen.add(cursor.fetchone())
     if any(len(seen) > 1 for seen in sessions) or sessions[0] & sessions[1]:
         raise SessionShared(
             "a pooler lends one session of PostgreSQL to several clients: set pool_mode=session for this database in "

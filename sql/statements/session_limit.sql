@@ -3,12 +3,14 @@
 -- Compiling costs more than any statement of ours saves by it, and so does a plan for each value that it is given: most
 -- are over in less time than the planner takes.
 -- The rest is how values are written and read, which server, database, role or URL may have set otherwise: psycopg reads
--- times and intervals in one form only, without array_nulls a null in an array is the text NULL.
+-- times and intervals in one form only, without array_nulls a null in an array is the text NULL. By a warning PostgreSQL tells
+-- that a commit is not on its synchronous standby (sql/bounded_connection.py).
 select
     set_config('statement_timeout', %(milliseconds)s, false),
     set_config('idle_in_transaction_session_timeout', '30s', false),
     set_config('jit', 'off', false),
     set_config('plan_cache_mode', 'force_generic_plan', false),
+    set_config('client_min_messages', 'notice', false),
     set_config('client_encoding', 'UTF8', false),
     set_config('datestyle', 'ISO', false),
     set_config('intervalstyle', 'postgres', false),

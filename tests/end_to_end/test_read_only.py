@@ -191,6 +191,26 @@ def test_a_replica_answers_reads_until_it_is_promoted(
             assert "database_read_only" not in _run(owner, "registrations-db", "check").stdout
 
 
+def test_a_replica_of_a_database_that_is_serializable_answers_reads(
+    tmp_path: Path,
+    postgres: Cluster,
+    database: psycopg.Connection,
+    directory: Directory,
+    add_binding: AddBinding,
+    open_api: OpenApi,
+) -> None:
+    """A hot standby answers nothing in a serializable transaction, so ours are not."""
+    _fill(database, add_binding)
+    database.execute(f"alter database {database.info.dbname} set default_transaction_isolation = 'serializable'")
+    with replica(tmp_path / "replica", of=postgres) as standby:
+        http = open_api(standby.url(database.info.dbname, user="registrations_api"))
+        assert _ready(http) == (503, "DatabaseReadOnly")
+        _assert_reads_work(http, directory)
+        _assert_writes_are_refused(http, directory)
+        checked = _run(standby.url(database.info.dbname), "registrations-db", "check")
+        assert "database_read_only" in checked.stdout, checked.stderr
+
+
 @pytest.mark.parametrize("whose", ["database {}", "role registrations_api in database {}"])
 def test_a_database_or_role_that_is_made_read_only_answers_reads(
     database: psycopg.Connection,

@@ -95,11 +95,17 @@ def test_a_flush_is_a_success_only_if_the_synchronous_standby_has_it(
     database.close()  # the primary was stopped
 
 
-@pytest.fixture
+@pytest.fixture(params=["notice", "error"])
 def flush_in_background(
-    start_api: StartApi, directory: Directory, add_binding: AddBinding, synchronous: Synchronous
+    request: pytest.FixtureRequest,
+    database: psycopg.Connection,
+    start_api: StartApi,
+    directory: Directory,
+    add_binding: AddBinding,
+    synchronous: Synchronous,
 ) -> Iterator[Future[Any]]:
-    """A DELETE whose promise waits for a standby that is away, for longer than any test."""
+    """A DELETE whose promise waits for a standby that is away, for longer than any test; once no warnings are sent."""
+    database.execute(f"alter database {database.info.dbname} set client_min_messages = {request.param}")
     http = start_api(statement_timeout=300)
     add_binding("bob", "child.test")
     synchronous.set("away")

@@ -36,8 +36,10 @@ BOB = "bob@child.test"
 
 
 @pytest.fixture(scope="module")
-def module_clock(tmp_path_factory: pytest.TempPathFactory) -> WallClock:
-    return WallClock(tmp_path_factory.mktemp("clock"))
+def module_clock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WallClock]:
+    clock = WallClock(tmp_path_factory.mktemp("clock"))
+    yield clock
+    clock.close()
 
 
 @pytest.fixture(scope="module")

@@ -240,6 +240,14 @@ def test_neither_password_nor_key_is_ever_written(
     assert API_KEY not in refused.output + mended.output
 
 
+def test_a_realm_does_not_become_another_by_its_lower_case(run_import: RunImport, kazoo: StandInKazoo) -> None:
+    """The Kelvin sign's is the letter k, so its check would come too late."""
+    kazoo.add_device("acme", "bad", sip={"username": "u", "realm": "\N{KELVIN SIGN}.test", "password": "y"})
+    refused = run_import()
+    assert refused.exit_code == 1
+    assert "a realm is ASCII" in refused.output
+
+
 @pytest.mark.parametrize(
     ("key", "message"),
     [("wrong", "api_auth: Kazoo answers 401"), (None, "set REGISTRATIONS_KAZOO_API_KEY_FILE, or")],

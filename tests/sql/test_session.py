@@ -24,6 +24,8 @@ HOSTILE = {
     "client_encoding": ["LATIN1", "SQL_ASCII", "WIN1254"],
     "standard_conforming_strings": ["off"],
     "quote_all_identifiers": ["on"],
+    "client_min_messages": ["error"],
+    "default_transaction_isolation": ["serializable", "repeatable read"],
 }
 DAY = datetime.timedelta(days=1, seconds=1.5)
 NOW = datetime.datetime(2026, 11, 28, 8, 30, tzinfo=datetime.UTC)
@@ -46,6 +48,11 @@ def expect_values(connection: Connection) -> None:
     ).fetchone()
     assert row == (*given, "\\u0041")
     assert connection.execute("select 'location'::regclass::text").fetchone() == ("location",)
+    assert connection.execute("show transaction_isolation").fetchone() == ("read committed",)
+    warnings: list[str | None] = []
+    connection.add_notice_handler(lambda notice: warnings.append(notice.message_primary))
+    connection.execute("do $$ begin raise warning 'heard'; end $$")
+    assert warnings == ["heard"]
 
 
 def test_values_come_back_as_they_went(hostile_url: str) -> None:
