@@ -10,7 +10,7 @@ from sql.connections import Connection, connect
 from sql.errors import SchemaRefused
 from sql.lock_waits import in_a_gap, lock_out_others
 from sql.migrate import refuse_what_is_not_ours_to_change
-from sql.schema_path import enter_schema
+from sql.schema_path import enter_schema, find_unfit_collations
 from sql.settings import DatabaseSettings
 
 ALTER_COMMAND = "registrations-db alter"
@@ -34,7 +34,8 @@ def alter(
         report: called with a line when the table is in use.
 
     Raises:
-        SchemaRefused: PostgreSQL refuses the commands, or to make a view again; nothing was changed.
+        SchemaRefused: PostgreSQL refuses the commands, or to make a view again, or a column got a collation with which
+            the views cannot be read; nothing was changed.
         DatabaseUnreachable: PostgreSQL is away.
     """
     with connect(settings, application_name=ALTER_COMMAND, writes=True) as connection:
@@ -55,6 +56,8 @@ def _alter(connection: Connection, table: str, commands: str) -> None:
         # EXECUTE refuses COMMIT, which would leave the database without its views.
         body = sql.SQL("begin execute {}; end").format(sql.Literal(commands)).as_string(connection)
         connection.execute(sql.SQL("do {}").format(sql.Literal(body)), prepare=False)
+        for unfit in find_unfit_collations(connection, adopted=True):  # lists would fail, though the views can be made
+            raise SchemaRefused(f"{unfit} (nothing was changed)")
         for view in views:
             try:
                 connection.execute(sql.SQL(view.definition), prepare=False)

@@ -6,7 +6,7 @@ from sql.connections import Connection
 from sql.finding import Finding, Severity, stands
 from sql.migrate import MIGRATE_COMMAND
 from sql.own_schema import ROLES
-from sql.privileges import Lack, find_blind_roles, find_lacks, find_open_functions, missing_roles
+from sql.privileges import Lack, find_blind_roles, find_lacks, find_open_to_all, missing_roles
 from sql.statements import statement
 
 KAMAILIO_ROLE = "registrations_kamailio"
@@ -50,12 +50,12 @@ def _check_roles(connection: Connection) -> Iterator[Finding]:
                 "it cannot log in, or what it does fails with `permission denied`",
                 _cures(lacks),
             )
-    if open_to_all := find_open_functions(connection):
+    if open_to_all := find_open_to_all(connection):
         yield Finding(
             "grants",
             Severity.FAULT,
-            f"everybody may execute {_listed(open_to_all)}",
-            "these run with their owner's rights: any login could make itself a token, or ask about those of others",
+            f"everybody may use {_listed(open_to_all)}",
+            "any login could make itself a token or a directory, or read the secrets of others",
             _cures(open_to_all),
         )
     for each in find_blind_roles(connection):

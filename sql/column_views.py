@@ -13,6 +13,7 @@ from psycopg.rows import class_row
 
 from sql.connections import Connection
 from sql.errors import SchemaRefused
+from sql.migration_trial import FAILS, phones_still_register
 from sql.statements import statement
 
 
@@ -163,8 +164,9 @@ def replace_column(
         refuse_obstacles(connection, column.table_oid, column.number, views, rebuilt=rebuilt)
         definitions = sql.SQL("\n".join(view.definition for view in views))
         script = sql.SQL("\n").join([drop_views(views), change(column), definitions, restore_views(views)])
-        # In one round trip, as a migration: the lock is held.
-        connection.execute(script, prepare=False)
+        with phones_still_register(connection, f"{table}.{name}: {FAILS}"):
+            # In one round trip, as a migration: the lock is held.
+            connection.execute(script, prepare=False)
         changed = require_column(connection, table, name)
         require_same(views, find_views(connection, changed.table_oid, changed.number))
 

@@ -7,6 +7,7 @@ before, and are built again beside the running proxy.
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from importlib.resources import files
 
 from psycopg import sql
@@ -24,38 +25,35 @@ def expression_indexes(column: str) -> dict[str, str]:
 
 @contextmanager
 def indexes_away(
-    connection: Connection, indexes: Mapping[str, str], *, report: Callable[[str], None]
+    connection: Connection, indexes: Mapping[str, str], *, step: Callable[[str, Callable[[], object]], None]
 ) -> Iterator[None]:
     """Drop them, and build them again at the end, however it ends; both beside the running proxy.
 
     Args:
         connection: in autocommit mode; its time limit for locks is lifted.
         indexes: as `expression_indexes` returns them.
-        report: called with one line for each step.
+        step: called with the name of each step, and what takes it.
     """
     connection.execute(statement("session_patience"))
     try:
         for index in indexes:
-            report(f"index {index} goes, to be built anew")
-            connection.execute(sql.SQL("drop index concurrently if exists {}").format(sql.Identifier(index)))
+            command = sql.SQL("drop index concurrently if exists {}").format(sql.Identifier(index))
+            step(f"index {index} goes, to be built anew", partial(connection.execute, command))
         yield
     finally:
-        build_missing(connection, indexes, report=report)
+        for index, body in indexes.items():
+            step(f"index {index}, beside the running proxy", partial(_build, connection, index, body))
 
 
-def build_missing(connection: Connection, indexes: Mapping[str, str], *, report: Callable[[str], None]) -> bool:
-    """Build those that are missing, or were interrupted, beside the running proxy; returns whether there were any.
+def missing_indexes(connection: Connection, indexes: Mapping[str, str]) -> dict[str, str]:
+    """Those that are not there, or whose building was interrupted."""
+    rows = connection.execute(statement("widen_missing"), {"indexes": list(indexes)}).fetchall()
+    return {index: indexes[index] for (index,) in rows}
 
-    Args:
-        connection: in autocommit mode; its time limit for locks is lifted.
-        indexes: as `expression_indexes` returns them.
-        report: called with one line for each that is built.
-    """
+
+def _build(connection: Connection, index: str, body: str) -> None:
+    # A statement before this one may have set a limit.
     connection.execute(statement("session_patience"))
-    missing = connection.execute(statement("widen_missing"), {"indexes": list(indexes)}).fetchall()
-    for (index,) in missing:
-        report(f"index {index}, beside the running proxy")
-        name = sql.Identifier(index)
-        connection.execute(sql.SQL("drop index concurrently if exists {}").format(name))
-        connection.execute(sql.SQL("create index concurrently {} {}").format(name, sql.SQL(indexes[index])))
-    return bool(missing)
+    name = sql.Identifier(index)
+    connection.execute(sql.SQL("drop index concurrently if exists {}").format(name))
+    connection.execute(sql.SQL("create index concurrently {} {}").format(name, sql.SQL(body)))

@@ -1,8 +1,11 @@
 """Waiting for locks beside a live proxy: for an instant, again and again, and telling who has them."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from threading import Event, Thread
 from time import sleep
+from typing import Any
 
 import psycopg
 
@@ -12,6 +15,7 @@ from sql.statements import statement
 
 LOCK_ATTEMPTS = 200
 LOCK_PAUSE_SECONDS = 0.1
+SILENT_SECONDS = 1.0
 
 
 def lock_out_others(connection: Connection, *, report: Callable[[str], None]) -> None:
@@ -36,13 +40,41 @@ def lock_out_others(connection: Connection, *, report: Callable[[str], None]) ->
         sleep(LOCK_PAUSE_SECONDS)
 
 
-def _holders(connection: Connection, *, key: int | None = None) -> dict[str, str]:
-    """Name the sessions that hold that advisory lock, or, without a key, tables of the schema, with facts of each."""
-    return dict(connection.execute(statement("lock_holders"), {"key": key}).fetchall())
+def _holders(connection: psycopg.Connection[Any], *, key: int | None = None, pid: int | None = None) -> dict[str, str]:
+    """Name the sessions that hold that advisory lock, or what a process waits for, or else tables of the schema."""
+    return dict(connection.execute(statement("lock_holders"), {"key": key, "pid": pid}).fetchall())
 
 
 def _written(holders: dict[str, str]) -> str:
     return ", ".join(f"{name} ({facts})" for name, facts in holders.items())
+
+
+@contextmanager
+def _telling_waits(connection: Connection, *, name: str, report: Callable[[str], None]) -> Iterator[None]:
+    """Name whom the session waits for where it has patience, as for a transaction that is older than an index.
+
+    By a second connection, opened only if it takes more than a second; where there can be none, nothing is told.
+    """
+    info, ended = connection.info, Event()
+
+    def watch() -> None:
+        told: set[str] = set()
+        if ended.wait(SILENT_SECONDS):
+            return
+        with suppress(psycopg.Error), psycopg.connect(info.dsn, password=info.password, autocommit=True) as other:
+            while not ended.wait(SILENT_SECONDS):
+                holders = _holders(other, pid=info.backend_pid)
+                if holders.keys() - told:
+                    report(f"{name}: waiting for {_written(holders)}")
+                told |= holders.keys()
+
+    watcher = Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join(SILENT_SECONDS)
 
 
 def in_a_gap(connection: Connection, change: Callable[[], None], *, name: str, report: Callable[[str], None]) -> None:
@@ -61,7 +93,8 @@ def in_a_gap(connection: Connection, change: Callable[[], None], *, name: str, r
     for attempt in itertools.count(1):
         try:
             connection.execute(statement("migrate_limits"))
-            change()
+            with _telling_waits(connection, name=name, report=report):
+                change()
             return
         except psycopg.errors.LockNotAvailable as error:
             holders = _holders(connection)

@@ -6,6 +6,7 @@ of Kamailio's is waited for an instant only, then given up and tried again.
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cache
 from importlib.resources import as_file, files
 
@@ -22,9 +23,9 @@ from sql.errors import SchemaRefused, SchemaStale
 from sql.lock_waits import in_a_gap, lock_out_others
 from sql.migration_obstacles import find_obstacles, find_unfit
 from sql.migration_plan import PlannedMigration, planned
-from sql.migration_trial import TRIGGER_CURE, TRIGGER_FAILS, failure_of_a_registration
+from sql.migration_trial import TRIGGER_FAILS, phones_still_register
 from sql.own_schema import BOOKKEEPING
-from sql.privileges import complete_roles, find_blind_roles, make_roles
+from sql.privileges import complete_roles, find_blind_roles, find_refused_entry, make_roles
 from sql.schema_path import enter_schema, find_elsewhere, refuse_planted
 from sql.settings import DatabaseSettings
 from sql.site import write_site
@@ -50,14 +51,11 @@ class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo is untyp
         if migration.use_transactions:
             meets_rows = "location" in planned(migration).locks
             with self._ours.transaction():
-                worked = meets_rows and failure_of_a_registration(self._ours) is None
-                self.mark_one(migration)
-                # At one go: what it locks is not held while one of two busy programs waits for the other's turn.
-                self._ours.execute(migration.source.encode(), prepare=False)
-                self._ours.execute("discard plans")  # of functions that have met the row as it was
-                failure = failure_of_a_registration(self._ours) if worked else None
-                if failure:
-                    raise SchemaRefused(f"{migration.id}: {TRIGGER_FAILS}: {failure}: {TRIGGER_CURE}")
+                what = f"{migration.id}: {TRIGGER_FAILS}"
+                with phones_still_register(self._ours, what) if meets_rows else nullcontext():
+                    self.mark_one(migration)
+                    # At one go: what it locks is not held while one of two busy programs waits for the other's turn.
+                    self._ours.execute(migration.source.encode(), prepare=False)
         else:
             migration.process_steps(self, "apply")
             self.mark_one(migration)
@@ -125,6 +123,8 @@ def plan(settings: DatabaseSettings, *, report: Callable[[str], None] = lambda _
         missing = _require_no_obstacle(connection, report=report)
         for each in find_blind_roles(connection):
             report(f"{each}: {each.cure}")
+        if refused := find_refused_entry(connection):
+            report(f"this login may not let our roles in; as who may, after migrate: {'; '.join(refused)}")
     return [planned(migration) for migration in missing]
 
 

@@ -70,6 +70,11 @@ def _columns(facts: _Facts, missing: Set[str]) -> Iterator[str]:
             f"location gets the columns {', '.join(added)}, with comments: Kamailio names its own columns in each "
             "statement and does not see them; no row is rewritten"
         )
+        for name in facts["location", "publication"]:
+            yield (
+                f"your publication {name} sends these columns, too: a subscriber whose location lacks them stops at "
+                "the next row, so add them there before"
+            )
     if COLUMNS in missing:
         for name, width in kamailio_widths().items():
             if name in has and 0 <= (now := int(has[name] or -1)) < width:
@@ -84,7 +89,9 @@ def _columns(facts: _Facts, missing: Set[str]) -> Iterator[str]:
         if name not in ours.triggers:
             yield (
                 f"your trigger {name} of location meets rows with more columns: migrate tries it, and refuses if it "
-                "fails, as one does that stores rows whole (old.*)"
+                "fails, as one does that stores rows whole (old.*); what worker and API write calls it, too, with the "
+                "rights of registrations_sync and registrations_api: grant them what it needs, or make its function "
+                "security definer"
             )
 
 

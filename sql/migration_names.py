@@ -19,12 +19,22 @@ _MADE = re.compile(
     re.IGNORECASE,
 )
 _TRIGGER = re.compile(r"\bcreate (?:or replace )?(?:constraint )?trigger (\w+)[^;]*? on (\w+)", re.IGNORECASE)
+# Each makes an index of its name, for which a relation of another table is as much in the way.
+_CONSTRAINT = re.compile(r"\bconstraint (\w+) (?:unique|primary key|exclude)\b", re.IGNORECASE)
 _ALTERED = re.compile(r"\balter table (?:if exists )?(\w+)([^;]*)", re.IGNORECASE)
 _COLUMN = re.compile(r"\badd column (?:if not exists )?(\w+)", re.IGNORECASE)
 # Kamailio's, which the migrations make where they are missing only.
-_OF_KAMAILIO = {*KAMAILIO_TABLES, *(name for names in KAMAILIO_INDEXES.values() for name in names)}
+_OF_KAMAILIO = {
+    *KAMAILIO_TABLES,
+    *(name for names in KAMAILIO_INDEXES.values() for name in names),
+    "location_ruid_idx",
+    "version_table_name_idx",
+}
 # Named by a parameter of format() in 0003 and 0020; see there why Kamailio's own table keeps its name.
-_FORMATTED = {"0003-directory": "directory_subscriber", "0020-subscriber-table": "directory_subscriber_aor_idx"}
+_FORMATTED = {
+    "0003-directory": ("directory_subscriber",),
+    "0020-subscriber-table": ("directory_subscriber_aor_idx", "directory_subscriber_pkey"),
+}
 
 
 @dataclass(slots=True)
@@ -57,8 +67,7 @@ def names_made_by(migrations: Iterable[Migration]) -> Names:
                 names.types.add(name)
             if kind == "index":
                 names.indexes.add(name)
-        if migration.id in _FORMATTED:
-            names.relations.add(_FORMATTED[migration.id])
+        names.relations |= {*_CONSTRAINT.findall(text), *_FORMATTED.get(migration.id, ())} - _OF_KAMAILIO
         names.triggers |= {f"{table}.{name}" for name, table in _TRIGGER.findall(text)}
         names.columns |= {
             f"{table}.{name}" for table, changes in _ALTERED.findall(text) for name in _COLUMN.findall(changes)

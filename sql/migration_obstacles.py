@@ -7,6 +7,7 @@ from psycopg.rows import class_row
 from yoyo.migrations import Migration
 
 from sql.connections import Connection
+from sql.errors import SchemaRefused
 from sql.migration_names import names_made_by
 from sql.migration_plan import KAMAILIO_TABLES
 from sql.migration_trial import failure_of_the_migrations
@@ -19,7 +20,7 @@ LOCATION_VERSION = 9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What the statement migrate_facts finds."""
+    """What the statement migrate_facts finds; names are quoted as commands want them."""
 
     encoding: str
     role: str
@@ -31,6 +32,7 @@ class Facts:
     is_standby: bool
     is_read_only: bool
     has_location: bool
+    has_version: bool
     location_version: int | None
 
 
@@ -56,8 +58,16 @@ def find_unfit(connection: Connection, *, report: Callable[[str], None] = lambda
         connection: with the search_path with which it was opened.
         report: called with one line when the database has no table of usrloc's yet, as another that was named by
             mistake, or one of a later Kamailio.
+
+    Raises:
+        SchemaRefused: the schema was restored without its data, so that nothing there tells what is ours.
     """
     facts = _facts(connection)
+    if facts.has_location and facts.has_version and facts.location_version is None:
+        raise SchemaRefused(
+            "Kamailio's table version has no row for location, as where the schema was restored without its data: "
+            "restore that, too; or give version the row ('location', 9), if the table is that of Kamailio 5.2 or later"
+        )
     found = []
     if facts.is_standby:
         found.append(

@@ -1,20 +1,23 @@
 """Trying beforehand: whether a phone can register, by the operator's triggers, too, and whether the migrations work."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import psycopg
 from psycopg import sql
 from yoyo.migrations import Migration
 
 from sql.connections import Connection
+from sql.errors import SchemaRefused
 from sql.migration_names import names_made_by
 from sql.migration_plan import KAMAILIO_TABLES, planned
 from sql.statements import statement
 
 TRIAL = "registrations_trial"
 CONCURRENTLY = re.compile(r"\bconcurrently\b", re.IGNORECASE)
-TRIGGER_FAILS = "with the new columns of location phones could not register any more, by a trigger or rule of your own"
+FAILS = "phones could not register any more, by a trigger or rule of your own"
+TRIGGER_FAILS = f"with the new columns of location {FAILS}"
 TRIGGER_CURE = "name the columns there, in place of old.* or new.*"
 
 
@@ -22,6 +25,7 @@ def failure_of_a_registration(connection: Connection) -> str | None:
     """Write a row as usrloc does, refresh it, remove it, and take all back.
 
     It takes no number of the sequence. It is found by its place, so that no other row is read under the table's lock.
+    Triggers that are deferred are called at once.
 
     Args:
         connection: within a transaction.
@@ -36,9 +40,8 @@ def failure_of_a_registration(connection: Connection) -> str | None:
     try:
         with connection.transaction(force_rollback=True):
             connection.execute("set local enable_seqscan = off")
-            row = connection.execute(
-                "insert into location (id, ruid) values (-1, 'registrations') returning ctid::text"
-            ).fetchone()
+            connection.execute("set constraints all immediate")
+            row = connection.execute(statement("trial_registration")).fetchone()
             again = "update location set cseq = cseq + 1 where ctid = %s::tid returning ctid::text"
             row = row and connection.execute(again, row).fetchone()
             if row:
@@ -49,6 +52,25 @@ def failure_of_a_registration(connection: Connection) -> str | None:
         where = (error.diag.context or "").partition("\n")[0]
         return f"{error.diag.message_primary or error}{f' ({where})' if where else ''}"
     return None
+
+
+@contextmanager
+def phones_still_register(connection: Connection, what: str) -> Iterator[None]:
+    """Refuse what is done meanwhile to location, if a phone could register before and could not any more.
+
+    Args:
+        connection: within a transaction.
+        what: the begin of the message.
+
+    Raises:
+        SchemaRefused: names what failed; the transaction is to be rolled back.
+        psycopg.OperationalError: as `failure_of_a_registration`.
+    """
+    worked = failure_of_a_registration(connection) is None
+    yield
+    connection.execute("discard plans")  # of functions that have met the row as it was
+    if worked and (failure := failure_of_a_registration(connection)):
+        raise SchemaRefused(f"{what}: {failure}: {TRIGGER_CURE}")
 
 
 def failure_of_the_migrations(connection: Connection, migrations: Sequence[Migration]) -> str | None:
@@ -90,7 +112,8 @@ def failure_of_the_migrations(connection: Connection, migrations: Sequence[Migra
         detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
         return (
             f"{name} would fail: {error.diag.message_primary or error}{detail}; it was tried on copies of Kamailio's "
-            "tables, so compare them with its schema (kamdbctl), and see event triggers (\\dy)"
+            "tables, so compare them with its schema (kamdbctl), and see event triggers (\\dy), whose functions must "
+            "name their tables with the schema"
         )
     return None
 

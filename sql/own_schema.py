@@ -46,12 +46,14 @@ class OwnSchema:
         objects: views, tables, functions and domains, as DROP wants them.
         columns: of location, in their order.
         indexes: of location, and of Kamailio's subscriber.
+        table_indexes: of our own tables.
         triggers: of location.
     """
 
     objects: list[str]
     columns: list[str]
     indexes: list[str]
+    table_indexes: list[str]
     triggers: list[str]
 
 
@@ -95,6 +97,7 @@ def own_schema() -> OwnSchema:
         objects=[each for each in objects if each.split()[1] not in KAMAILIO_TABLES],
         columns=columns[columns.index("partition") + 1 :],  # ours stand behind Kamailio's
         indexes=[*(name for name in indexes if name not in KAMAILIO_INDEXES["location"]), *INDEXES_OF_SUBSCRIBER],
+        table_indexes=re.findall(r"^CREATE (?:UNIQUE )?INDEX (\w+) ON (?!location\b|location_attrs\b)", text, re.M),
         triggers=re.findall(r"^CREATE (?:CONSTRAINT )?TRIGGER (\w+) .*? ON location ", text, re.M),
     )
 

@@ -89,15 +89,15 @@ def find_lacks(connection: Connection, role: str, *, of: str | None = None, but:
     return _lacks(connection, "check_grants", values)
 
 
-def find_open_functions(connection: Connection) -> list[Lack]:
-    """Functions that run with their owner's rights, and that everybody may execute."""
+def find_open_to_all(connection: Connection) -> list[Lack]:
+    """Functions that run with their owner's rights, and tables with secrets, that everybody may use."""
     grants = [grant for grant in expected_grants() if grant.kind == "function"]
     values = {
         "names": _function_names(),
         "objects": [grant.object for grant in grants],
         "roles": [grant.role for grant in grants],
     }
-    return _lacks(connection, "check_open_functions", values)
+    return _lacks(connection, "check_open_to_all", values)
 
 
 def restore_privileges(connection: Connection, report: Callable[[str], None]) -> list[str]:
@@ -125,6 +125,21 @@ def restore_privileges(connection: Connection, report: Callable[[str], None]) ->
     return left
 
 
+def find_refused_entry(connection: Connection) -> list[str]:
+    """The commands that let our roles into database and schema, and that this login may not execute.
+
+    Args:
+        connection: whose first schema has our tables, or is where they are to be made; the roles need not be there.
+    """
+    grants = [grant for grant in expected_grants() if not grant.object]
+    values = {
+        "roles": [grant.role for grant in grants],
+        "kinds": [grant.kind for grant in grants],
+        "privileges": [grant.privilege for grant in grants],
+    }
+    return [row[0] for row in connection.execute(statement("grants_refused"), values)]
+
+
 def complete_roles(connection: Connection, report: Callable[[str], None]) -> None:
     """Give our roles what they lack once the schema is current, and look whether they find it.
 
@@ -148,7 +163,7 @@ def complete_roles(connection: Connection, report: Callable[[str], None]) -> Non
 
 
 def _lacks_of(connection: Connection, role: str) -> list[Lack]:
-    return find_open_functions(connection) if role == PUBLIC else find_lacks(connection, role)
+    return find_open_to_all(connection) if role == PUBLIC else find_lacks(connection, role)
 
 
 def find_blind_roles(connection: Connection) -> list[Blind]:

@@ -30,9 +30,14 @@ def refuse_planted(connection: Connection) -> None:
         )
 
 
-def find_unfit_collations(connection: Connection) -> list[str]:
-    """Say which columns of Kamailio's have collations that our views cannot have, before the first migration."""
-    columns = [column for (column,) in connection.execute(statement("migrate_collations"))]
+def find_unfit_collations(connection: Connection, *, adopted: bool = False) -> list[str]:
+    """Say which columns of Kamailio's have collations that our views cannot have, before the first migration.
+
+    Args:
+        connection: with the search_path of the schema.
+        adopted: say it of usrloc's tables after the first migration.
+    """
+    columns = [column for (column,) in connection.execute(statement("migrate_collations"), {"adopted": adopted})]
     return columns and [
         f"the views need another collation of {', '.join(columns)}: alter each to its type with "
         'collate "default", which locks the table while its indexes are built anew'
@@ -40,14 +45,14 @@ def find_unfit_collations(connection: Connection) -> list[str]:
 
 
 def find_wrong_schema(connection: Connection) -> list[str]:
-    """Say why tables must not be made or changed where the search_path leads: usrloc's are elsewhere, or lack data.
+    """Say why tables must not be made or changed where the search_path leads: usrloc's are elsewhere.
 
     Args:
         connection: with the search_path with which it began.
     """
     row = connection.execute(statement("schema_of_location")).fetchone()
     assert row is not None  # noqa: S101  # a SELECT without FROM has a row
-    here, found, everywhere, nobody_chose, role, database, has_version = row
+    here, found, everywhere, nobody_chose, role, database = row
     if here is None:
         return [f"role {role} may use no schema of its search_path: grant usage, or set search_path"]
     unfit = []
@@ -62,11 +67,6 @@ def find_wrong_schema(connection: Connection) -> list[str]:
             f"usrloc's table location is in schema {found}, but this login makes tables in {here}: "
             f"alter role {role} in database {database} set search_path = {found}; or, if there is to be another "
             f"location in {here}, leave {found} out of search_path"
-        )
-    if found and has_version and not connection.execute(statement("schema_version_row")).fetchall():
-        unfit.append(
-            "Kamailio's table version has no row for location, as where the schema was restored without its data: "
-            "restore that, too; or give version the row ('location', 9), if the table is that of Kamailio 5.2 or later"
         )
     return unfit
 

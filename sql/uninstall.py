@@ -10,7 +10,7 @@ from sql.connections import Connection, connect
 from sql.errors import SchemaRefused
 from sql.lock_waits import in_a_gap, lock_out_others
 from sql.migrate import any_migrations, refuse_what_is_not_ours_to_change
-from sql.migration_trial import failure_of_a_registration
+from sql.migration_trial import FAILS, phones_still_register
 from sql.own_schema import BOOKKEEPING, EXPIRES_INDEX, OPTIONS, ROLES, OwnSchema, own_schema
 from sql.schema_path import enter_schema
 from sql.settings import DatabaseSettings
@@ -130,10 +130,10 @@ def _take_out(connection: Connection, ours: OwnSchema, *, report: Callable[[str]
         SchemaRefused: something that is not ours is in the way; or phones could register, and could not any more.
     """
     objects = [*ours.objects, *_subscribers(connection), *(f"table {name}" for name in BOOKKEEPING)]
-    with connection.transaction():
-        worked = failure_of_a_registration(connection) is None
+    with connection.transaction(), phones_still_register(connection, f"without our columns of location {FAILS}"):
         left, reasons = _drop(connection, objects)
-        foreign = [each for each in reasons if not _is_between_ours(each, left, {*ours.columns, *ours.triggers})]
+        names = _names(left) | set(ours.table_indexes)
+        foreign = [each for each in reasons if not _is_between_ours(each, names, {*ours.columns, *ours.triggers})]
         _drop_roles(connection, report)
         reasons = _strip_location(connection, ours)
         foreign += [each for each in reasons if not _words(each) & _names(left)]
@@ -142,11 +142,6 @@ def _take_out(connection: Connection, ours: OwnSchema, *, report: Callable[[str]
             found = dict.fromkeys(foreign or [*reasons, *more])
             raise SchemaRefused(f"something that is not ours is in the way: {'; '.join(found)}")
         connection.execute(statement("uninstall_versions"))
-        if worked and (failure := failure_of_a_registration(connection)):
-            raise SchemaRefused(
-                "without our columns of location phones could not register any more, by a trigger or rule of your own: "
-                f"{failure}"
-            )
 
 
 def _drop(connection: Connection, objects: list[str]) -> tuple[list[str], list[str]]:
@@ -179,10 +174,10 @@ def _subscribers(connection: Connection) -> list[str]:
     return [row[0] for row in connection.execute(statement("uninstall_subscriber"))]
 
 
-def _is_between_ours(reason: str, objects: list[str], used_by: Set[str]) -> bool:
+def _is_between_ours(reason: str, names: Set[str], used_by: Set[str]) -> bool:
     """Whether "view x depends on table y" is about two of ours; only the names are the same in every language."""
     words = _words(reason)
-    return len(words & _names(objects)) > 1 or ("location" in words and bool(words & used_by))
+    return len(words & names) > 1 or ("location" in words and bool(words & used_by))
 
 
 def _words(reason: str) -> set[str]:

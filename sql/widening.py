@@ -22,9 +22,10 @@ from sql.column_views import (
 )
 from sql.connections import Connection, connect
 from sql.errors import SchemaRefused
-from sql.expression_indexes import build_missing, expression_indexes, indexes_away
+from sql.expression_indexes import expression_indexes, indexes_away, missing_indexes
 from sql.lock_waits import LOCK_PAUSE_SECONDS, in_a_gap, lock_out_others
 from sql.migrate import refuse_what_is_not_ours_to_change
+from sql.migration_trial import FAILS, phones_still_register
 from sql.pace import WRITING_SECONDS, Pace
 from sql.schema_path import enter_schema
 from sql.settings import DatabaseSettings
@@ -99,20 +100,27 @@ def _widen_text(
     if width < found.width:
         raise SchemaRefused(f"{table}.{column} has {found.width} characters already, and is never made narrower")
     indexes = expression_indexes(column) if table == "location" else {}
+
+    def step(text: str, take: Callable[[], object]) -> None:
+        report(f"{text} ({NO_LOCK})")
+        if not is_dry_run:
+            take()
+
     if width == found.width:
-        return not is_dry_run and build_missing(connection, indexes, report=report)
+        missing = missing_indexes(connection, indexes)
+        with indexes_away(connection, missing, step=step):
+            return bool(missing)
     views = find_views(connection, found.table_oid, found.number)
     refuse_obstacles(connection, found.table_oid, found.number, views, rebuilt=False, anew=list(indexes))
     command = sql.SQL("alter table {} alter column {} type varchar({});").format(
         sql.Identifier(table), sql.Identifier(column), sql.Literal(width)
     )
     name = f"{table}.{column} to {width} characters"
-    report(f"{name} ({SHORT_LOCK})")
-    if is_dry_run:
-        return True
-    with indexes_away(connection, indexes, report=report):
-        change = partial(replace_column, connection, table, column, rebuilt=False, change=lambda _: command)
-        in_a_gap(connection, change, name=name, report=report)
+    with indexes_away(connection, indexes, step=step):
+        report(f"{name} ({SHORT_LOCK})")
+        if not is_dry_run:
+            change = partial(replace_column, connection, table, column, rebuilt=False, change=lambda _: command)
+            in_a_gap(connection, change, name=name, report=report)
     return True
 
 
@@ -169,7 +177,10 @@ class _Id:
         self._connection.execute(commands, prepare=False)
 
     def _alter(self, name: str) -> None:
-        with no_vacuum(self._connection, self._table):
+        with (
+            no_vacuum(self._connection, self._table),
+            phones_still_register(self._connection, f"{self._table}: {FAILS}"),
+        ):
             self._execute(self._composed(name))
 
     def _fill(self) -> None:

@@ -1,5 +1,5 @@
 -- Sessions that have been in the way since before we began to wait: they hold the advisory lock with that key, or, without a
--- key, a lock on a table of this schema. Of other roles' sessions some facts are hidden from who is not in pg_read_all_stats.
+-- key, a lock on a table of this schema; or, with a process, whatever that one waits for. Of other roles' sessions some facts are hidden from who is not in pg_read_all_stats.
 select
     case when l.pid is null then 'prepared transaction ' || p.gid else 'process ' || l.pid end as holder,
     concat_ws(
@@ -17,8 +17,9 @@ left join pg_stat_activity a on a.pid = l.pid
 left join pg_prepared_xacts p on l.pid is null and l.virtualtransaction = '-1/' || p.transaction
 where l.granted
     and l.pid is distinct from pg_backend_pid()
-    and l.database = (select oid from pg_database where datname = current_database())
+    and (l.database = (select oid from pg_database where datname = current_database()) or %(pid)s::integer is not null)
     and case
+        when %(pid)s::integer is not null then coalesce(l.pid, 0) = any (pg_blocking_pids(%(pid)s))
         when %(key)s::bigint is not null
             then l.locktype = 'advisory' and l.objsubid = 1 and (l.classid::bigint << 32) | l.objid::bigint = %(key)s
         else l.locktype = 'relation'

@@ -3,7 +3,8 @@ select
     t.name,
     n.nspname as schema,
     r.rolname as owner,
-    pg_has_role(c.relowner, 'member') as is_ours_to_change,
+    -- with the owner's rights, which a mere member may not have: who made that role is one since PostgreSQL 16
+    pg_has_role(c.relowner, 'usage') as is_ours_to_change,
     case c.relkind
         when 'r' then null
         when 'p' then 'a partitioned table'

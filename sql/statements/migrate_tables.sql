@@ -17,6 +17,18 @@ select 'trigger', k.name, t.tgname::text, null
 from kamailio k
 join pg_trigger t on t.tgrelid = k.relation and not t.tgisinternal
 union all
+-- but for those that name the columns that they send, as they can since PostgreSQL 15
+select 'publication', k.name, t.pubname::text, null
+from kamailio k
+join pg_class c on c.oid = k.relation
+join pg_namespace n on n.oid = c.relnamespace
+join pg_publication_tables t on t.schemaname = n.nspname and t.tablename = c.relname
+where not exists (
+    select from pg_publication p
+    join pg_publication_rel r on r.prpubid = p.oid and r.prrelid = c.oid
+    where p.pubname = t.pubname and to_jsonb(r) ->> 'prattrs' is not null
+)
+union all
 select 'role', null, r.rolname::text, null
 from pg_roles r
 where r.rolname = any (%(roles)s)

@@ -20,7 +20,7 @@ select
                     when not %(by_url)s and not exists (
                         select from pg_db_role_setting s
                         cross join unnest(s.setconfig) c (text)
-                        where c.text like 'search\_path=%%' and s.setrole = session_user::regrole
+                        where c.text like 'search\_path=%%' and s.setrole = (select oid from pg_roles where rolname = session_user)
                     ) then p.reset_val
                 end,
                 p.boot_val

@@ -7,7 +7,7 @@ select
             when not has_schema_privilege(n.oid, 'usage') then format('grant usage on schema %I to %I', n.nspname, current_user)
         end,
         case
-            when strpos(current_setting('search_path'), quote_ident(n.nspname)) = 0
+            when quote_ident(n.nspname) <> all (regexp_split_to_array(current_setting('search_path'), '\s*,\s*'))
                 then format('alter role %I in database %I set search_path = %I', current_user, current_database(), n.nspname)
         end
     )

@@ -1,5 +1,5 @@
 -- Where this session would make tables, where it finds usrloc's, in which schemas there are any, whether nobody chose its
--- search_path, its role and its database, all quoted as commands want them; and whether there is Kamailio's table version.
+-- search_path, its role and its database, all quoted as commands want them.
 select
     quote_ident(current_schema()),
     (
@@ -15,5 +15,4 @@ select
     ),
     (select source in ('default', 'configuration file') from pg_settings where name = 'search_path'),
     quote_ident(current_user),
-    quote_ident(current_database()),
-    to_regclass('version') is not null
+    quote_ident(current_database())

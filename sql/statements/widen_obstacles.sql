@@ -73,7 +73,8 @@ from (
     -- A publication would send the second column, too, and its subscribers stop at a column that they do not have.
     select 'pg_publication'::regclass, p.oid, 0
     from pg_class c
-    join pg_publication_tables t on t.schemaname = c.relnamespace::regnamespace::name and t.tablename = c.relname
+    join pg_namespace n on n.oid = c.relnamespace
+    join pg_publication_tables t on t.schemaname = n.nspname and t.tablename = c.relname
     join pg_publication p on p.pubname = t.pubname
     where %(rebuilt)s and c.oid = %(table_oid)s
 ) o

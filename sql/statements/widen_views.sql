@@ -31,7 +31,7 @@ privileges (oid, step, place, command) as (
         union
         select d.grantee
         from pg_default_acl a, aclexplode(a.defaclacl) d
-        where a.defaclobjtype = 'r' and a.defaclrole = current_user::regrole and d.grantee <> 0
+        where a.defaclobjtype = 'r' and a.defaclrole = (select oid from pg_roles where rolname = current_user) and d.grantee <> 0
     ) x (role)
     group by h.oid, h.name
     union all

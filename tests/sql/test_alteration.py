@@ -180,6 +180,23 @@ def test_what_cannot_be_done_is_named_and_nothing_is_changed(
     assert _schema(kamdbctl_url) == schema
 
 
+@pytest.mark.parametrize("column", ["user_agent varchar(255)", "callid varchar(255)"])
+def test_a_collation_with_which_lists_would_fail_is_refused(
+    adopted: psycopg.Connection, kamdbctl_url: str, column: str
+) -> None:
+    """The views can be made with it, and read no longer."""
+    try:
+        adopted.execute("create collation nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
+    except psycopg.errors.FeatureNotSupported:
+        pytest.skip("this PostgreSQL has no ICU")
+    name, kind = column.split()
+    refused = _alter(kamdbctl_url, f"alter table location alter {name} type {kind} collate nocase")
+    assert refused.returncode == 1
+    assert f"location.{name}" in refused.stderr
+    assert "nothing was changed" in refused.stderr
+    adopted.execute(ROWS.encode())
+
+
 def test_a_materialized_view_on_ours_is_in_the_way(adopted: psycopg.Connection, kamdbctl_url: str) -> None:
     """It could not be put back without reading all rows."""
     adopted.execute("create materialized view copy as select * from registrations")

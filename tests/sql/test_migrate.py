@@ -7,7 +7,9 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -20,6 +22,8 @@ from sql.errors import SchemaRefused, SchemaStale
 from sql.migrate import _Backend, _migrations, migrate, require_current_schema
 from sql.migration_changes import foretell
 from sql.settings import DatabaseSettings
+from sql.uninstall import uninstall
+from sql.widening import widen
 from tests.sql import location_samples
 from tests.stand import schema
 from tests.stand.postgres import Cluster
@@ -158,6 +162,33 @@ def test_a_busy_table_is_not_waited_for(kamdbctl_url: str) -> None:
             sip_worker.execute("insert into location (ruid, username) values ('r', 'bob')")
         holder.rollback()
         assert len(migrating.result(timeout=60)) == MIGRATIONS
+
+
+@pytest.mark.parametrize("command", ["migrate", "widen", "uninstall"])
+def test_who_keeps_an_index_from_being_built_is_named(kamdbctl_url: str, command: str) -> None:
+    """A transaction that sees the table as it was, and holds no lock on it: PostgreSQL waits until it ends."""
+    settings = DatabaseSettings(database_url=kamdbctl_url)
+    run: dict[str, Callable[..., object]] = {
+        "migrate": partial(migrate, settings),
+        "widen": partial(widen, settings, "id", None),
+        "uninstall": partial(uninstall, settings),
+    }
+    if command != "migrate":
+        migrate(settings)
+    told: list[str] = []
+    with (
+        ThreadPoolExecutor() as pool,
+        psycopg.connect(kamdbctl_url, application_name="a report") as holder,
+    ):
+        holder.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        holder.execute("select count(*) from version")
+        named = f": waiting for process {holder.info.backend_pid} (role postgres, a report, from 127.0.0.1, idle in "
+        running = pool.submit(run[command], report=told.append)
+        try:
+            wait_until(lambda: any(named in line for line in told), 30, "the holder to be told")
+        finally:
+            holder.rollback()
+        running.result(timeout=60)
 
 
 def test_two_migrations_at_once_are_one(kamdbctl_url: str) -> None:
@@ -354,7 +385,8 @@ def test_a_trigger_that_would_fail_with_more_columns_is_refused(kamdbctl_url: st
     with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
         connection.execute(ARCHIVE.format(when=when))
         before = _columns(connection, "location")
-        assert any("your trigger archive of location" in line for line in foretell(settings))
+        (told,) = (line for line in foretell(settings) if "your trigger archive of location" in line)
+        assert "with the rights of registrations_sync and registrations_api" in told
         with pytest.raises(SchemaRefused, match=r"0001-location: .* function archive\(\) line 3"):
             migrate(settings)
         assert _columns(connection, "location") == before

@@ -47,6 +47,14 @@ def _other_kind(kind: str, made: str, cure: str) -> Obstacle:
     return Obstacle(is_made_by=f"alter table location rename to stock; {made}", said=said, is_cured_by=cure)
 
 
+def _archive(kind: str = "", when: str = "for each row ", also: str = "") -> Obstacle:
+    return Obstacle(
+        is_made_by=ARCHIVE.format(kind=kind, when=when) + also,
+        said=("0001-location: with the new columns of location phones could not register", "function archive() line 2"),
+        is_cured_by="drop trigger archive on location",
+    )
+
+
 BACK = "alter table stock rename to location"
 FOREIGN = """
     create foreign data wrapper w; create server elsewhere foreign data wrapper w;
@@ -65,7 +73,7 @@ ARCHIVE = """
     create table archive (like location);
     create function archive() returns trigger language plpgsql as $$
     begin insert into archive values (old.*); return old; end $$;
-    create trigger archive after delete on location for each row execute function archive()
+    create {kind}trigger archive after delete on location {when}execute function archive()
 """
 OBSTACLES = {
     "table": _taken("table account", "create table account (x integer)", "alter table account rename to mine"),
@@ -172,10 +180,27 @@ OBSTACLES = {
         said=("a copy of Kamailio's tables would fail: no changes before Christmas", "see event triggers"),
         is_cured_by="drop event trigger frozen",
     ),
-    "a trigger that stores whole rows": Obstacle(
-        is_made_by=ARCHIVE,
-        said=("0001-location: with the new columns of location phones could not register", "function archive() line 2"),
-        is_cured_by="drop trigger archive on location",
+    "a trigger that stores whole rows": _archive(),
+    "one that is called at the commit": _archive("constraint ", "deferrable initially deferred for each row "),
+    "one that leaves out rows without a name": _archive("", "for each row when (old.username <> '') "),
+    "one beside a constraint that refuses such rows": _archive(
+        also="; alter table location add constraint named check (username <> '' and domain <> '' and contact ~ '^sip:')"
+    ),
+    "one beside ids that only PostgreSQL gives": _archive(
+        also="; alter table location alter id drop default; drop sequence location_id_seq; "
+        "alter table location alter id add generated always as identity"
+    ),
+    "an index of the name of a constraint": _taken(
+        "index account_realm_key",
+        "create table account (realm text constraint account_realm_key unique); alter table account rename to mine",
+        "alter index account_realm_key rename to mine_realm_key",
+    ),
+    "an event trigger that looks for its table": Obstacle(
+        is_made_by="create table changes (tag text); create function note() returns event_trigger language plpgsql as "
+        "$$ begin insert into changes values (tg_tag); end $$; "
+        "create event trigger note on ddl_command_end execute function note()",
+        said=('relation "changes" does not exist', "functions must name their tables with the schema"),
+        is_cured_by="alter function note() set search_path = public",
     ),
     "several": Obstacle(
         is_made_by="create table account (x integer); create domain realm as text; alter table location add column "
@@ -268,6 +293,12 @@ ROLE_OBSTACLES = {
         is_made_by="alter table location owner to postgres; alter table subscriber owner to postgres",
         said=("the table location belongs to postgres", "the table subscriber belongs to postgres"),
         is_cured_by="alter table location owner to {role}; alter table subscriber owner to {role}",
+    ),
+    "location of a role of which it has not the rights": Obstacle(
+        is_made_by="alter role {role} noinherit; create role {role}_group; grant {role}_group to {role}; "
+        "alter table location owner to {role}_group; grant select on location to {role}",
+        said=("the table location belongs to {role}_group; migrate as {role}_group",),
+        is_cured_by="alter table location owner to {role}; drop role {role}_group",
     ),
     "read-only": Obstacle(
         is_made_by="alter role {role} set default_transaction_read_only = on",
@@ -382,10 +413,12 @@ MADE = """
     select pg_describe_object('pg_class'::regclass, oid, 0) from pg_class c
     where relnamespace = 'public'::regnamespace and relkind <> 'c' and relname !~ 'yoyo'
         -- names that PostgreSQL chose; it chooses others where these are taken
-        and not exists (
-            select from pg_depend d
-            where d.classid = 'pg_class'::regclass and d.objid = c.oid
-                and (d.deptype = 'i' or (d.deptype = 'a' and c.relkind = 'S'))
+        and not (
+            c.relname ~ '_pkey$'
+            or c.relkind = 'S' and exists (
+                select from pg_depend d
+                where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype in ('i', 'a')
+            )
         )
     union
     select pg_describe_object('pg_type'::regclass, oid, 0) from pg_type

@@ -196,6 +196,19 @@ def test_an_upgrade_tells_what_it_adds_alone(kamdbctl_url: str) -> None:
         assert [line for line in old ^ snapshot(connection, KAMAILIO_TABLES) if not _telling(line, told)] == []
 
 
+@pytest.mark.parametrize("tables", ["for table location", "for all tables"])
+def test_a_publication_that_would_send_our_columns_is_told(kamdbctl_url: str, tables: str) -> None:
+    """Its subscribers have no such columns; but for one that names the columns that it sends."""
+    with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
+        connection.execute(f"create publication of_location {tables}".encode())
+        if connection.info.server_version >= 15_00_00:
+            connection.execute("create publication of_some for table location (id, ruid)")
+        told = [each for each in foretell(DatabaseSettings(database_url=kamdbctl_url)) if "publication" in each]
+        assert [each.partition(" sends ")[0] for each in told] == ["your publication of_location"]
+        migrate(DatabaseSettings(database_url=kamdbctl_url))
+    assert foretell(DatabaseSettings(database_url=kamdbctl_url)) == []
+
+
 def test_the_roles_that_a_migration_makes_are_told(kamdbctl_url: str) -> None:
     """Those that the server has not got; another database of it may have had them made."""
     with psycopg.connect(kamdbctl_url, autocommit=True) as connection:

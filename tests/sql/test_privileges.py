@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 from uuid import uuid4
 
 import psycopg
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 from sql.cli import main
 from sql.connections import connect
 from sql.errors import SchemaRefused, SchemaStale
-from sql.migrate import migrate, require_current_schema
+from sql.migrate import migrate, plan, require_current_schema
 from sql.migration_changes import foretell
 from sql.settings import DatabaseSettings
 from tests.fixtures.kamdbctl import create_by_kamdbctl
@@ -76,6 +77,10 @@ def test_what_migrate_may_not_grant_it_says_and_fails(own_cluster: Cluster) -> N
     )
     try:
         settings = _settings(url, "kowner")
+        told: list[str] = []
+        plan(settings, report=told.append)
+        assert f"after migrate: grant connect on database {name} to registrations_api; " in told[-1]
+        assert "grant usage on schema kam to registrations_kamailio" in told[-1]
         with pytest.raises(SchemaRefused, match="this login could not do all that our roles need") as refused:
             migrate(settings)
         for command in (
@@ -95,6 +100,56 @@ def test_what_migrate_may_not_grant_it_says_and_fails(own_cluster: Cluster) -> N
         assert _check(settings.database_url)[0] == 0
     finally:
         _execute(own_cluster.url(), f"drop database {name} with (force)", "drop role kowner")
+
+
+SECRET = ("account", "auth_token", "device", "device_credentials", "directory_subscriber")
+
+
+def test_default_privileges_for_everybody_do_not_open_secrets(url: str) -> None:
+    """Neither when the tables are made, nor later; what is Kamailio's stays as the operator has it."""
+    open_now = "select count(*) from unnest(%s::text[]) t where has_table_privilege('public', t, 'select')"
+    _execute(url, "alter default privileges grant select on tables to public", "grant select on subscriber to public")
+    migrate(_settings(url))
+    with psycopg.connect(url, autocommit=True) as connection:
+        assert connection.execute(open_now, ([*SECRET],)).fetchone() == (0,)
+        assert connection.execute(open_now, (["subscriber", "registrations"],)).fetchone() == (2,)
+        connection.execute("grant insert on account to public")
+    status, said = _check(url)
+    assert (status, "everybody may use account" in said) == (2, True), said
+    assert "revoke all on public.account from public" in said
+    assert migrate(_settings(url)) == []
+    assert _check(url)[0] == 0
+
+
+@pytest.mark.parametrize("user", ["Boss", "the boss", 'a"b'])
+def test_names_that_must_be_quoted(own_cluster: Cluster, user: str) -> None:
+    """Of the login, which is no superuser, of the database and of the schema."""
+    database = f"Voice {user} {uuid4().hex[:8]}"
+    role, name = (f'"{each}"' for each in (user.replace('"', '""'), database.replace('"', '""')))
+    url = own_cluster.url(database).replace("postgres@", f"{quote(user)}@")
+    _execute(own_cluster.url(), f"create role {role} login createrole", f"create database {name} owner {role}")
+    try:
+        _execute(url, 'create schema "My-Schema"', f'alter database {name} set search_path = "My-Schema"')
+        with psycopg.connect(url, autocommit=True) as connection:
+            for file in ("standard", "usrloc", "auth_db"):
+                connection.execute((STOCK / f"{file}-create.sql").read_bytes())
+        _execute(url, "alter role current_user set default_transaction_read_only = on")
+        status, said = _command(url, "migrate", "--dry-run")
+        assert (status, f"transactions of role {role} are read-only" in said) == (1, True), said
+        _execute(url, "set transaction_read_only = off; alter role current_user reset default_transaction_read_only")
+        assert "migration(s) applied" in _command(url, "migrate")[1]
+        _execute(url, 'revoke usage on schema "My-Schema" from registrations_sync')
+        status, said = _check(url)
+        assert (status, 'grant usage on schema "My-Schema" to registrations_sync' in said) == (2, True), said
+        assert _command(url, "migrate") == (0, "1 privilege(s) given to registrations_sync\nthe schema is current\n")
+        assert _check(url)[0] == 0
+        _execute(own_cluster.url(database), "create publication p for all tables")
+        assert "publication p" in _command(url, "widen", "id")[1]
+        _execute(own_cluster.url(database), "drop publication p")
+        assert _command(url, "widen", "id")[0] == 0
+        assert _command(url, "uninstall", "--yes")[0] == 0
+    finally:
+        _execute(own_cluster.url(), f"drop database {name} with (force)", f"drop owned by {role}; drop role {role}")
 
 
 TAKEN = {

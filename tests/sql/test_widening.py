@@ -419,7 +419,14 @@ REFUSED_TEXT = {
         "index own",
     ),
 }
+ARCHIVE = """
+create table archive (like location);
+create function archive() returns trigger language plpgsql as $$ begin
+    insert into archive values (old.*); return old; end $$;
+create trigger archive after delete on location for each row execute function archive()
+"""
 REFUSED_ID = {
+    "a trigger that stores rows whole": (ARCHIVE, "phones could not register any more, by a trigger"),
     "a foreign key": ("create table t (location_id integer references location (id))", "constraint t_location_id_fkey"),
     "a publication of the table": ("create publication p for table location", "publication p"),
     "a publication of all tables": ("create publication p for all tables", "publication p"),

@@ -1,1 +1,0 @@
-select from version where table_name = 'location'
