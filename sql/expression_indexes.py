@@ -15,6 +15,8 @@ from psycopg import sql
 from sql.connections import Connection
 from sql.statements import statement
 
+INDEXES_MADE_BY = "0031-report-indexes"
+
 
 def expression_indexes(column: str) -> dict[str, str]:
     """Those of one column of location, as sql/schema.sql has them: name, and what follows CREATE INDEX and the name."""
@@ -25,20 +27,18 @@ def expression_indexes(column: str) -> dict[str, str]:
 
 @contextmanager
 def indexes_away(
-    connection: Connection, indexes: Mapping[str, str], *, step: Callable[[str, Callable[[], object]], None]
+    connection: Connection, indexes: Mapping[str, str], *, step: Callable[[str, Callable[[], None]], None]
 ) -> Iterator[None]:
     """Drop them, and build them again at the end, however it ends; both beside the running proxy.
 
     Args:
         connection: in autocommit mode; its time limit for locks is lifted.
         indexes: as `expression_indexes` returns them.
-        step: called with the name of each step, and what takes it.
+        step: called with the name of each step, and what takes it, which may be repeated.
     """
-    connection.execute(statement("session_patience"))
     try:
         for index in indexes:
-            command = sql.SQL("drop index concurrently if exists {}").format(sql.Identifier(index))
-            step(f"index {index} goes, to be built anew", partial(connection.execute, command))
+            step(f"index {index} goes, to be built anew", partial(_drop, connection, index))
         yield
     finally:
         for index, body in indexes.items():
@@ -51,9 +51,11 @@ def missing_indexes(connection: Connection, indexes: Mapping[str, str]) -> dict[
     return {index: indexes[index] for (index,) in rows}
 
 
-def _build(connection: Connection, index: str, body: str) -> None:
-    # A statement before this one may have set a limit.
+def _drop(connection: Connection, index: str) -> None:
     connection.execute(statement("session_patience"))
-    name = sql.Identifier(index)
-    connection.execute(sql.SQL("drop index concurrently if exists {}").format(name))
-    connection.execute(sql.SQL("create index concurrently {} {}").format(name, sql.SQL(body)))
+    connection.execute(sql.SQL("drop index concurrently if exists {}").format(sql.Identifier(index)))
+
+
+def _build(connection: Connection, index: str, body: str) -> None:
+    _drop(connection, index)
+    connection.execute(sql.SQL("create index concurrently {} {}").format(sql.Identifier(index), sql.SQL(body)))

@@ -16,6 +16,8 @@ from sql.schema_path import find_unfit_collations, find_wrong_schema
 from sql.statements import statement
 
 LOCATION_VERSION = 9
+# As roles_make.sql sets them for roles in the hands of people.
+LIMITS = {"registrations_report": " connection limit 20", "registrations_import": " connection limit 5"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,8 @@ class Facts:
     is_read_only: bool
     has_location: bool
     has_version: bool
+    has_ours: bool
+    other_locations: list[str] | None
     location_version: int | None
 
 
@@ -64,9 +68,11 @@ def find_unfit(connection: Connection, *, report: Callable[[str], None] = lambda
     """
     facts = _facts(connection)
     if facts.has_location and facts.has_version and facts.location_version is None:
+        lacking = "Kamailio's table version has no row for location"
+        if facts.has_ours:
+            raise SchemaRefused(f"{lacking}, as where the schema was restored without its data: restore that, too")
         raise SchemaRefused(
-            "Kamailio's table version has no row for location, as where the schema was restored without its data: "
-            "restore that, too; or give version the row ('location', 9), if the table is that of Kamailio 5.2 or later"
+            f"{lacking}: give it the row ('location', 9), if the table is that of Kamailio 5.2 or later"
         )
     found = []
     if facts.is_standby:
@@ -102,9 +108,11 @@ def find_unfit(connection: Connection, *, report: Callable[[str], None] = lambda
             f"usrloc's table location is of version {facts.location_version}; this program is for {LOCATION_VERSION}: "
             "upgrade it, too, when there is a release for that Kamailio"
         )
-    if not facts.has_location:
+    if not facts.has_location and not found:
+        others = f"; there is one in schema {', '.join(facts.other_locations)}" if facts.other_locations else ""
         report(
-            f"database {facts.database} has no table location: usrloc's tables are made there, as for a new Kamailio"
+            f"database {facts.database} has no table location in schema {facts.schema}: usrloc's tables are made "
+            f"there, as for a new Kamailio{others}"
         )
     return found
 
@@ -173,7 +181,7 @@ def _roles(connection: Connection, facts: Facts) -> list[str]:
     missing = [] if facts.may_create_roles else missing_roles(connection)
     if not missing:
         return []
-    commands = "; ".join(f"create role {role} login" for role in missing)
+    commands = "; ".join(f"create role {role} login{LIMITS.get(role, '')}" for role in missing)
     return [
         f"role {facts.role} lacks CREATEROLE, and there is no role {', '.join(missing)}: `alter role {facts.role} "
         f"createrole`, or have them made by a superuser: `{commands}`"

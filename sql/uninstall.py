@@ -20,8 +20,14 @@ from sql.widening import WIDEN_COMMAND
 UNINSTALL_COMMAND = "registrations-db uninstall"
 
 
-def describe(settings: DatabaseSettings) -> list[str]:
+def describe(settings: DatabaseSettings, *, report: Callable[[str], None] = lambda _: None) -> list[str]:
     """Say what `uninstall` would take away, a line each; none when the database was never migrated, or is bare again.
+
+    It is tried and taken back, so that what is in the way is known.
+
+    Args:
+        settings: which database.
+        report: called with a line when a table is in use.
 
     Raises:
         DatabaseUnreachable: PostgreSQL is away.
@@ -30,10 +36,15 @@ def describe(settings: DatabaseSettings) -> list[str]:
     with connect(settings, application_name=UNINSTALL_COMMAND) as connection:
         if not any_migrations(connection):
             return []
-        subscribers, attached = _subscribers(connection), _attached(connection, ours)
+        subscribers, in_the_way = _subscribers(connection), _attached(connection, ours)
         rows = connection.execute(
             statement("uninstall_grantees"), {"relations": _relations(ours, subscribers)}
         ).fetchall()
+        enter_schema(connection)
+        try:
+            _look_first(connection, ours, report=report)
+        except SchemaRefused as error:
+            in_the_way.append(str(error))
     kinds: dict[str, list[str]] = {}
     for each in [*ours.objects, *subscribers]:
         kind, name = each.split(maxsplit=1)
@@ -46,8 +57,8 @@ def describe(settings: DatabaseSettings) -> list[str]:
     ]
     if rows:
         lines.append(f"with the tables, what these may there: {', '.join(row[0] for row in rows)}")
-    if attached:
-        lines.append(f"in the way, so --yes would refuse: {'; '.join(attached)}")
+    if in_the_way:
+        lines.append(f"in the way, so --yes would refuse: {'; '.join(in_the_way)}")
     return [
         *lines,
         f"{EXPIRES_INDEX}, which Kamailio's schema has, is made again; rows of Kamailio's tables all stay",
@@ -82,7 +93,7 @@ def uninstall(settings: DatabaseSettings, *, report: Callable[[str], None] = lam
             report(name)
             in_a_gap(connection, change, name=name, report=report)
 
-        step("looking for what is in the way", lambda: _try_to_take_out(connection, ours))
+        _look_first(connection, ours, report=report)
         step("index on expires, beside the running proxy", lambda: _make_expires_index(connection))
         step("everything that is ours, columns of location last", lambda: _take_out(connection, ours, report=report))
 
@@ -118,9 +129,14 @@ def _relations(ours: OwnSchema, subscribers: list[str]) -> list[str]:
     return [name for kind, _, name in named if kind in ("table", "view")]
 
 
-def _try_to_take_out(connection: Connection, ours: OwnSchema) -> None:
-    with connection.transaction(force_rollback=True):
-        _take_out(connection, ours)
+def _look_first(connection: Connection, ours: OwnSchema, *, report: Callable[[str], None]) -> None:
+    def take_out_and_back() -> None:
+        with connection.transaction(force_rollback=True):
+            _take_out(connection, ours)
+
+    name = "looking for what is in the way"
+    report(name)
+    in_a_gap(connection, take_out_and_back, name=name, report=report)
 
 
 def _take_out(connection: Connection, ours: OwnSchema, *, report: Callable[[str], None] = lambda _: None) -> None:

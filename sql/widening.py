@@ -22,9 +22,9 @@ from sql.column_views import (
 )
 from sql.connections import Connection, connect
 from sql.errors import SchemaRefused
-from sql.expression_indexes import expression_indexes, indexes_away, missing_indexes
+from sql.expression_indexes import INDEXES_MADE_BY, expression_indexes, indexes_away, missing_indexes
 from sql.lock_waits import LOCK_PAUSE_SECONDS, in_a_gap, lock_out_others
-from sql.migrate import refuse_what_is_not_ours_to_change
+from sql.migrate import missing_migrations, refuse_what_is_not_ours_to_change
 from sql.migration_trial import FAILS, phones_still_register
 from sql.pace import WRITING_SECONDS, Pace
 from sql.schema_path import enter_schema
@@ -99,12 +99,13 @@ def _widen_text(
         raise SchemaRefused(f"{table}.{column} has {found.width} characters: say how many it is to have")
     if width < found.width:
         raise SchemaRefused(f"{table}.{column} has {found.width} characters already, and is never made narrower")
-    indexes = expression_indexes(column) if table == "location" else {}
+    has_indexes = table == "location" and INDEXES_MADE_BY not in missing_migrations(connection)
+    indexes = expression_indexes(column) if has_indexes else {}
 
-    def step(text: str, take: Callable[[], object]) -> None:
+    def step(text: str, take: Callable[[], None]) -> None:
         report(f"{text} ({NO_LOCK})")
         if not is_dry_run:
-            take()
+            in_a_gap(connection, take, name=text, report=report)
 
     if width == found.width:
         missing = missing_indexes(connection, indexes)

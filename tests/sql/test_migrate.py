@@ -296,7 +296,7 @@ def test_a_database_without_usrlocs_table_is_remarked_upon(postgres: Cluster) ->
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
         connection.execute(f"create database {name}".encode())
     environment = {**os.environ, "REGISTRATIONS_DATABASE_URL": postgres.url(name)}
-    remark = f"database {name} has no table location: usrloc's tables are made there"
+    remark = f"database {name} has no table location in schema public: usrloc's tables are made there"
     for options, told in ((["--dry-run"], True), ([], True), ([], False)):
         result = subprocess.run(
             [command, "migrate", *options], env=environment, capture_output=True, text=True, check=True, timeout=60

@@ -13,7 +13,7 @@ import pytest
 from sql.errors import SchemaRefused
 from sql.migrate import migrate
 from sql.settings import DatabaseSettings
-from sql.uninstall import uninstall
+from sql.uninstall import describe, uninstall
 from tests.fixtures.postgres import table_digests
 from tests.stand.postgres import Cluster, bin_directory
 
@@ -128,6 +128,8 @@ def test_whatever_is_in_the_way_is_met_before_anything_is_changed(adopted_url: s
     with psycopg.connect(adopted_url, autocommit=True) as connection:
         connection.execute(command.encode())
     before = _state(adopted_url)
+    told = "\n".join(describe(DatabaseSettings(database_url=adopted_url)))
+    assert re.search(f"in the way, so --yes would refuse: .*(?:{named})", told)
     with pytest.raises(SchemaRefused, match=named):
         uninstall(DatabaseSettings(database_url=adopted_url))
     assert _state(adopted_url) == before

@@ -162,6 +162,38 @@ def test_an_index_that_was_not_built_anew_is_built_by_the_next_call(
     assert adopted.execute("select from pg_index where not indisvalid").fetchall() == []
 
 
+def test_a_transaction_that_reads_the_table_is_waited_for_and_named(
+    adopted: psycopg.Connection, kamdbctl_url: str
+) -> None:
+    """As a report: longer than any limit of time for statements of ours, which would leave an index half built."""
+    with psycopg.connect(kamdbctl_url, application_name="a report") as report:
+        report.execute("select from location")
+        command: list[str | Path] = [COMMAND, "widen", "contact", "1024"]
+        environment = {
+            **os.environ,
+            "REGISTRATIONS_DATABASE_URL": kamdbctl_url,
+            "REGISTRATIONS_DATABASE_STATEMENT_TIMEOUT": "1",
+        }
+        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as widen:
+            assert widen.stderr is not None
+            for line in widen.stderr:
+                if "waiting for" in line:
+                    break
+            assert f"process {report.info.backend_pid}" in line
+            assert "a report" in line
+            report.rollback()
+            assert "Error" not in widen.stderr.read()
+        assert widen.returncode == 0
+    assert adopted.execute("select from pg_index where not indisvalid").fetchall() == []
+
+
+def test_a_database_that_was_never_migrated_gets_no_index_of_ours(kamdbctl_url: str) -> None:
+    """Kamailio's column is wider, and migrate finds nothing in its way."""
+    schema = _schema(kamdbctl_url)
+    assert _widen(kamdbctl_url, "contact", "1024").returncode == 0
+    assert _schema(kamdbctl_url) == _with_wide_text(schema, "contact", 1024)
+
+
 KAMAILIO_TEXTS = {
     "location": "ruid username domain contact received path callid user_agent socket instance",
     "location_attrs": "ruid username domain aname avalue",
