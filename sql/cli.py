@@ -111,7 +111,7 @@ def uninstall_command(*, yes: bool) -> None:
     """
     with operators_mistakes():
         if not yes:
-            if not (lines := describe(DatabaseSettings())):
+            if not (lines := describe(DatabaseSettings(), report=lambda line: click.echo(line, err=True))):
                 click.echo("nothing of ours is in the database")
                 return
             click.echo("\n".join(lines))

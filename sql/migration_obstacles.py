@@ -36,7 +36,6 @@ class Facts:
     has_location: bool
     has_version: bool
     has_ours: bool
-    other_locations: list[str] | None
     location_version: int | None
 
 
@@ -90,7 +89,7 @@ def find_unfit(connection: Connection, *, report: Callable[[str], None] = lambda
             f"role {facts.role} may not change this schema: it lacks CREATE on schema {facts.schema}; migrate as the "
             f"owner of location, often postgres, or `grant create on schema {facts.schema} to {facts.role}`"
         )
-    found += find_wrong_schema(connection)
+    found += find_wrong_schema(connection, report=report)
     found += [
         _belongs_to_another(facts, table)
         for table in _tables(connection)
@@ -107,12 +106,6 @@ def find_unfit(connection: Connection, *, report: Callable[[str], None] = lambda
         report(
             f"usrloc's table location is of version {facts.location_version}; this program is for {LOCATION_VERSION}: "
             "upgrade it, too, when there is a release for that Kamailio"
-        )
-    if not facts.has_location and not found:
-        others = f"; there is one in schema {', '.join(facts.other_locations)}" if facts.other_locations else ""
-        report(
-            f"database {facts.database} has no table location in schema {facts.schema}: usrloc's tables are made "
-            f"there, as for a new Kamailio{others}"
         )
     return found
 

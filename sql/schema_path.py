@@ -1,5 +1,7 @@
 """Where a session with the rights of the schema's owner looks names up, and what in a schema it refuses to meet."""
 
+from collections.abc import Callable
+
 from sql.connections import Connection
 from sql.errors import SchemaRefused
 from sql.statements import statement
@@ -44,31 +46,37 @@ def find_unfit_collations(connection: Connection, *, adopted: bool = False) -> l
     ]
 
 
-def find_wrong_schema(connection: Connection) -> list[str]:
+def find_wrong_schema(connection: Connection, *, report: Callable[[str], None]) -> list[str]:
     """Say why tables must not be made or changed where the search_path leads: usrloc's are elsewhere.
 
     Args:
         connection: with the search_path with which it began.
+        report: called with one line when there is no table of usrloc's, as where another database was named.
     """
     row = connection.execute(statement("schema_of_location")).fetchone()
     assert row is not None  # noqa: S101  # a SELECT without FROM has a row
     here, found, everywhere, nobody_chose, role, database = row
     if here is None:
         return [f"role {role} may use no schema of its search_path: grant usage, or set search_path"]
-    unfit = []
     if found is None and everywhere and nobody_chose:
-        unfit.append(
+        return [
             f"usrloc's table location is in schema {', '.join(everywhere)}, where this login does not look: "
             f"alter database {database} set search_path = {everywhere[0]}; or, if there is to be another in {here}, "
             f"alter database {database} set search_path = {here}"
+        ]
+    if found is None:
+        others = f"; there is one in schema {', '.join(everywhere)}" if everywhere else ""
+        report(
+            f"database {database} has no table location in schema {here}: usrloc's tables are made there, as for a "
+            f"new Kamailio{others}"
         )
-    if found not in (None, here):
-        unfit.append(
+    elif found != here:
+        return [
             f"usrloc's table location is in schema {found}, but this login makes tables in {here}: "
             f"alter role {role} in database {database} set search_path = {found}; or, if there is to be another "
             f"location in {here}, leave {found} out of search_path"
-        )
-    return unfit
+        ]
+    return []
 
 
 def find_elsewhere(connection: Connection) -> str | None:

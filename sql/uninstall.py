@@ -27,7 +27,7 @@ def describe(settings: DatabaseSettings, *, report: Callable[[str], None] = lamb
 
     Args:
         settings: which database.
-        report: called with a line when a table is in use.
+        report: called with a line for what is waited for.
 
     Raises:
         DatabaseUnreachable: PostgreSQL is away.
@@ -36,6 +36,7 @@ def describe(settings: DatabaseSettings, *, report: Callable[[str], None] = lamb
     with connect(settings, application_name=UNINSTALL_COMMAND) as connection:
         if not any_migrations(connection):
             return []
+        lock_out_others(connection, report=report)
         subscribers, in_the_way = _subscribers(connection), _attached(connection, ours)
         rows = connection.execute(
             statement("uninstall_grantees"), {"relations": _relations(ours, subscribers)}

@@ -13,13 +13,6 @@ select
     to_regclass('location') is not null as has_location,
     to_regclass('version') is not null as has_version,
     to_regclass('flush_binding') is not null as has_ours,
-    (
-        select array_agg(quote_ident(n.nspname) order by n.nspname)
-        from pg_class c
-        join pg_namespace n on n.oid = c.relnamespace
-        join pg_attribute a on a.attrelid = c.oid and a.attname = 'ruid'
-        where c.relname = 'location' and c.relkind in ('r', 'p')
-    ) as other_locations,
     case
         when to_regclass('location') is null or to_regclass('version') is null then null
         else (

@@ -19,7 +19,7 @@ from psycopg import sql
 
 from sql.connections import Connection, connect
 from sql.errors import SchemaRefused, SchemaStale
-from sql.migrate import _Backend, _migrations, migrate, require_current_schema
+from sql.migrate import _Backend, _migrations, migrate, plan, require_current_schema
 from sql.migration_changes import foretell
 from sql.settings import DatabaseSettings
 from sql.uninstall import uninstall
@@ -302,6 +302,16 @@ def test_a_database_without_usrlocs_table_is_remarked_upon(postgres: Cluster) ->
             [command, "migrate", *options], env=environment, capture_output=True, text=True, check=True, timeout=60
         )
         assert (remark in result.stderr) == told
+
+
+def test_a_location_in_another_schema_is_mentioned_where_this_one_was_chosen(kamdbctl_url: str) -> None:
+    """A second set of tables may be meant; if not, it is told where the phones are."""
+    with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
+        connection.execute("create schema other")
+    told: list[str] = []
+    url = f"{kamdbctl_url}{'&' if '?' in kamdbctl_url else '?'}options=-csearch_path%3Dother"
+    plan(DatabaseSettings(database_url=url), report=told.append)
+    assert any("no table location in schema other" in line and line.endswith("one in schema public") for line in told)
 
 
 # As registrations.cfg of the release before writes, for the From of a third party and for what is none any more.

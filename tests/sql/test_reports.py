@@ -621,5 +621,5 @@ def test_a_registration_needs_no_function_of_ours(
     insert = "insert into location (ruid, username, contact, received) values (%s, 'a', 'sip:a@[2001:db8::1]', %s)"
     for number, received in enumerate((None, "", "sip:192.0.2.1", "sip:[::1]:5060", "x")):
         database.execute(insert, (str(number), received))
-    database.execute("update location set received = 'sip:192.0.2.9:1'")
-    database.execute("delete from location")
+    assert database.execute("update location set received = 'sip:192.0.2.9:1'").rowcount == 5
+    assert database.execute("delete from location").rowcount == 5
