@@ -73,7 +73,7 @@ audit: setup ## known vulnerabilities of the installed packages, where the netwo
 bench: setup ## speed: all figures in half an hour; BENCH=name for one, BENCH_SCALE=0.01 for a look
 	@.venv/bin/python -m tests.benchmarks
 
-schema: setup ## sql/schema.sql anew, after a change of the migrations
+schema: setup ## sql/schema/schema.sql anew, after a change of the migrations
 	@.venv/bin/python -m tests.stand.schema
 
 setup: packages $(INSTALLED) ## Debian packages and .venv; does nothing when they are there

@@ -14,8 +14,8 @@ from werkzeug.routing import Rule
 from api.body import read_body
 from api.errors import Forbidden, InvalidCredentials, UnknownAccount
 from api.extensions import database
-from sql.restrictions import allows
-from sql.tokens import Access, check_access
+from sql.access.restrictions import allows
+from sql.access.tokens import Access, check_access
 
 View = TypeVar("View", bound=Callable[..., Any])
 

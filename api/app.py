@@ -23,13 +23,13 @@ from api import (
     status,
     system,
     tunnel,
-    waiting,
 )
+from api.server import waiting
 from api.settings import ApiSettings
 from kamailio.nodes import Nodes
 from kamailio.rpc import Observation
 from kamailio.settings import KamailioSettings
-from sql.connections import Database
+from sql.connections.database import Database
 from sql.settings import DatabaseSettings
 
 

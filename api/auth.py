@@ -14,9 +14,9 @@ from api.envelope import success_envelope
 from api.errors import InvalidCredentials, InvalidData
 from api.extensions import database
 from api.rate_limit import costs
-from sql.connections import Connection
-from sql.restrictions import BadRestrictions, Restrictions, read_restrictions
-from sql.tokens import create_token_by_api_key, find_standing, give_token_back
+from sql.access.restrictions import BadRestrictions, Restrictions, read_restrictions
+from sql.access.tokens import create_token_by_api_key, find_standing, give_token_back
+from sql.connections.database import Connection
 
 # Kazoo's default for accounts and users that have none; nothing here speaks another.
 LANGUAGE = "en-us"

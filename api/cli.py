@@ -18,16 +18,16 @@ from gunicorn.app.base import BaseApplication
 
 from api.access import callers
 from api.app import create_app
-from api.arbiter import DrainingArbiter
 from api.paths import template
+from api.server.arbiter import DrainingArbiter
+from api.server.worker import EnvelopeWorker
 from api.settings import ApiSettings
-from api.worker import EnvelopeWorker
 from kamailio.settings import KamailioSettings
-from sql.connections import connect
+from sql.connections.database import connect
+from sql.console.logs import LogSettings, log_configuration
+from sql.console.mistakes import operators_mistakes
 from sql.errors import DatabaseUnreachable
-from sql.logs import LogSettings, log_configuration
-from sql.migrate import start_on_schema
-from sql.operators import operators_mistakes
+from sql.schema.migrate import start_on_schema
 from sql.settings import DatabaseSettings
 
 # A DELETE that is under way ends within its budget and a few statements; supervisors should wait as long.

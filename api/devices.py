@@ -2,13 +2,13 @@
 
 from flask import Blueprint, Response, current_app
 
-from api.check_sync import send_check_sync
+from api.actions.check_sync import send_check_sync
 from api.envelope import success_envelope
 from api.errors import UnknownDevice
 from api.extensions import database, nodes
 from api.listing import read_flag
-from sql.contacts import find_device_contacts
-from sql.registrations import list_registered_devices
+from sql.registrations.contacts import find_device_contacts
+from sql.registrations.model import list_registered_devices
 
 blueprint = Blueprint("devices", __name__)
 

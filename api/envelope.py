@@ -14,7 +14,7 @@ from flask import Flask, Response, current_app, g, json, request
 
 from api.paths import shown
 from api.spool import respond
-from sql.logs import request_id as current_request_id
+from sql.console.logs import request_id as current_request_id
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from string import whitespace
 from flask import Response, request
 
 from api.spool import respond
-from sql.registrations import CELLS, ORDERED_KEYS, Listed
+from sql.registrations.model import CELLS, ORDERED_KEYS, Listed
 
 # A formula begins with one of these (OWASP, CSV injection). It begins a cell, maybe after white space, or follows what
 # ends a cell where the spreadsheet takes another separator than the comma, as Excel in German does.

@@ -3,8 +3,8 @@
 from flask import Flask, current_app
 
 from kamailio.nodes import Nodes
-from sql.connections import Database
-from sql.writability import Writability
+from sql.connections.database import Database
+from sql.connections.writability import Writability
 
 
 def init_app(app: Flask, *, database: Database, nodes: Nodes) -> None:

@@ -19,8 +19,8 @@ from api.envelope import list_envelope, success_envelope
 from api.errors import UnknownFlush
 from api.extensions import database
 from api.listing import ListQuery, Page, read_query
-from sql.connections import Database
-from sql.flushes import FlushRecord, list_flushes
+from sql.connections.database import Database
+from sql.flushes.records import FlushRecord, list_flushes
 
 UNIX_TO_GREGORIAN = 62167219200
 FLUSHES_AT_A_TIME = 100

@@ -10,7 +10,7 @@ from typing import Any, Generic, NoReturn, Protocol, Self, TypeVar
 from flask import request
 
 from api.errors import InvalidData
-from sql.registrations import KEYS, Condition, Kind
+from sql.registrations.model import KEYS, Condition, Kind
 
 BOOLEANS = {"true": True, "false": False}
 NUMBER = re.compile(r"[0-9]{1,15}")

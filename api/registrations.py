@@ -9,16 +9,16 @@ from json import JSONEncoder
 from flask import Blueprint, Response, current_app
 
 from api.access import counted, current_access
+from api.actions.removal import flush
 from api.envelope import list_envelope, success_envelope
 from api.errors import UnknownUsername
 from api.export import csv_response
 from api.extensions import database
-from api.flush import flush
 from api.formats import offers_csv, wanted_format
 from api.listing import ListQuery, Page, read_flag, read_query
-from sql.connections import Database
-from sql.registration_list import list_registrations
-from sql.registrations import CELLS, NULLABLE_KEYS, ORDERED_KEYS, TYPES, Listed
+from sql.connections.database import Database
+from sql.registrations.listing import list_registrations
+from sql.registrations.model import CELLS, NULLABLE_KEYS, ORDERED_KEYS, TYPES, Listed
 
 _quoted = JSONEncoder(ensure_ascii=False).encode
 

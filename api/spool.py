@@ -16,7 +16,7 @@ from time import monotonic
 
 from flask import Response, g, request
 
-from api.outgoing import Outgoing
+from api.server.outgoing import Outgoing
 
 # Some 3,000 registrations, which is more than most lists have.
 SMALL_BYTES = 3 << 20

@@ -10,9 +10,9 @@ from api.listing import read_flag
 from api.rate_limit import costs
 from kamailio import core
 from kamailio.errors import KamailioError
+from sql.connections.writability import refuse_read_only
 from sql.errors import DatabaseError, DatabaseReadOnly
-from sql.migrate import require_current_schema
-from sql.writability import refuse_read_only
+from sql.schema.migrate import require_current_schema
 
 blueprint = Blueprint("status", __name__)
 # What answers slower is not ready, and no thread is to wait for it: anybody may ask.

@@ -4,7 +4,7 @@ from flask import Blueprint, Response
 
 from api.envelope import success_envelope
 from api.extensions import database
-from sql.registrations import count_registrations
+from sql.registrations.model import count_registrations
 
 blueprint = Blueprint("system", __name__, url_prefix="/v2/registrations")
 

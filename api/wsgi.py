@@ -1,6 +1,6 @@
 """For a WSGI server of the operator's; settings come from the environment.
 
-``gunicorn --worker-class api.worker.EnvelopeWorker api.wsgi:app``
+``gunicorn --worker-class api.server.worker.EnvelopeWorker api.wsgi:app``
 """
 
 from api.app import create_app

@@ -8,11 +8,20 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
-from kamailio.changes import Change
-from kamailio.patch import INCLUDE, INTERIM, patched, unpatched
-from kamailio.patch_file import Edit, Edits, NotWritten, defines_of_include, include, other_loaders, read, read_included
-from kamailio.patch_write import write as write_both
-from kamailio.script import NotUnderstood
+from kamailio.patching.changes import Change
+from kamailio.patching.edits import INCLUDE, INTERIM, patched, unpatched
+from kamailio.patching.file import (
+    Edit,
+    Edits,
+    NotWritten,
+    defines_of_include,
+    include,
+    other_loaders,
+    read,
+    read_included,
+)
+from kamailio.patching.script import NotUnderstood
+from kamailio.patching.writing import write as write_both
 
 # `kamailio -c` takes any number.
 _VALUES = {

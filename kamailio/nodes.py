@@ -19,7 +19,7 @@ from kamailio.edges import Edges
 from kamailio.errors import KamailioError, KamailioUnreachable, RpcError
 from kamailio.rpc import JsonRpcClient, Observation
 from kamailio.settings import KamailioSettings, parse_rpc
-from kamailio.transports import transport_for
+from kamailio.transports.by_url import transport_for
 
 Result = TypeVar("Result")
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, Self
 
 from kamailio.errors import KamailioError, KamailioUnreachable, NotCarried, RpcError, RpcProtocolError, UnnamedError
-from kamailio.transport import Request, Transport
+from kamailio.transports.base import Request, Transport
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class JsonRpcClient:
         """Connect nothing yet.
 
         Args:
-            transport: see `kamailio.transports.transport_for`.
+            transport: see `kamailio.transports.by_url.transport_for`.
             timeout: seconds for one `call`.
             observe: is told of every call that was sent, or should have been.
         """

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kamailio.edges import Edges
-from kamailio.transports import transport_for
+from kamailio.transports.by_url import transport_for
 
 LOCAL_NODE = 0
 

@@ -17,7 +17,7 @@ from kamailio.errors import KamailioError, RpcError, UnnamedError
 from kamailio.nodes import ask_parameter
 from kamailio.notify import probe
 from kamailio.rpc import JsonRpcClient
-from kamailio.transports import transport_for
+from kamailio.transports.by_url import transport_for
 
 # With which arguments each is asked. Those that change something answer that they lack them; for NOTIFY see `probe`.
 COMMANDS: dict[str, tuple[str, ...]] = {

@@ -9,19 +9,19 @@ from textwrap import indent
 import click
 import psycopg
 
-from sql.alteration import VIEWED_TABLES, alter
-from sql.check import check_database, check_schema, find_facts, find_summary
-from sql.connections import Connection, connect
-from sql.finding import EXIT_UNKNOWN, Severity, as_text, exit_status
-from sql.import_command import import_command
-from sql.migrate import migrate, plan, require_current_schema
-from sql.migration_changes import foretell
-from sql.operators import operators_mistakes
-from sql.restrictions import BadRestrictions, Restrictions, read_restrictions
+from sql.access.restrictions import BadRestrictions, Restrictions, read_restrictions
+from sql.access.tokens import create_token, list_tokens, revoke_token
+from sql.check.database import check_database, check_schema, find_facts, find_summary
+from sql.connections.database import Connection, connect
+from sql.console.finding import EXIT_UNKNOWN, Severity, as_text, exit_status
+from sql.console.mistakes import operators_mistakes
+from sql.directory.command import import_command
+from sql.kamailio_tables.alteration import VIEWED_TABLES, alter
+from sql.kamailio_tables.widening import TABLES, widen
+from sql.schema.changes import foretell
+from sql.schema.migrate import migrate, plan, require_current_schema
+from sql.schema.uninstall import describe, uninstall
 from sql.settings import DatabaseSettings
-from sql.tokens import create_token, list_tokens, revoke_token
-from sql.uninstall import describe, uninstall
-from sql.widening import TABLES, widen
 
 
 @contextmanager

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 import psycopg
 import psycopg_pool
 
-from sql.login import Refusal
+
+class Refusal(psycopg.OperationalError):
+    """PostgreSQL answered, and does not let the role in."""
 
 
 class DatabaseError(Exception):

@@ -1,15 +1,18 @@
-"""Where Python finds the statements: one a file in sql/statements, called by the file's name."""
+"""Where Python finds the statements: one a file, beside the modules that use it."""
 
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import LiteralString
+
+ROOM = Path(__file__).parent
 
 
 @cache
 def statement(name: str) -> LiteralString:
-    """Read ``sql/statements/{name}.sql``.
+    """Read the file ``{name}.sql`` of this room; each name is there once.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        ValueError: there is no such file.
     """
-    return files("sql").joinpath("statements", f"{name}.sql").read_text(encoding="utf-8")
+    (path,) = ROOM.glob(f"*/{name}.sql")
+    return path.read_text(encoding="utf-8")

@@ -15,17 +15,18 @@ import click
 
 from kamailio.nodes import Nodes
 from kamailio.settings import KamailioSettings
-from sql.connections import Database, connect
+from sql.connections.database import Database, connect
+from sql.console.finding import EXIT_UNKNOWN, as_object, as_text, exit_status
+from sql.console.logs import LogSettings, log_configuration
+from sql.console.mistakes import operators_mistakes
 from sql.errors import DatabaseUnreachable
-from sql.finding import EXIT_UNKNOWN, as_object, as_text, exit_status
-from sql.flushing import account_exists, request_flush
-from sql.logs import LogSettings, log_configuration
-from sql.migrate import require_current_schema, start_on_schema
-from sql.operators import operators_mistakes
+from sql.flushes.requests import account_exists, request_flush
+from sql.schema.migrate import require_current_schema, start_on_schema
 from sql.settings import DatabaseSettings
-from sync.check import find_all
-from sync.flushing import Flusher
+from sync.check.all import find_all
+from sync.flush_retries import Flusher
 from sync.jobs import Jobs
+from sync.kazoo.command import import_kazoo_command
 from sync.metrics import Metrics
 from sync.settings import SyncSettings
 from sync.worker import Worker
@@ -153,3 +154,6 @@ def unit() -> None:
     """Print a unit for systemd that runs `run` of this very installation."""
     text = files("sync").joinpath("registrations-sync.service").read_text(encoding="utf-8")
     click.echo(text.replace("/opt/registrations/bin", str(Path(sys.executable).parent)), nl=False)
+
+
+main.add_command(import_kazoo_command)

@@ -6,15 +6,15 @@ from threading import Event
 from time import monotonic
 
 from kamailio.nodes import Nodes
-from sql.census import Census, take_census
-from sql.connections import Connection, Database
-from sql.default_directory import follow_domains
-from sql.enrichment import enrich, expire_rows, find_directory_state, reconcile
-from sql.flush_progress import expire_flushes
-from sql.sources import expire_sources
-from sql.tokens import expire_tokens
-from sql.worker_state import WorkerState, find_epoch, find_worker_state
-from sync.flushing import Flusher
+from sql.access.tokens import expire_tokens
+from sql.connections.database import Connection, Database
+from sql.directory.subscribers import follow_domains
+from sql.flushes.progress import expire_flushes
+from sql.registrations.census import Census, take_census
+from sql.registrations.sources import expire_sources
+from sql.worker.enrichment import enrich, expire_rows, find_directory_state, reconcile
+from sql.worker.state import WorkerState, find_epoch, find_worker_state
+from sync.flush_retries import Flusher
 from sync.settings import SyncSettings
 from sync.sources import Sources
 
@@ -109,7 +109,7 @@ class Jobs:
             return find_worker_state(connection)
 
     def flush(self, node: int) -> dict[str, int]:
-        """Ask one node about the flushes that it has not confirmed; see `sync.flushing`."""
+        """Ask one node about the flushes that it has not confirmed; see `sync.flush_retries`."""
         limit = max(1, round(self._settings.sync_flush_rate * self._settings.sync_flush_interval))
         return self._flusher.run(node, limit=limit, stopping=self._stopping.is_set)
 

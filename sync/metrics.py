@@ -21,9 +21,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from kamailio.rpc import Observation
-from sql.census import Census
-from sql.connections import Database
-from sql.worker_state import WorkerState
+from sql.connections.database import Database
+from sql.registrations.census import Census
+from sql.worker.state import WorkerState
 
 PREFIX = "kamailio_registrations"
 # A look for new rows takes a millisecond, a comparison of a million rows some tens of seconds.

@@ -44,7 +44,7 @@ class SyncSettings(BaseSettings):
     sync_kazoo_url: str | None = Field(
         None,
         description="Crossbar of a Kazoo whose accounts, users and devices the worker imports by itself, as "
-        "`registrations-db import --from-kazoo URL --replace` does; needs the role `registrations_import`",
+        "`registrations-sync import-kazoo URL --replace` does; needs the role `registrations_import`",
     )
     sync_kazoo_interval: float = Field(3600.0, ge=60, le=604800, description="seconds between two of these imports")
     sync_statement_timeout: float = Field(

@@ -13,9 +13,9 @@ from kamailio.announcements import Announcement, NotServed, fetch
 from kamailio.errors import KamailioError
 from kamailio.nodes import Nodes
 from kamailio.rpc import JsonRpcClient
-from sql.connections import Database
+from sql.connections.database import Database
 from sql.errors import StatementFailed
-from sql.sources import write_sources
+from sql.registrations.sources import write_sources
 from sync.settings import SyncSettings
 
 # Each element costs worker, Kamailio and PostgreSQL some 0.4 ms together. When all phones registered at once and the

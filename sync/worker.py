@@ -20,8 +20,8 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from kamailio.nodes import Nodes
-from sql.census import Census
-from sql.connections import Database, open_connection
+from sql.connections.database import Database, open_connection
+from sql.connections.writability import Writability
 from sql.errors import (
     DatabaseReadOnly,
     DatabaseUnreachable,
@@ -30,14 +30,14 @@ from sql.errors import (
     SessionShared,
     translated,
 )
-from sql.kazoo_settings import KazooSettings
-from sql.leadership import Leadership
+from sql.registrations.census import Census
 from sql.settings import DatabaseSettings
-from sql.worker_state import WorkerState
-from sql.writability import Writability
+from sql.worker.leadership import Leadership
+from sql.worker.state import WorkerState
 from sync.intervals import CLOCK_SECONDS, Every, run_what_the_clock_holds_up
 from sync.jobs import Jobs
-from sync.kazoo import KazooImport
+from sync.kazoo.job import KazooImport
+from sync.kazoo.settings import KazooSettings
 from sync.metrics import Metrics
 from sync.settings import SyncSettings
 

@@ -47,7 +47,7 @@ def test_the_commands_start_from_the_wheel_alone(unpacked: Path) -> None:
     """Each room is imported from the wheel, and finds its files there."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import api.cli, sync.cli, sql.cli\n"
-        "from sql.migrate import _migrations; from sql.statements import statement\n"
+        "from sql.schema.migrate import _migrations; from sql.statements import statement\n"
         "from api.document import read_document\n"
         "assert api.cli.__file__.startswith(sys.argv[1])\n"
         "assert len(_migrations()) >= 5 and statement('access_check')\n"

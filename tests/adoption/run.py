@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 
 from kamailio.rpc import JsonRpcClient
-from kamailio.transports import transport_for
+from kamailio.transports.by_url import transport_for
 from tests.adoption.features import Combination
 from tests.adoption.handset import PATIENCE, Handset
 from tests.adoption.ledger import Ledger, Names

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from kamailio.rpc import JsonRpcClient
-from kamailio.transports import transport_for
+from kamailio.transports.by_url import transport_for
 from tests.adoption.steps import REALM, adopt, done, stock
 from tests.stand.caller import Caller
 from tests.stand.listener import Listener

@@ -15,8 +15,8 @@ import pytest
 
 from kamailio import usrloc
 from kamailio.rpc import JsonRpcClient
-from kamailio.transports import transport_for
-from sql.migrate import migrate
+from kamailio.transports.by_url import transport_for
+from sql.schema.migrate import migrate
 from sql.settings import DatabaseSettings
 from tests.stand.phone import Phone
 from tests.stand.stock import StockProxy, stock_proxy, stock_save

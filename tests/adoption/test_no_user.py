@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from kamailio.rpc import JsonRpcClient
-from kamailio.transports import transport_for
+from kamailio.transports.by_url import transport_for
 from tests.adoption.steps import BIN, REALM, adopt, stock
 from tests.stand.phone import Phone
 from tests.stand.process import free_port

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 
 from kamailio.rpc import JsonRpcClient
-from kamailio.transports import transport_for
+from kamailio.transports.by_url import transport_for
 from tests.adoption.steps import REALM, adopt, stock
 from tests.stand.caller import Caller
 from tests.stand.phone import Phone

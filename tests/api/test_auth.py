@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 from flask.testing import FlaskClient
 
+from sql.directory.command import import_command
 from sql.errors import StatementFailed
-from sql.import_command import import_command
 from tests.fixtures.directory import Directory
 from tests.fixtures.http import StartApi
 

@@ -11,9 +11,9 @@ import psycopg
 import pytest
 from flask.testing import FlaskClient
 
-from sql.connections import connect
+from sql.access.tokens import create_token
+from sql.connections.database import connect
 from sql.settings import DatabaseSettings
-from sql.tokens import create_token
 from tests.fixtures.directory import Directory
 from tests.fixtures.location import AddBinding
 from tests.fixtures.postgres import table_digests
@@ -52,7 +52,7 @@ MakeToken = Callable[..., str]
 
 @pytest.fixture
 def make_token(database_url: str, directory: Directory) -> MakeToken:
-    """Make a token of an account; takes what `sql.tokens.create_token` takes."""
+    """Make a token of an account; takes what `sql.access.tokens.create_token` takes."""
 
     def make(account_id: str, **options: Any) -> str:
         with connect(DatabaseSettings(database_url=database_url), application_name="test") as connection:

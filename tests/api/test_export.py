@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from api.export import defused
-from sql.registrations import KEYS
+from sql.registrations.model import KEYS
 from tests.fixtures.directory import Directory
 from tests.fixtures.location import AddBinding
 

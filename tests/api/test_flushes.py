@@ -55,7 +55,7 @@ def test_what_a_token_may_leave_to_be_done_is_bounded(
 ) -> None:
     """429, and nothing is written, while Kamailio is away; other accounts are served, and this one when it is back."""
     http = start_api(kamailio_db_mode=1)
-    monkeypatch.setattr("api.flush.BACKLOG_BINDINGS", 5)
+    monkeypatch.setattr("api.actions.removal.BACKLOG_BINDINGS", 5)
     for name in ("bob", "carol"):
         add_binding(name, "child.test")
     all_of_it = "/v2/accounts/child/registrations"

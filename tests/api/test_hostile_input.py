@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from sql.registrations import KEYS
+from sql.registrations.model import KEYS
 from tests.fixtures.directory import Directory
 from tests.fixtures.http import StartApi
 from tests.fixtures.kamailio import StartKamailio
@@ -207,7 +207,7 @@ def test_in_a_header(api: FlaskClient, directory: Directory) -> None:
             for text in TEXTS if is_list else _some(number):
                 words = text.decode("latin-1")
                 if not words.isprintable():
-                    continue  # no server lets these through: tests/api/test_unread_requests.py
+                    continue  # no server lets these through: tests/api/server/test_unread_requests.py
                 headers = {**dict.fromkeys(names, words), **_token(route, directory)}
                 _check(
                     api.open(route.path(_values(route)), method=route.method, headers=headers), (route.rule, headers)

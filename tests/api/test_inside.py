@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from psycopg import sql
 
-from sql.flushing import request_flush
+from sql.flushes.requests import request_flush
 from tests.fixtures.directory import Directory
 from tests.fixtures.http import StartApi
 from tests.fixtures.location import AddBinding

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from flask.testing import FlaskClient
 
-from sql.enrichment import enrich_pending
+from sql.worker.enrichment import enrich_pending
 from tests.fixtures.churn import Writer
 from tests.fixtures.directory import Directory
 from tests.fixtures.location import AddBinding

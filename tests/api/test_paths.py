@@ -10,9 +10,9 @@ import psycopg
 import pytest
 from flask.testing import FlaskClient
 
-from sql.connections import connect
+from sql.access.tokens import create_token
+from sql.connections.database import connect
 from sql.settings import DatabaseSettings
-from sql.tokens import create_token
 from tests.fixtures.directory import Directory
 from tests.fixtures.http import StartApi
 from tests.fixtures.kamailio import StartKamailio

@@ -7,9 +7,9 @@ from click.testing import CliRunner
 from flask.testing import FlaskClient
 
 from api.cli import main
-from sql.connections import connect
+from sql.access.tokens import create_token
+from sql.connections.database import connect
 from sql.settings import DatabaseSettings
-from sql.tokens import create_token
 from tests.fixtures.directory import Directory
 
 NAMES = {"{device_id}": "device-bob", "{username}": "bob", "{flush_id}": "any", "{name}": "index.html"}

@@ -8,9 +8,9 @@ import pytest
 from flask import request
 from flask.testing import FlaskClient
 
-from sql.connections import connect
+from sql.access.tokens import create_token
+from sql.connections.database import connect
 from sql.settings import DatabaseSettings
-from sql.tokens import create_token
 from tests.fixtures.directory import Directory
 from tests.fixtures.location import AddBinding
 

@@ -17,11 +17,11 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from kamailio.usrloc import lookup
-from sql.connections import connect
-from sql.enrichment import enrich_pending
-from sql.registrations import KEYS
+from sql.access.tokens import create_token
+from sql.connections.database import connect
+from sql.registrations.model import KEYS
 from sql.settings import DatabaseSettings
-from sql.tokens import create_token
+from sql.worker.enrichment import enrich_pending
 from tests.fixtures.http import StartApi
 from tests.fixtures.kamailio import AddDevice, StartKamailio
 from tests.fixtures.location import AddBinding

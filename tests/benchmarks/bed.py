@@ -18,10 +18,10 @@ from psycopg import sql
 
 from kamailio.nodes import Nodes
 from kamailio.settings import KamailioSettings
-from sql.connections import Database
-from sql.migrate import migrate
+from sql.access.tokens import create_token
+from sql.connections.database import Database
+from sql.schema.migrate import migrate
 from sql.settings import DatabaseSettings
-from sql.tokens import create_token
 from sync.jobs import Jobs
 from sync.settings import SyncSettings
 from tests.benchmarks.data import ROOT, Shape, fill

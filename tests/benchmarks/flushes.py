@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from time import perf_counter
 
 from kamailio.rpc import JsonRpcClient
-from kamailio.transports import transport_for
+from kamailio.transports.by_url import transport_for
 from kamailio.usrloc import aor, rm_many
 from tests.benchmarks.bed import Bed
 from tests.benchmarks.clients import PATIENCE, fetch_well

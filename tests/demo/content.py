@@ -9,9 +9,9 @@ from pathlib import Path
 
 import psycopg
 
-from sql.connections import connect
+from sql.access.tokens import create_token, list_tokens, revoke_token
+from sql.connections.database import connect
 from sql.settings import DatabaseSettings
-from sql.tokens import create_token, list_tokens, revoke_token
 from tests.demo.sample import DIRECTORY, Account
 from tests.demo.settings import REPOSITORY, Mistake
 
@@ -47,7 +47,7 @@ class Content:
         """
         now = {
             path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted((REPOSITORY / "sql" / "migrations").glob("*.sql"))
+            for path in sorted((REPOSITORY / "sql" / "schema" / "migrations").glob("*.sql"))
         }
         # A migration that was applied is never looked at again, so one that was edited since would be missed.
         before = json.loads(self._seal.read_text(encoding="utf-8")) if self._seal.exists() else {}

@@ -75,7 +75,7 @@ def test_every_phone_has_it_by_its_own_connection(
     """UDP, TCP and WebSocket; one username's by default, an account's where it is set or asked for."""
 
     def refusals() -> list[str]:
-        return [vars(record)["cause"] for record in caplog.records if record.name == "api.check_sync"]
+        return [vars(record)["cause"] for record in caplog.records if record.name == "api.actions.check_sync"]
 
     _flush(start_api, registrar, directory, path, api_flush_check_sync=setting)
     wait_until(lambda: refusals() or all(phone.received for phone in phones), 5, "the NOTIFY of every phone")

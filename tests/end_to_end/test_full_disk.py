@@ -17,11 +17,11 @@ from flask.testing import FlaskClient
 from api.app import create_app
 from api.settings import ApiSettings
 from kamailio.settings import KamailioSettings
-from sql import writability
-from sql.connections import connect
-from sql.migrate import migrate
+from sql.access.tokens import create_token
+from sql.connections import writability
+from sql.connections.database import connect
+from sql.schema.migrate import migrate
 from sql.settings import DatabaseSettings
-from sql.tokens import create_token
 from tests.demo.content import program
 from tests.fixtures.http import NOWHERE
 from tests.stand.postgres import Cluster

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 
 from kamailio import usrloc
-from kamailio.patch import patched
-from sql.migrate import migrate
+from kamailio.patching.edits import patched
+from sql.schema.migrate import migrate
 from sql.settings import DatabaseSettings
 from tests.fixtures.kamailio import AddDevice, StartKamailio
 from tests.stand.intruder import Challenge, Intruder, digest, ha1

@@ -19,8 +19,8 @@ from psycopg import errors
 from api.app import create_app
 from api.settings import ApiSettings
 from kamailio.settings import KamailioSettings
-from sql.bounded_connection import BoundedConnection
-from sql.connections import connect, open_connection
+from sql.connections.bounded import BoundedConnection
+from sql.connections.database import connect, open_connection
 from sql.errors import (
     DatabaseError,
     DatabaseFull,
@@ -31,9 +31,9 @@ from sql.errors import (
     SchemaRefused,
     StatementFailed,
 )
-from sql.migrate import migrate
+from sql.schema.migrate import migrate
+from sql.schema.uninstall import uninstall
 from sql.settings import DatabaseSettings
-from sql.uninstall import uninstall
 from tests.demo.content import program
 from tests.fixtures.http import NOWHERE
 from tests.stand.postgres import Cluster, cluster

@@ -20,9 +20,9 @@ import psycopg
 import pytest
 from flask.testing import FlaskClient
 
-from sql.connections import open_connection
+from sql.connections.database import open_connection
 from sql.errors import SchemaRefused, SessionShared
-from sql.migrate import _Backend, _migrations, migrate
+from sql.schema.migrate import _Backend, _migrations, migrate
 from sql.settings import DatabaseSettings
 from sql.statements import statement
 from tests.demo.content import program
@@ -31,7 +31,7 @@ from tests.fixtures.kamailio import StartKamailio
 from tests.fixtures.kamdbctl import create_by_kamdbctl
 from tests.fixtures.location import AddBinding
 from tests.fixtures.worker import FetchSources, StartJobs
-from tests.sql.test_plans import explained, rows_read
+from tests.sql.registrations.test_plans import explained, rows_read
 from tests.stand.pgbouncer import pgbouncer
 from tests.stand.phone import Phone
 from tests.stand.postgres import Cluster, cluster

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sql.migrate import migrate
+from sql.schema.migrate import migrate
 from sql.settings import DatabaseSettings
 from tests.fixtures.location import AddBinding
 from tests.fixtures.site import Site, StartSite

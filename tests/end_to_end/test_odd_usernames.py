@@ -9,8 +9,8 @@ from urllib.parse import quote
 import pytest
 
 from kamailio import usrloc
-from sql.census import take_census
-from sql.migrate import migrate
+from sql.registrations.census import take_census
+from sql.schema.migrate import migrate
 from sql.settings import DatabaseSettings
 from tests.fixtures.site import Site, StartSite
 from tests.fixtures.worker import StartJobs

@@ -222,7 +222,7 @@ def test_a_database_or_role_that_is_made_read_only_answers_reads(
     whose: str,
 ) -> None:
     """It holds for sessions that begin after it, and so does what ends it: an API that runs gets new ones."""
-    monkeypatch.setattr("sql.connections.READ_ONLY_SECONDS", 0.1)
+    monkeypatch.setattr("sql.connections.database.READ_ONLY_SECONDS", 0.1)
     _fill(database, add_binding)
     whose = whose.format(database.info.dbname)
     database.execute(f"alter {whose} set default_transaction_read_only = on")
@@ -240,7 +240,7 @@ COMMANDS = {
     "dry run": "registrations-db migrate --dry-run",
     "token": "registrations-db token create child",
     "import": "registrations-db import FILE",
-    "import from Kazoo": "registrations-db import --from-kazoo http://127.0.0.1:1",
+    "import from Kazoo": "registrations-sync import-kazoo http://127.0.0.1:1",
     "widen": "registrations-db widen username 100",
     "alter": "registrations-db alter ALTER",
     "uninstall": "registrations-db uninstall --yes",
@@ -298,7 +298,7 @@ def test_a_failover_is_followed_without_a_restart(
 
     Not even while nobody writes.
     """
-    monkeypatch.setattr("sql.connections.READ_ONLY_SECONDS", 0.1)
+    monkeypatch.setattr("sql.connections.database.READ_ONLY_SECONDS", 0.1)
     with replica(tmp_path / "replica", of=postgres) as standby:
         hosts = f"{postgres.host}:{postgres.port},{standby.host}:{standby.port}/{database.info.dbname}"
         http = open_api(f"postgresql://registrations_api@{hosts}?target_session_attrs=read-write")

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 
 from kamailio.nodes import Nodes
 from kamailio.settings import KamailioSettings
-from sql.connections import Database
+from sql.connections.database import Database
 from sql.settings import DatabaseSettings
 from sync.jobs import Jobs
 from sync.settings import SyncSettings

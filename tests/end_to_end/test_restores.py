@@ -22,14 +22,14 @@ from psycopg import sql
 from api.app import create_app
 from api.settings import ApiSettings
 from kamailio.settings import KamailioSettings
-from sql.connections import connect
-from sql.default_directory import leave_subscriber
-from sql.enrichment import enrich
+from sql.access.tokens import create_token
+from sql.connections.database import connect
+from sql.directory.subscribers import leave_subscriber
 from sql.errors import SchemaRefused, SchemaStale
-from sql.migrate import migrate, require_current_schema
-from sql.own_schema import ROLES
+from sql.schema.migrate import migrate, require_current_schema
+from sql.schema.own_objects import ROLES
 from sql.settings import DatabaseSettings
-from sql.tokens import create_token
+from sql.worker.enrichment import enrich
 from tests.fixtures.http import NOWHERE
 from tests.fixtures.kamdbctl import create_by_kamdbctl
 from tests.stand.postgres import SUPERUSER, Cluster, as_postgres, bin_directory, cluster

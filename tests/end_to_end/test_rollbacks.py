@@ -7,11 +7,11 @@ from flask.testing import FlaskClient
 
 from kamailio.nodes import Nodes
 from kamailio.settings import KamailioSettings
-from sql.connections import Database, connect
-from sql.leadership import Leadership
-from sql.registration_list import PAGE_ROWS, list_registrations
+from sql.connections.database import Database, connect
+from sql.registrations.listing import PAGE_ROWS, list_registrations
 from sql.settings import DatabaseSettings
-from sync.check import find_all
+from sql.worker.leadership import Leadership
+from sync.check.all import find_all
 from sync.jobs import Jobs
 from sync.settings import SyncSettings
 from tests.fixtures.directory import Directory

@@ -41,7 +41,7 @@ def _commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Co
 def test_no_command_takes_a_secret_as_an_argument() -> None:
     """Everybody on the machine can read a command line: no option or argument of ours is a password, key or URL.
 
-    But Kazoo's URL, which is refused with a user or password in it (tests/sql/test_kazoo_import.py).
+    But Kazoo's URL, which is refused with a user or password in it (tests/sync/kazoo/test_importing.py).
     """
     asked = [
         (path, parameter.name)
@@ -50,7 +50,9 @@ def test_no_command_takes_a_secret_as_an_argument() -> None:
         for parameter in command.params
     ]
     assert ("registrations-db token create", "account_id") in asked
-    assert [each for each in asked if SECRET_WORDS.search(str(each[1]))] == [("registrations-db import", "kazoo_url")]
+    assert [each for each in asked if SECRET_WORDS.search(str(each[1]))] == [
+        ("registrations-sync import-kazoo", "kazoo_url")
+    ]
 
 
 def _command_lines(group: int) -> list[bytes]:

@@ -11,11 +11,11 @@ import psycopg
 import pytest
 
 from kamailio.notify import Target, check_sync
-from kamailio.patch import patched
+from kamailio.patching.edits import patched
 from kamailio.rpc import JsonRpcClient
-from kamailio.transports import transport_for
-from sql.contacts import find_device_contacts
-from sql.migrate import migrate
+from kamailio.transports.by_url import transport_for
+from sql.registrations.contacts import find_device_contacts
+from sql.schema.migrate import migrate
 from sql.settings import DatabaseSettings
 from tests.end_to_end.test_unknown_edges import Listener
 from tests.fixtures.worker import FetchSources

@@ -19,7 +19,7 @@ import psycopg
 import pytest
 from flask.testing import FlaskClient
 
-from sql.migrate import migrate
+from sql.schema.migrate import migrate
 from sql.settings import DatabaseSettings
 from tests.fixtures.http import StartApi
 from tests.fixtures.kamailio import StartKamailio

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from kamailio import usrloc
-from sql.migrate import migrate
+from sql.schema.migrate import migrate
 from sql.settings import DatabaseSettings
 from tests.fixtures.site import Site, StartSite
 

@@ -119,7 +119,7 @@ def _bob(agents: ExitStack, registrar: Proxy, **options: Any) -> Phone:
 
 
 def _causes(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [vars(record)["cause"] for record in caplog.records if record.name == "api.check_sync"]
+    return [vars(record)["cause"] for record in caplog.records if record.name == "api.actions.check_sync"]
 
 
 def _hears(listener: Listener) -> None:

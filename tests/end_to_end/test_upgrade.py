@@ -24,7 +24,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from sql.migrate import migrate, missing_migrations
+from sql.schema.migrate import migrate, missing_migrations
 from sql.settings import DatabaseSettings
 from tests.fixtures.kamailio import StartKamailio
 from tests.fixtures.server import StartServer
@@ -58,7 +58,7 @@ def _previous_commit() -> str:
     if tags := _git("tag", "--list", "v*", "--merged", "HEAD", "--sort=-version:refname").decode().split():
         return tags[0]
     history = ("log", "-1", "--first-parent", "-m", "--diff-filter=A", "--format=%H")
-    return f"{_git(*history, '--', 'sql/migrations').decode().strip()}^"
+    return f"{_git(*history, '--', 'sql/schema/migrations').decode().strip()}^"
 
 
 @dataclass(frozen=True)

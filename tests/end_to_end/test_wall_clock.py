@@ -13,10 +13,10 @@ import psycopg
 import pytest
 
 from kamailio import usrloc
-from sql.connections import connect
-from sql.migrate import migrate
+from sql.access.tokens import check_access, create_token
+from sql.connections.database import connect
+from sql.schema.migrate import migrate
 from sql.settings import DatabaseSettings
-from sql.tokens import check_access, create_token
 from tests.fixtures.directory import Directory
 from tests.fixtures.http import NOWHERE, StartApi
 from tests.fixtures.kamailio import StartKamailio

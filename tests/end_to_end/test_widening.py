@@ -11,9 +11,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from sql.migrate import migrate
+from sql.kamailio_tables.widening import widen
+from sql.schema.migrate import migrate
 from sql.settings import DatabaseSettings
-from sql.widening import widen
 from tests.end_to_end.test_odd_phones import configuration
 from tests.fixtures.site import Site, StartSite
 from tests.fixtures.worker import StartJobs, StartWorker

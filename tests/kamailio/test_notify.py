@@ -14,8 +14,8 @@ from kamailio.edges import Edges
 from kamailio.errors import KamailioUnreachable, RpcError, UnknownHost, UnsafeText
 from kamailio.notify import Target, check_sync, notify
 from kamailio.rpc import JsonRpcClient
-from kamailio.transport_http import LOOPBACK_SOURCE
-from kamailio.transports import transport_for
+from kamailio.transports.by_url import transport_for
+from kamailio.transports.http import LOOPBACK_SOURCE
 from tests.fixtures.kamailio import AddDevice
 from tests.kamailio.test_rpc import fake_http_peer
 from tests.stand.kamailio import Proxy

@@ -19,7 +19,7 @@ from kamailio.nodes import Nodes, ask_mode
 from kamailio.removal import remove, remove_unchanged
 from kamailio.rpc import JsonRpcClient
 from kamailio.settings import KamailioSettings
-from kamailio.transports import transport_for
+from kamailio.transports.by_url import transport_for
 from tests.fixtures.http import NOWHERE
 from tests.fixtures.kamailio import AddDevice, StartKamailio
 from tests.stand.kamailio import CONFIGURATION, Proxy, kamailio_is_at_least, without_authentication

@@ -14,7 +14,7 @@ import pytest
 
 from kamailio.errors import KamailioUnreachable, RpcError, RpcProtocolError
 from kamailio.rpc import Call, JsonRpcClient
-from kamailio.transports import transport_for
+from kamailio.transports.by_url import transport_for
 from tests.stand.kamailio import Proxy
 from tests.stand.process import free_port
 

@@ -19,8 +19,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from api.document import read_document
-from sql.connections import connect
-from sql.directory_import import import_directory
+from sql.connections.database import connect
+from sql.directory.importing import import_directory
 from sql.settings import DatabaseSettings
 from tests.demo.sample import DIRECTORY, read_sample
 from tests.fixtures.location import AddBinding

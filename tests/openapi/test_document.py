@@ -16,7 +16,7 @@ from api.document import read_document
 from api.envelope import VERSION
 from api.settings import ApiSettings
 from kamailio.settings import KamailioSettings
-from sql.registrations import KEYS
+from sql.registrations.model import KEYS
 from sql.settings import DatabaseSettings
 from tests.fixtures.directory import Directory
 from tests.fixtures.http import StartApi

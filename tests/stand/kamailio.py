@@ -17,7 +17,7 @@ from pathlib import Path
 from kamailio.errors import KamailioError
 from kamailio.nodes import require_loaded
 from kamailio.rpc import JsonRpcClient
-from kamailio.transports import transport_for
+from kamailio.transports.by_url import transport_for
 from tests.stand.process import Daemon, daemon, free_port
 
 CONFIGURATION = Path(__file__).resolve().parents[2] / "kamailio" / "kamailio.cfg"

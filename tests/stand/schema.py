@@ -11,11 +11,11 @@ from pathlib import Path
 
 import psycopg
 
-from sql.migrate import migrate
+from sql.schema.migrate import migrate
 from sql.settings import DatabaseSettings
 from tests.stand.postgres import bin_directory, cluster
 
-FILE = Path(__file__).parents[2] / "sql" / "schema.sql"
+FILE = Path(__file__).parents[2] / "sql" / "schema" / "schema.sql"
 GRANTS_FILE = FILE.with_name("grants.csv")
 GRANTS = """
     select g.grantee::regrole::text, kind, object, part, privilege_type

@@ -11,9 +11,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from sql.connections import Database
+from sql.connections.database import Database
 from sql.errors import DatabaseUnreachable
-from sql.flushing import request_flush
+from sql.flushes.requests import request_flush
 from sql.settings import DatabaseSettings
 from tests.fixtures.directory import Directory
 from tests.fixtures.kamailio import AddDevice

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from sql.flushing import request_flush
+from sql.flushes.requests import request_flush
 from tests.fixtures.directory import Directory
 from tests.fixtures.location import AddBinding
 from tests.fixtures.worker import StartJobs
@@ -79,7 +79,7 @@ def test_flushes_that_found_nothing_are_soon_forgotten_and_of_the_others_the_new
     start_jobs: StartJobs, database: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A token that flushes all the time fills no table; what is not finished stays, and what others asked for."""
-    monkeypatch.setattr("sql.flush_progress.KEPT_FLUSHES", 3)
+    monkeypatch.setattr("sql.flushes.progress.KEPT_FLUSHES", 3)
     monkeypatch.setattr("sync.jobs.ROWS_AT_A_TIME", 2)
     database.execute(
         "insert into flush (id, account_id, cause, requested_by, bindings, finished_at) values "

@@ -11,8 +11,8 @@ import psycopg
 
 from kamailio.nodes import Nodes
 from kamailio.settings import KamailioSettings
-from sql.connections import Database
-from sql.migrate import migrate
+from sql.connections.database import Database
+from sql.schema.migrate import migrate
 from sql.settings import DatabaseSettings
 from sync.jobs import Jobs
 from sync.settings import SyncSettings

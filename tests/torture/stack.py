@@ -11,10 +11,10 @@ from pathlib import Path
 
 import psycopg
 
-from sql.connections import connect
-from sql.migrate import migrate
+from sql.access.tokens import create_token
+from sql.connections.database import connect
+from sql.schema.migrate import migrate
 from sql.settings import DatabaseSettings
-from sql.tokens import create_token
 from tests.demo.content import program
 from tests.stand.kamailio import Proxy, kamailio
 from tests.stand.postgres import cluster

@@ -1,0 +1,1 @@
+"""What an endpoint does to phones through Kamailio."""

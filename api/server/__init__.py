@@ -1,0 +1,1 @@
+"""gunicorn, fitted so that no thread waits for a slow client."""

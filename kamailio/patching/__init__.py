@@ -1,0 +1,1 @@
+"""The edits of an operator's kamailio.cfg, and their effects."""

@@ -1,0 +1,1 @@
+"""The ways by which JSON-RPC reaches Kamailio."""

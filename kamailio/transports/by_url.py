@@ -1,0 +1,51 @@
+"""The ways by which JSON-RPC reaches Kamailio, chosen by URL. To add one, write its class and name its scheme here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from kamailio.transports.base import Transport
+from kamailio.transports.datagram import UdpTransport, UnixTransport
+from kamailio.transports.fifo import FifoTransport
+from kamailio.transports.http import HttpTransport
+from kamailio.transports.kamctl import KamctlTransport
+
+BY_SCHEME: Mapping[str, Callable[[str], Transport]] = {
+    "http": HttpTransport,
+    "unix": UnixTransport,
+    "udp": UdpTransport,
+    "fifo": FifoTransport,
+    "kamctl": KamctlTransport,
+}
+
+
+def transport_for(url: str) -> Transport:
+    """Return the transport that a URL names; nothing is connected yet.
+
+    Args:
+        url: `http://127.0.0.1:5097/RPC`; `unix:/run/kamailio/kamailio_rpc.sock` or `udp:127.0.0.1:5098` for jsonrpcs'
+            dgram_socket; `fifo:/run/kamailio/kamailio_rpc.fifo`; `kamctl:` or `kamctl:/usr/sbin/kamctl`, with
+            `?fifo=/path` for its RPCFIFOPATH. These two with `reply_dir=/directory/` if Kamailio's fifo_reply_dir is
+            not /tmp/.
+
+    Raises:
+        ValueError: no such transport, or a URL that says too little for it.
+    """
+    scheme, colon, _ = url.partition(":")
+    if not colon or scheme not in BY_SCHEME:
+        raise ValueError(
+            f"no way to reach Kamailio by {url!r}: "
+            "give http://host:port/RPC, unix:/path, udp:host:port, fifo:/path or kamctl:"
+        )
+    return BY_SCHEME[scheme](url)
+
+
+def reply_directory(url: str) -> Path | None:
+    """Return the directory in which Kamailio answers; None for a way on which it does not answer by FIFO.
+
+    Raises:
+        ValueError: as `transport_for`.
+    """
+    transport = transport_for(url)
+    return transport.reply_directory if isinstance(transport, FifoTransport | KamctlTransport) else None

@@ -1,0 +1,1 @@
+"""Sessions of PostgreSQL: connecting, the pool, limits, poolers, read-only servers, waits for locks."""

@@ -1,0 +1,1 @@
+"""How the commands speak to an operator: findings, logs, mistakes."""

@@ -1,0 +1,1 @@
+"""Accounts, owners and devices: read from files, or from Kamailio's table `subscriber`."""

@@ -1,0 +1,1 @@
+"""Flushes: requests, progress on each node, records."""

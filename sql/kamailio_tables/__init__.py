@@ -1,0 +1,1 @@
+"""Changes to Kamailio's own tables beside a live proxy."""

@@ -1,0 +1,1 @@
+"""The read model: registrations, their contacts, counts and sources."""

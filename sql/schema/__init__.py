@@ -1,0 +1,1 @@
+"""The schema and its life: migrations, what they change, privileges, uninstall."""

@@ -1,0 +1,85 @@
+"""Where a session with the rights of the schema's owner looks names up, and what in a schema it refuses to meet."""
+
+from collections.abc import Callable
+
+from sql.connections.database import Connection
+from sql.errors import SchemaRefused
+from sql.statements import statement
+
+
+def enter_schema(connection: Connection) -> None:
+    """Look names up in the first schema of the session's search_path and in no other, in temporary tables last.
+
+    Functions that are made from now on by ``set search_path from current`` do the same, whoever calls them.
+    """
+    connection.execute(statement("session_schema"))
+
+
+def refuse_planted(connection: Connection) -> None:
+    """Refuse to go on where another role could have this session run its code. Reads catalogs only.
+
+    Args:
+        connection: as the schema's owner, often a superuser.
+
+    Raises:
+        SchemaRefused: names what is there, and whose it is.
+    """
+    found = [f"{what} of role {owner}" for what, owner in connection.execute(statement("schema_planted"))]
+    if found:
+        raise SchemaRefused(
+            f"this could run code of another role with your rights: {', '.join(found)}; "
+            "drop that, and `revoke create on schema public from public`"
+        )
+
+
+def find_unfit_collations(connection: Connection, *, adopted: bool = False) -> list[str]:
+    """Say which columns of Kamailio's have collations that our views cannot have, before the first migration.
+
+    Args:
+        connection: with the search_path of the schema.
+        adopted: say it of usrloc's tables after the first migration.
+    """
+    columns = [column for (column,) in connection.execute(statement("migrate_collations"), {"adopted": adopted})]
+    return columns and [
+        f"the views need another collation of {', '.join(columns)}: alter each to its type with "
+        'collate "default", which locks the table while its indexes are built anew'
+    ]
+
+
+def find_wrong_schema(connection: Connection, *, report: Callable[[str], None]) -> list[str]:
+    """Say why tables must not be made or changed where the search_path leads: usrloc's are elsewhere.
+
+    Args:
+        connection: with the search_path with which it began.
+        report: called with one line when there is no table of usrloc's, as where another database was named.
+    """
+    row = connection.execute(statement("schema_of_location")).fetchone()
+    assert row is not None  # noqa: S101  # a SELECT without FROM has a row
+    here, found, everywhere, nobody_chose, role, database = row
+    if here is None:
+        return [f"role {role} may use no schema of its search_path: grant usage, or set search_path"]
+    if found is None and everywhere and nobody_chose:
+        return [
+            f"usrloc's table location is in schema {', '.join(everywhere)}, where this login does not look: "
+            f"alter database {database} set search_path = {everywhere[0]}; or, if there is to be another in {here}, "
+            f"alter database {database} set search_path = {here}"
+        ]
+    if found is None:
+        others = f"; there is one in schema {', '.join(everywhere)}" if everywhere else ""
+        report(
+            f"database {database} has no table location in schema {here}: usrloc's tables are made there, as for a "
+            f"new Kamailio{others}"
+        )
+    elif found != here:
+        return [
+            f"usrloc's table location is in schema {found}, but this login makes tables in {here}: "
+            f"alter role {role} in database {database} set search_path = {found}; or, if there is to be another "
+            f"location in {here}, leave {found} out of search_path"
+        ]
+    return []
+
+
+def find_elsewhere(connection: Connection) -> str | None:
+    """Where our tables are, and what lets this login find them; None if they are where it looks, or nowhere."""
+    rows = connection.execute(statement("schema_elsewhere")).fetchall()
+    return "; or ".join(f"schema {schema} has them ({cure})" for schema, cure in rows) or None

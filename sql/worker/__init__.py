@@ -1,0 +1,1 @@
+"""What the worker writes and reads for itself: enrichment, leadership, state."""

@@ -1,0 +1,1 @@
+"""`registrations-sync check`: database, worker and nodes."""

@@ -1,0 +1,97 @@
+"""What a check says of a node's JSON-RPC: who else can reach it, and who else can answer in the node's place."""
+
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+import psutil
+
+from kamailio.survey import is_loopback, serving
+from kamailio.transports.by_url import reply_directory
+from sql.console.finding import Finding, Severity
+
+REPLIES_CURE = (
+    'give the replies a directory of their own, see "Replies by FIFO" in the README; or use another way than FIFOs'
+)
+
+
+def own_addresses() -> list[str]:
+    """Return the addresses at which other machines may reach this one."""
+    return [
+        address.address
+        for addresses in psutil.net_if_addrs().values()
+        for address in addresses
+        if address.family in (socket.AF_INET, socket.AF_INET6)
+        and not is_loopback(address.address)
+        and not address.address.startswith("fe80:")
+    ]
+
+
+def check_exposure(name: str, url: str, *, everything: bool) -> Iterator[Finding]:
+    """Report JSON-RPC that other machines can reach, or that serves every command.
+
+    Args:
+        name: of the node, for the operator.
+        url: of its JSON-RPC.
+        everything: whether the node serves commands that we do not need.
+    """
+    scheme, _, rest = url.partition(":")
+    if scheme not in ("http", "udp"):
+        return
+    host = urlsplit(url).hostname if scheme == "http" else rest.rpartition(":")[0].strip("[]")
+    others = own_addresses() if scheme == "http" else []
+    local = is_loopback(host or "")
+    if scheme == "http" and local and (served := serving(url, others)):
+        yield Finding(
+            "rpc_exposed",
+            Severity.FAULT,
+            f"{name} does the same at {', '.join(served)}, which others may reach",
+            "JSON-RPC has no password: whoever reaches it can remove registrations, and send requests in your name",
+            "KAMAILIO_RPC_LISTEN=127.0.0.1 and KAMAILIO_RPC_CLIENTS=127.0.0.0/8, or a firewall",
+        )
+    if everything and (scheme == "http" or not local):
+        yield Finding(
+            "rpc_everything",
+            Severity.WARNING if local else Severity.FAULT,
+            f"{name} does every command for whoever reaches it",
+            "JSON-RPC has no password: its users can stop Kamailio, rewrite its settings and, by datagram from 5.7 on, "
+            "have it write files (`store_path`)",
+            "serve HTTP by route(REGISTRATIONS_RPC) of registrations.cfg, which knows seven commands and no more; "
+            "a datagram socket only on loopback, or as a file",
+        )
+    elif not local:
+        yield Finding(
+            "rpc_by_network",
+            Severity.NOTE,
+            f"{name} is asked over the network",
+            "JSON-RPC has neither a password nor encryption",
+            "let a firewall or a tunnel protect it, and KAMAILIO_RPC_CLIENTS name no more than it must",
+        )
+
+
+def check_replies(name: str, url: str) -> Iterator[Finding]:
+    """Report reply FIFOs in a directory that every user may write to, such as /tmp, the default of jsonrpcs.
+
+    Args:
+        name: of the node, for the operator.
+        url: of its JSON-RPC.
+    """
+    directory = reply_directory(url)
+    mode = 0
+    with suppress(OSError):  # somebody has removed it since the node answered
+        mode = directory.stat().st_mode if directory else 0
+    if not mode & stat.S_IWOTH:
+        return
+    if url.startswith("kamctl:"):
+        why = "they can guess kamctl's reply FIFO and id, and so read Kamailio's answers and give others in their place"
+    else:
+        why = "they cannot forge an answer, but spoil it, so that a flush is not confirmed"
+    yield Finding(
+        "rpc_replies_open",
+        Severity.WARNING,
+        f"{name} answers in {directory}, where every user may write",
+        why,
+        REPLIES_CURE,
+    )

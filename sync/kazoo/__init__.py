@@ -1,0 +1,1 @@
+"""The import from Kazoo: pulling accounts, users and devices through Crossbar."""
