@@ -816,7 +816,11 @@ CREATE VIEW public.registrations AS
         END AS original_contact,
     COALESCE(l.owner_id, ''::text) AS owner_id,
     NULLIF(d.presence_id, ''::text) AS presence_id,
-    COALESCE(public.hostport_host(u.socket_at), ''::text) AS proxy_ip,
+    COALESCE(
+        CASE
+            WHEN (u.socket_at ~~ ANY (ARRAY['0.0.0.0:%'::text, '[::]:%'::text])) THEN n.hostname
+            ELSE public.hostport_host(u.socket_at)
+        END, ''::text) AS proxy_ip,
     COALESCE(public.hostport_port(u.socket_at), ''::text) AS proxy_port,
     public.registration_protocol(u.socket_protocol, u.received, u.contact, (l.path)::text) AS proxy_protocol,
     NULLIF(public.unfolded((l.path)::text), ''::text) AS proxy_path,

@@ -13,16 +13,19 @@ from flask.testing import FlaskClient
 from kamailio.nodes import Nodes
 from kamailio.settings import KamailioSettings
 from sql.connections.database import Database
+from sql.schema.migrate import migrate
 from sql.settings import DatabaseSettings
 from sync.jobs import Jobs
 from sync.settings import SyncSettings
 from tests.fixtures.directory import Directory
 from tests.fixtures.http import StartApi
 from tests.fixtures.kamailio import StartKamailio
+from tests.fixtures.site import StartSite
 from tests.fixtures.worker import FetchSources
 from tests.stand.kamailio import Proxy
 from tests.stand.phone import Phone
 from tests.stand.postgres import Cluster
+from tests.stand.process import free_port
 
 StartPhone = Callable[..., Phone]
 
@@ -83,6 +86,24 @@ def test_a_phone_is_listed_with_where_it_really_is(
     assert registration["network_ip"] == "127.0.0.1"
     assert phone.unregister().status == 200
     assert _list(client, directory, "reseller") == []
+
+
+@pytest.mark.parametrize(("server_id", "expected"), [(1, "sip1.example.com"), (2, "")])
+def test_a_proxy_that_listens_everywhere_is_listed_with_its_host(
+    start_site: StartSite, database: psycopg.Connection, database_url: str, server_id: int, expected: str
+) -> None:
+    """usrloc stores 0.0.0.0, also with `advertise`. The host of a node that no setting names is unknown."""
+    migrate(DatabaseSettings(database_url=database_url, kamailio_nodes="1=kamailio@sip1.example.com"))
+    site = start_site(
+        sip_host="0.0.0.0",
+        server_id=server_id,
+        environment={"KAMAILIO_LISTEN_PORT": f"{(port := free_port())} advertise 203.0.113.9:5080"},
+        sip_port=port,
+    )
+    assert site.phone("Alice", proxy=("127.0.0.1", port)).register().ok
+    assert database.execute("select socket from location").fetchone() == (f"udp:0.0.0.0:{port}",)
+    (shown,) = site.ask("GET")["data"]
+    assert (shown["proxy_ip"], shown["proxy_port"]) == (expected, str(port))
 
 
 def test_a_refresh_keeps_the_first_time_and_the_enrichment(

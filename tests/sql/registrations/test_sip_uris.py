@@ -144,6 +144,9 @@ def _protocols(database: psycopg.Connection) -> tuple[str, dict[str | None, int]
     [
         ("udp:192.0.2.9:5060", "192.0.2.9", "5060"),
         ("tls:[2001:db8::1]:5061", "[2001:db8::1]", "5061"),
+        ("udp:0.0.0.0:5060", "sip1.example.com", "5060"),
+        ("tcp:[::]:5060", "sip1.example.com", "5060"),
+        ("udp:10.0.0.0:5060", "10.0.0.0", "5060"),
         (None, "", ""),
         ("", "", ""),
         ("192.0.2.9:5060", "", ""),
@@ -153,7 +156,8 @@ def _protocols(database: psycopg.Connection) -> tuple[str, dict[str | None, int]
 def test_the_socket_that_took_it(
     add_binding: AddBinding, database: psycopg.Connection, socket: str | None, ip: str, port: str
 ) -> None:
-    """Address and port of Kamailio's own socket; "" where usrloc keeps none (DMQ, ul.add)."""
+    """Address and port of Kamailio's socket; the node's host if it listens on every address; "" without a socket."""
+    database.execute("insert into kamailio_node (server_id, name, hostname) values (1, 'sip1', 'sip1.example.com')")
     add_binding("alice", "example.com", socket=socket)
     assert database.execute("select proxy_ip, proxy_port from registrations").fetchone() == (ip, port)
 
