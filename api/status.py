@@ -8,8 +8,8 @@ from api.access import public
 from api.extensions import database, nodes, writability
 from api.listing import read_flag
 from api.rate_limit import costs
-from kamailio import core
 from kamailio.errors import KamailioError
+from kamailio.survey import uptime
 from sql.connections.writability import refuse_read_only
 from sql.errors import DatabaseError, DatabaseReadOnly
 from sql.schema.migrate import require_current_schema
@@ -65,7 +65,7 @@ def _database_word(*, writes: bool) -> str:
 
 
 def _kamailio_words() -> dict[str, str]:
-    answers = nodes().on_each(nodes().ids, lambda _, client: core.uptime(client), timeout=READY_SECONDS)
+    answers = nodes().on_each(nodes().ids, lambda _, client: uptime(client), timeout=READY_SECONDS)
     for node, answer in answers.items():
         if isinstance(answer, KamailioError):
             facts = {"action": "ready", "server_id": node, "cause": str(answer)}

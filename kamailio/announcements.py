@@ -1,6 +1,6 @@
-"""Facts about bindings that usrloc has no columns for. registrations.cfg queues them; this module fetches them.
+"""Facts about bindings that usrloc does not store. registrations.cfg queues them; this module fetches them.
 
-Owns the form of the queue's elements and the command that fetches them (module mqueue). The caller stores them.
+Owns the format of the queue's elements and the command that fetches them (module mqueue). The caller stores them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ QUEUE = "registrations"
 EMPTY = (404, "Empty queue")
 NO_QUEUE = "No such queue"
 
-# PostgreSQL refuses to index a long one, and with it whatever is written in the same statement.
+# PostgreSQL refuses to index a very long one, and then the whole statement fails.
 _RUID = re.compile(r"[!-~]{1,255}")
 _VALUE = re.compile(r"(?P<source>[!-{}~]*)\|(?P<user>(?:[0-9A-Fa-f]{2})*)\|(?P<host>(?:[0-9A-Fa-f]{2})*)")
 
@@ -31,7 +31,7 @@ class Announcement:
 
     Attributes:
         ruid: of the binding.
-        source: URI of where it came from, such as `sip:192.0.2.1:5060;transport=tcp`.
+        source: URI of its sender, such as `sip:192.0.2.1:5060;transport=tcp`.
         from_user: user of its From header, if a third party registered the binding; empty if that From has no user.
         from_host: host of that From header.
     """
@@ -43,14 +43,13 @@ class Announcement:
 
 
 class NotServed(RpcError):
-    """Kamailio has no such queue, or does not let us fetch from it."""
+    """Kamailio has no such queue, or refuses to let us fetch from it."""
 
 
 def fetch(client: JsonRpcClient, *, limit: int, budget: float) -> Iterator[Announcement]:
     """Fetch the announcements, oldest first, until the queue is empty.
 
-    Fetches one at a time. Kamailio answers concurrent calls in any order, and a binding's last
-    announcement counts.
+    Fetches one at a time: Kamailio answers concurrent calls in any order, and a binding's last announcement counts.
 
     Args:
         client: of one node.
@@ -62,7 +61,7 @@ def fetch(client: JsonRpcClient, *, limit: int, budget: float) -> Iterator[Annou
 
     Raises:
         KamailioUnreachable: no answer; one announcement may be lost.
-        NotServed: the node has no such queue, or does not let us fetch from it.
+        NotServed: the node has no such queue, or refuses to let us fetch from it.
         RpcError: another refusal.
         RpcProtocolError: the answer is not JSON-RPC; one announcement may be lost.
     """
@@ -104,7 +103,7 @@ def _announcement(element: object) -> Announcement | None:
 
 
 def _text(hexadecimal: str) -> str:
-    """Decode bytes that a phone sent: as UTF-8, or as Latin-1 if they are not UTF-8."""
+    """Decode bytes that a phone sent: as UTF-8, otherwise as Latin-1."""
     sent = bytes.fromhex(hexadecimal)
     try:
         return sent.decode()

@@ -1,6 +1,6 @@
-"""Bindings that are to be removed: what identifies one, and what a node says of its AoR.
+"""Bindings to remove: what identifies one, and how to tell it from a newer registration.
 
-Owns how to tell a binding from a newer registration. `kamailio.removal` and `kamailio.guarded_removal` remove them.
+`kamailio.removal` and `kamailio.guarded_removal` remove them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Doomed(Protocol):
         modified_epoch: second of the newest REGISTER to remove, epoch seconds on Kamailio's clock.
         cseq: of that REGISTER; -1 keeps every REGISTER of that second.
         call_id: of that REGISTER; None matches any.
-        newcomers: ruids that registered after the request, whatever the clock says; they stay.
+        newcomers: ruids that registered after the request, even if their clock says otherwise. They stay.
     """
 
     @property
@@ -73,9 +73,8 @@ def look_up(
     client: JsonRpcClient, doomed: Sequence[Doomed], *, deadline: float
 ) -> list[tuple[Contact, ...] | RpcError]:
     """Look up the AoRs of these bindings. An AoR that usrloc's commands cannot name gets NotCarried."""
-    found = lookup_many(
-        client, [aor(each.username, each.domain) for each in doomed], budget=seconds_left(client, deadline)
-    )
+    names = [aor(each.username, each.domain) for each in doomed]
+    found = lookup_many(client, names, budget=seconds_left(client, deadline))
     is_named = can_name(client, doomed)
     refusal = NotCarried(client.url, "usrloc's commands cannot name this AoR", "ul.lookup")
     return [contacts if is_named(each) else refusal for each, contacts in zip(doomed, found, strict=True)]
@@ -89,5 +88,5 @@ def seconds_left(client: JsonRpcClient, deadline: float) -> float:
     """
     left = deadline - monotonic()
     if left <= 0:
-        raise KamailioUnreachable(client.url, "the time for it is used up")
+        raise KamailioUnreachable(client.url, "the time limit is used up")
     return left

@@ -1,4 +1,4 @@
-"""registrations-kamailio: the operator's command for Kamailio's configuration."""
+"""The command registrations-kamailio: edits Kamailio's configuration."""
 
 import os
 import sys
@@ -54,7 +54,7 @@ def _read_defines(_context: click.Context, _option: click.Parameter, given: tupl
         if not equals or not name.isidentifier() or not value.isprintable() or not value:
             raise click.BadParameter(f"{each!r} is not NAME=VALUE")
         if name not in defines_of_include():
-            raise click.BadParameter(f"registrations.cfg has no value {name}; its first lines list them")
+            raise click.BadParameter(f"registrations.cfg has no value {name}; its first lines list the values")
         if name in _VALUES and value not in _VALUES[name].split():
             raise click.BadParameter(f"{each!r}: {name} is one of {_VALUES[name]}")
         defines[name] = value
@@ -63,7 +63,7 @@ def _read_defines(_context: click.Context, _option: click.Parameter, given: tupl
 
 def _read_zone(_context: click.Context, _option: click.Parameter, given: str) -> str:
     if given == "UTC":
-        return given  # which needs no tzdata: libc takes what it does not find for UTC, without a word
+        return given  # works without tzdata: libc uses UTC for a zone that it does not find
     try:
         ZoneInfo(given)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -77,7 +77,7 @@ def _read_zone(_context: click.Context, _option: click.Parameter, given: str) ->
     default="UTC",
     callback=_read_zone,
     show_default=True,
-    help="Zone for Kamailio; with rows in TIMESTAMP columns, the one in which it ran so far.",
+    help="Time zone for Kamailio. If the table has TIMESTAMP columns, give the zone in which it has run so far.",
 )
 def unit(timezone: str) -> None:
     """Print a drop-in for Kamailio's unit, for /etc/systemd/system/kamailio.service.d/registrations.conf."""
@@ -87,29 +87,29 @@ def unit(timezone: str) -> None:
 
 @main.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--write", is_flag=True, help="Make the edits; the file as it was is kept beside it.")
-@click.option("--undo", is_flag=True, help="Take the edits out again, and leave every other line as it is.")
-@click.option("--check", is_flag=True, help="Only tell by the exit status whether the edits are made: 0 yes, 1 no.")
+@click.option("--write", is_flag=True, help="Make the edits, and keep a copy of the old file beside it.")
+@click.option("--undo", is_flag=True, help="Remove the edits. Every other line stays as it is.")
+@click.option("--check", is_flag=True, help="Report only by the exit status whether the edits are made: 0 yes, 1 no.")
 @click.option(
     "--define",
     "defines",
     metavar="NAME=VALUE",
     multiple=True,
     callback=_read_defines,
-    help="A value that registrations.cfg is to have, such as KAMAILIO_SERVER_ID=2; can be repeated. Replaces all "
-    "values of an earlier run; without this option those stay.",
+    help="A value for registrations.cfg, such as KAMAILIO_SERVER_ID=2. Can be repeated. The values replace all those "
+    "of an earlier run; without this option they stay.",
 )
-@click.option("--no-check", is_flag=True, help="Write without asking `kamailio -c` first.")
+@click.option("--no-check", is_flag=True, help="Write without running `kamailio -c` first.")
 def patch(file: Path, *, write: bool, undo: bool, check: bool, defines: dict[str, str], no_check: bool) -> None:
     """Show a diff of the edits that FILE, a kamailio.cfg, needs, and what they change for the proxy.
 
     Without --write the command changes nothing. With --write it writes all files or none, and puts registrations.cfg
-    beside FILE; --undo removes that unless another configuration there loads it. The command refuses edits that would
-    harm the proxy, and says what to do.
+    beside FILE. --undo removes that file unless another configuration beside it loads it. The command refuses edits
+    that would harm the proxy, and says what to do instead.
     """
     try:
         text = read(file)
-        assert text is not None  # noqa: S101  # click has looked
+        assert text is not None  # noqa: S101  # click has checked it
         edits = _edits(file, text, defines=defines, undo=undo)
         change = None if undo else _change(file, edits)
         if change is not None:
@@ -132,9 +132,9 @@ def patch(file: Path, *, write: bool, undo: bool, check: bool, defines: dict[str
             raise click.ClickException(f"{error}: run it as root or as the owner of {file}") from error
         except (NotWritten, OSError) as error:
             raise click.ClickException(str(error)) from error
-        click.echo("Kamailio takes it at its next start", err=True)
+        click.echo("Restart Kamailio to apply it", err=True)
     elif change is not None:
-        click.echo("What changes for the proxy at its next start, and nothing else:")
+        click.echo("After its next start the proxy differs in these points only:")
         for line in change.told():
             click.echo(f"  {line}")
 
@@ -144,7 +144,7 @@ def _show(edits: Edits, file: Path, *, undo: bool) -> None:
         click.echo(_shown(each, file), nl=False)
     if undo or edits.included.changes:
         for other in other_loaders(file):
-            click.echo(f"{other} loads {INCLUDE}, too: {'it stays' if undo else 'patch it as well'}", err=True)
+            click.echo(f"{other} also loads {INCLUDE}: {'the file stays' if undo else 'patch it as well'}", err=True)
 
 
 def _shown(edit: Edit, file: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""What can go wrong between us and the proxy."""
+"""Errors of talking to Kamailio."""
 
 from __future__ import annotations
 
@@ -11,30 +11,25 @@ class KamailioError(Exception):
 
 
 class KamailioUnreachable(KamailioError):
-    """Kamailio could not be asked, or did not answer in time. What was asked may have been done all the same.
+    """Kamailio did not answer in time, or there was no connection to it. It may have executed the request anyway.
 
     Attributes:
-        url: where it was looked for.
-        answered: how many calls had their answer before that.
-        asked: how many calls there were.
+        url: of its JSON-RPC.
     """
 
-    def __init__(self, url: str, reason: str, *, answered: int = 0, asked: int = 1) -> None:
+    def __init__(self, url: str, reason: str) -> None:
         self.url = url
         self.reason = reason
-        self.answered = answered
-        self.asked = asked
-        progress = f" ({answered} of {asked} calls answered)" if asked > 1 else ""
-        super().__init__(f"Kamailio does not answer at {url}: {reason}{progress}")
+        super().__init__(f"Kamailio does not answer at {url}: {reason}")
 
 
 class RpcError(KamailioError):
-    """Kamailio answered that it refuses or failed.
+    """Kamailio answered with an error.
 
     Attributes:
         code: as sent; Kamailio uses SIP-like numbers (400, 404, 500), not those of JSON-RPC.
         message: as sent.
-        method: what was called.
+        method: the command.
     """
 
     def __init__(self, code: int, message: str, method: str) -> None:
@@ -57,8 +52,8 @@ class ContactNotMatched(RpcError):
     def __init__(self) -> None:
         super().__init__(
             404,
-            "Contact not found, although it is there: by this way Kamailio removes one contact of several only if "
-            "usrloc's matching_mode is 0; ask it over HTTP (KAMAILIO_RPC_LISTEN), where it does in any",
+            "Contact not found, although it is registered: over this transport Kamailio can remove one of several "
+            "contacts only with usrloc's matching_mode 0. Use HTTP (KAMAILIO_RPC_LISTEN), which works in every mode",
             "ul.rm_contact",
         )
 
@@ -70,11 +65,11 @@ class NotCarried(RpcError):
     """
 
     def __init__(self, url: str, reason: str, method: str) -> None:
-        super().__init__(400, f"not sent, since {url} cannot carry it: {reason}", method)
+        super().__init__(400, f"not sent, because {url} cannot carry it: {reason}", method)
 
 
 class RpcProtocolError(KamailioError):
-    """The answer is not JSON-RPC, or its id is not one of ours.
+    """The answer is not JSON-RPC, or its id is not that of a request of ours.
 
     Kamailio answers like this to a request that it did not execute. But another process may have written the answer
     in Kamailio's place, so the caller cannot know what happened.
@@ -82,7 +77,7 @@ class RpcProtocolError(KamailioError):
 
 
 class UnknownHost(KamailioError):
-    """A phone named the host that its NOTIFY would go to. Its REGISTER came from another, and no setting lists it.
+    """A NOTIFY would go to a host that only the phone named: its REGISTER came from elsewhere, and no setting lists it.
 
     Attributes:
         column: of usrloc's table, which names the host.
@@ -93,16 +88,16 @@ class UnknownHost(KamailioError):
         why = (
             f"the REGISTER came from {source!r}"
             if source
-            else "where the REGISTER came from is not known: the worker has not fetched it yet, or it was lost"
+            else "the source of the REGISTER is unknown: the worker has not fetched it yet, or it was lost"
         )
         super().__init__(
-            f"{column} leads to {uri!r}, and {why}; if it is an edge proxy of yours, name it in "
+            f"{column} leads to {uri!r}, but {why}. If it is an edge proxy of yours, add it to "
             "REGISTRATIONS_KAMAILIO_EDGES"
         )
 
 
 class UnsafeText(KamailioError):
-    """A text that a phone registered is unsafe in our SIP request: it would change the meaning of the request.
+    """A phone registered a text that would change the meaning of our SIP request.
 
     Attributes:
         column: of usrloc's table.
@@ -110,4 +105,4 @@ class UnsafeText(KamailioError):
 
     def __init__(self, column: str, text: str) -> None:
         self.column = column
-        super().__init__(f"{column} cannot stand in a SIP request: {text!r}")
+        super().__init__(f"{column} is not safe in a SIP request: {text!r}")

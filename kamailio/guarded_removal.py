@@ -1,6 +1,6 @@
 """Removal of single bindings from a node's memory, each only if it has not registered again.
 
-Owns the two ways. The command `registrations.rm` of registrations.cfg compares and removes in one step. Where a node
+Owns the two methods. The command `registrations.rm` of registrations.cfg compares and removes in one step. If a node
 does not serve it, this module looks the binding up, compares, and calls `ul.rm_contact`.
 """
 
@@ -13,13 +13,15 @@ from urllib.parse import quote
 from kamailio.bindings import Doomed, Outcome, is_old, look_up, seconds_left
 from kamailio.errors import NOT_SERVED, ContactNotMatched, KamailioError, RpcError, UnnamedError
 from kamailio.rpc import Call, JsonRpcClient
-from kamailio.usrloc import TABLE, Contact, aor, lookup, rm, rm_contact
+from kamailio.usrloc import Contact, aor, lookup, rm, rm_contact
 
 COMMAND = "registrations.rm"
 NOT_THERE, NEWER_THERE = 404, 409
-# The messages of registrations.cfg and of usrloc. A 404 with another message does not mean that the binding is gone.
+# Messages of registrations.cfg and of usrloc. A 404 with another message does not mean that the binding is gone.
 SAYS_NOT_THERE = frozenset({"Not There", "AOR not found", "Contact not found"})
 
+# Under use_domain=0 usrloc ignores the host, but a URI must have one.
+NO_HOST = "registrations.invalid"
 _ASCII = re.compile(r"[\x00-\x7f]+")
 
 
@@ -39,10 +41,8 @@ def remove_guarded(
     calls = [Call(COMMAND, (_parameter(each, ruid),)) for each, ruid in wanted]
     if not calls:
         return []
-    if not client.url.startswith("http:"):
-        return _compare_and_remove(
-            client, wanted, deadline=deadline
-        )  # registrations.cfg serves the command over HTTP only
+    if not client.url.startswith("http:"):  # registrations.cfg serves the command over HTTP only
+        return _compare_and_remove(client, wanted, deadline=deadline)
     results = client.call_many(calls, budget=seconds_left(client, deadline))
     if any(isinstance(result, RpcError) and result.message in NOT_SERVED for result in results):
         return _compare_and_remove(client, wanted, deadline=deadline)
@@ -87,7 +87,7 @@ def _remove_unmatched(
     wanted: Sequence[tuple[Doomed, str]],
     outcomes: list[Outcome | KamailioError],
 ) -> list[Outcome | KamailioError]:
-    """Remove the whole AoR where `ul.rm_contact` matches no contact, if every binding of the AoR is to go."""
+    """If `ul.rm_contact` matches no contact, remove the whole AoR, provided that every binding of it is to go."""
     unmatched: dict[str, list[int]] = {}
     for index, outcome in enumerate(outcomes):
         if isinstance(outcome, ContactNotMatched):
@@ -118,7 +118,7 @@ def _with_ruid(contacts: Iterable[Contact], ruid: str) -> Contact | None:
 
 def _forget(client: JsonRpcClient, name: str, contact: Contact) -> Outcome | KamailioError:
     try:
-        rm_contact(client, name, contact.address, table=TABLE)
+        rm_contact(client, name, contact.address)
     except RpcError as error:
         if not _is_not_there(error):
             return error
@@ -131,15 +131,13 @@ def _forget(client: JsonRpcClient, name: str, contact: Contact) -> Outcome | Kam
 
 
 def _parameter(doomed: Doomed, ruid: str) -> str:
-    """Format the argument of the command; see route[REGISTRATIONS_RM] in registrations.cfg."""
+    """Return the argument of the command; see route[REGISTRATIONS_RM] in registrations.cfg."""
     bound = (str(doomed.modified_epoch), str(doomed.cseq), _hex(doomed.call_id or ""))
     return "|".join(("", _hex(_uri(doomed)), _hex(ruid), *bound, ""))
 
 
 def _uri(doomed: Doomed) -> str:
-    # Under use_domain=0 usrloc ignores the host, but the URI must have one. The previous release split the AoRs of
-    # its flushes at their first "@", as usrloc does in its columns.
-    user, _, host = aor(doomed.username, doomed.domain or "registrations.invalid").rpartition("@")
+    user, host = doomed.username, doomed.domain or NO_HOST
     # Kamailio accepts a raw byte that is not ASCII, and refuses an escaped one.
     return f"sip:{_ASCII.sub(lambda found: quote(found[0], safe=''), user)}@{host}" if user else f"sip:{host}"
 

@@ -1,6 +1,6 @@
-"""SIP NOTIFY to bindings of usrloc's, by the RPC command of Kamailio's module tm: sent, and no phone is waited for.
+"""SIP NOTIFY to registered phones, by the RPC command of Kamailio's module tm. Nobody waits for the phone's answer.
 
-Owns the way to a phone (Path, received, contact, source) and which texts are safe in the request. The caller decides
+Owns the route to a phone (Path, received, contact, source) and which texts are safe in the request. The caller decides
 when to send it.
 """
 
@@ -15,13 +15,13 @@ from kamailio.edges import ANY_HOST, Edges, hop_of
 from kamailio.errors import NOT_SERVED, KamailioError, RpcError, UnknownHost, UnsafeText
 from kamailio.rpc import Call, JsonRpcClient
 
-ANY = "."  # Kamailio is to choose
+ANY = "."  # Kamailio chooses
 NO_EDGES = Edges()
 WEBSOCKETS = frozenset({"ws", "wss"})
 
-# Phones choose these texts: a control character could end a header, a blank or a bracket the URI, and a
-# backslash in quotes hide where they end. Nothing is repaired. A ">" in the parameter of a next hop ends Kamailio by
-# signal 11, as seen with 5.6.3.
+# Phones choose these texts. A control character could end a header, a blank or a bracket could end the URI, and a
+# backslash could hide the end of a quoted string. We refuse such a text and do not repair it. A ">" in a parameter of
+# the next hop crashes Kamailio (signal 11, seen with 5.6.3).
 _URI = re.compile(r"[^\x00-\x20\x7f<>]+")
 _TEXT, _QUOTED = r'[^\x00-\x1f\x7f<>",]', r'"[^\x00-\x1f\x7f"\\]*"'
 _ROUTE = rf"{_TEXT}*(?:{_QUOTED} *)?<({_URI.pattern})>(?:{_TEXT}|{_QUOTED})*"
@@ -33,19 +33,19 @@ _USER_UNRESERVED = "-_.~*'()&=+$,;?/"  # RFC 3261, 25.1, without the "!" (see _r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A binding that is to have a NOTIFY; each text as Kamailio has it in the column of that name.
+    """A binding that gets a NOTIFY, with the texts of usrloc's columns.
 
-    Bytes that are no UTF-8 are surrogates, as in `kamailio.rpc`.
+    Bytes that are not UTF-8 are surrogates, as in `kamailio.rpc`.
 
     Attributes:
         username: of the AoR, unescaped.
-        domain: of the AoR; the realm, where usrloc keeps none (use_domain=0).
-        contact: the URI that the phone is known by to itself.
-        received: URI that calls go to instead of the contact. The operator's configuration sets it, or the phone by the
-            Contact parameter of that name.
-        path: the way back through other proxies (RFC 3327).
+        domain: of the AoR; the realm if usrloc keeps no domain (use_domain=0).
+        contact: the phone's own URI.
+        received: URI to which calls go instead of the contact. The operator's configuration sets it, or the phone by
+            the Contact parameter of that name.
+        path: route through other proxies (RFC 3327).
         source: URI of the address that sent the REGISTER, as Kamailio saw it.
-        socket: of Kamailio, where the REGISTER came in; another one may not pass the phone's NAT.
+        socket: of Kamailio, which received the REGISTER. Another one may not pass the phone's NAT.
     """
 
     username: str
@@ -62,21 +62,21 @@ def check_sync(
 ) -> list[KamailioError | None]:
     """Ask phones to fetch their configuration again: NOTIFY with the event check-sync, several at a time.
 
-    No phone's answer is waited for; whether there was one only Kamailio knows.
+    Does not wait for the phones, so only Kamailio knows whether one answered.
 
     Args:
-        client: of the node that has the bindings, and so the sockets that they came in by.
-        targets: each is sent one NOTIFY.
-        reboot: whether the phones are to start anew, too.
-        budget: seconds until Kamailio has taken all of them.
+        client: of the node that has the bindings, and the sockets that received their REGISTERs.
+        targets: each gets one NOTIFY.
+        reboot: whether the phones restart, too.
+        budget: seconds until Kamailio has accepted all of them.
         edges: hosts that a phone may be behind.
 
     Returns:
-        In the order of the targets: None for what was sent; for what was not `UnsafeText`, `UnknownHost` or `RpcError`.
+        In the order of the targets: None if it was sent, otherwise `UnsafeText`, `UnknownHost` or `RpcError`.
 
     Raises:
-        KamailioUnreachable: the budget is used up; it says how many were taken, which of them is unknown.
-        RpcError: Kamailio serves us no such command.
+        KamailioUnreachable: the budget is used up. It does not tell which were sent.
+        RpcError: Kamailio does not serve the command.
     """
     prepared = [_prepare(target, _event(reboot=reboot), edges) for target in targets]
     calls = [each for each in prepared if isinstance(each, Call)]
@@ -85,16 +85,16 @@ def check_sync(
 
 
 def notify(target: Target, *, event: str, edges: Edges = NO_EDGES) -> Call:
-    """The call that sends a NOTIFY outside any dialog or subscription, and returns at once.
+    """Return the call that sends a NOTIFY outside any dialog or subscription. Kamailio answers it at once.
 
     Args:
-        target: whom to.
+        target: the binding.
         event: value of the header Event; trusted.
         edges: hosts that the phone may be behind.
 
     Raises:
-        UnsafeText: something in the target cannot stand where it would have to.
-        UnknownHost: the way leads to a host that only the phone vouches for.
+        UnsafeText: a text of the target is not safe in the request.
+        UnknownHost: the next hop is a host that only the phone has named.
     """
     contact = _safe(_URI, target.contact, "contact")[0]
     for column, uri in (("received", target.received), ("source", target.source)):
@@ -116,19 +116,19 @@ def notify(target: Target, *, event: str, edges: Edges = NO_EDGES) -> Call:
         f"To: {aor}",
         f"Contact: <sip:{us}>",
         f"Event: {event}",
-        "Subscription-State: terminated",  # there is no subscription that it could be one of (RFC 6665, 4.1.3)
+        "Subscription-State: terminated",  # there is no subscription (RFC 6665, 4.1.3)
     ]
-    # Every header ends in CRLF: Kamailio refuses a last one without, and would send a bare LF as it is.
+    # Every header ends in CRLF: Kamailio refuses a last header without it, and would send a bare LF unchanged.
     block = "".join(f"{header}\r\n" for header in headers)
     return Call("tm.t_uac_start", ("NOTIFY", contact, next_hop, target.socket or ANY, block))
 
 
 def _next_hop(target: Target, edges: Edges) -> str:
-    """Return the next hop: the one that calls take, if it is the REGISTER's source host or one of the edges.
+    """Return the next hop: where calls go, if that is the source host of the REGISTER or one of the edges.
 
-    Calls go to the first proxy of the Path, else to `received`, else to the contact, because a phone may listen on
-    another port than it sends from. If the contact is on another host, the phone may be behind NAT. A WebSocket only
-    the phone can open. In both cases the next hop is the source.
+    Calls go to the first proxy of the Path, otherwise to `received`, otherwise to the contact: a phone may listen on
+    another port than it sends from. If the contact is on another host, the phone may be behind NAT, and a WebSocket can
+    only be opened by the phone. In both cases the next hop is the source.
     """
     source = hop_of(target.source) if target.source else None
 
@@ -153,9 +153,9 @@ def _next_hop(target: Target, edges: Edges) -> str:
 
 
 def probe() -> tuple[str, ...]:
-    """Arguments with which tm.t_uac_start sends nothing: a NOTIFY as ours, to no URI, which Kamailio answers with 400.
+    """Return arguments with which tm.t_uac_start sends nothing: our NOTIFY without a URI, which Kamailio refuses (400).
 
-    registrations.cfg serves the command over HTTP in this form alone.
+    registrations.cfg serves the command over HTTP only in the form of our NOTIFY.
     """
     nobody = Target(username="nobody", domain="registrations.invalid", contact="sip:registrations.invalid")
     method, _, *others = notify(nobody, event=_event(reboot=False), edges=Edges.parse(ANY_HOST)).params
@@ -189,7 +189,7 @@ def _safe(pattern: re.Pattern[str], text: str, column: str) -> re.Match[str]:
 
 
 def _route(path: str) -> str:
-    # tm.t_uac_start takes "!" in a header for a mark of its own: it replaces "!!", cuts off a header with one "!", and
-    # with two of them it may end Kamailio by signal 11, as seen with 5.6.3 (modules/tm, rpc_uac.c, get_hfblock).
-    # Escaped, the URI means the same (RFC 3261, 19.1.4).
+    # tm.t_uac_start gives "!" in a header a meaning of its own: it replaces "!!", cuts off a header at one "!", and may
+    # crash at two of them (signal 11, seen with 5.6.3; modules/tm, rpc_uac.c, get_hfblock). Escaped, the URI is the
+    # same (RFC 3261, 19.1.4).
     return path.replace("!", "%21")

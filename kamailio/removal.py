@@ -1,6 +1,6 @@
-"""Removal of bindings from a node's memory: whole AoRs at once, or only bindings that have not registered again.
+"""Removal of bindings from a node's memory: whole AoRs, or only bindings that have not registered again.
 
-Owns the batches, the deadline and the proof that a binding is gone. The caller decides what to remove and when.
+Owns the batches, the deadline and the check that a binding is gone. The caller decides what to remove and when.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from time import monotonic
 from kamailio.bindings import Doomed, Outcome, can_name, is_old, look_up, seconds_left
 from kamailio.errors import KamailioError, RpcError, RpcProtocolError
 from kamailio.guarded_removal import remove_guarded
-from kamailio.nodes import require_loaded
 from kamailio.rpc import JsonRpcClient
+from kamailio.survey import require_loaded
 from kamailio.usrloc import aor, lookup_many, rm_many
 
-# Calls on each of a transport's lanes before we ask again whether the node has loaded usrloc's table.
-# If a later batch fails, the outcomes of the earlier ones stand.
+# Calls for each place in the transport's window, before we ask again whether the node has loaded usrloc's table.
+# If a later batch fails, the outcomes of the earlier ones stay valid.
 CHUNK = 100
 
 Progress = Callable[[int], None]
@@ -26,18 +26,18 @@ Progress = Callable[[int], None]
 def remove(
     client: JsonRpcClient, doomed: Sequence[Doomed], *, budget: float, progress: Progress = lambda _: None
 ) -> list[Outcome | KamailioError]:
-    """Remove every binding of these bindings' AoRs, newer registrations included: for the moment of the request itself.
+    """Remove every binding of these bindings' AoRs, newer ones included. Call it only when a flush is requested.
 
-    Where usrloc's commands cannot name an AoR (see `can_name`), remove its unchanged bindings only.
+    If usrloc's commands cannot name an AoR (see `can_name`), remove only its unchanged bindings.
 
     Args:
         client: of a node.
-        doomed: bindings; each of their AoRs is removed once.
+        doomed: bindings; each AoR is removed once.
         budget: seconds for all of them.
         progress: called with the number of AoRs done.
 
     Returns:
-        In the order of ``doomed``: GONE, or the error that leaves it open. NEWER only for an AoR without such a name.
+        In the order of ``doomed``: GONE, or the error that leaves it open. NEWER is only for an AoR without a name.
     """
     deadline = monotonic() + budget
     is_named = can_name(client, doomed)
@@ -62,7 +62,7 @@ def remove(
 def remove_unchanged(
     client: JsonRpcClient, doomed: Sequence[Doomed], *, budget: float
 ) -> list[Outcome | KamailioError]:
-    """Remove only bindings that have not registered since somebody requested their flush: for retries.
+    """Remove only bindings that have not registered since somebody requested their flush. Use it for retries.
 
     A binding is unchanged if its last REGISTER is the one to remove, or an earlier one. With registrations.cfg over
     HTTP, Kamailio compares and removes in one step. Otherwise milliseconds pass between the two.
@@ -73,7 +73,7 @@ def remove_unchanged(
         budget: seconds for all of them.
 
     Returns:
-        In the order of ``doomed``: GONE, NEWER when it registered again, or the error that leaves both open.
+        In the order of ``doomed``: GONE, NEWER if it registered again, or the error that leaves both open.
     """
     deadline = monotonic() + budget
     outcomes: list[Outcome | KamailioError] = []
@@ -89,7 +89,7 @@ def remove_unchanged(
 
 
 def _remove_readable(client: JsonRpcClient, doomed: list[Doomed], *, deadline: float) -> list[Outcome | KamailioError]:
-    """Halve the batch after an unreadable answer, so that one AoR with very many phones delays no other."""
+    """Halve the batch after an unreadable answer, so that an AoR with very many phones delays no other."""
     try:
         return _remove_unchanged(client, doomed, deadline=deadline)
     except RpcProtocolError as error:

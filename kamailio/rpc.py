@@ -1,6 +1,6 @@
-"""The one JSON-RPC client: requests out, answers matched by id, within a deadline.
+"""The JSON-RPC client: sends requests, matches answers by id, keeps a deadline.
 
-Owns the protocol as Kamailio speaks it (module jsonrpcs); knows no usrloc and no way of transport.
+Owns the protocol as Kamailio speaks it (module jsonrpcs). `kamailio.transports` carries the bytes.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from kamailio.transports.base import Request, Transport
 
 log = logging.getLogger(__name__)
 
-# An answer is known by its id alone, so nobody must be able to guess it: other users of this machine may write into a
-# reply FIFO. Kamailio holds ids as doubles.
+# Ids must be hard to guess: other users of this machine may write into a reply FIFO, and only the id shows that an
+# answer is Kamailio's. Kamailio keeps ids as doubles.
 LARGEST_ID = 2**53
 
 
 class Call(NamedTuple):
-    """A method and its arguments, by position."""
+    """A method and its positional arguments."""
 
     method: str
     params: tuple[object, ...] = ()
 
 
 class Observation(NamedTuple):
-    """What became of a call.
+    """The outcome of a call.
 
     Attributes:
         id: of the request.
-        seconds: from sending, or queueing for it, to the answer, or until it was given up.
-        failure: the class of what went wrong, such as `RpcError`; None for a result.
+        seconds: from the attempt to send it until the answer, or until the client gave up.
+        failure: class of the error, such as `RpcError`; None for a result.
     """
 
     id: int
@@ -49,22 +49,25 @@ Observer = Callable[[Observation], None]
 
 
 class JsonRpcClient:
-    """Calls Kamailio. A context manager; not to be shared between threads.
+    """Calls Kamailio. A context manager; do not share it between threads.
 
-    Never sends a batch: Kamailio executes nothing of it and answers as if it had.
+    Never sends a JSON-RPC batch: Kamailio answers it as a success but executes nothing.
+
+    Attributes:
+        timeout: seconds for one `call`.
     """
 
     def __init__(self, transport: Transport, *, timeout: float = 3.0, observe: Observer | None = None) -> None:
-        """Connect nothing yet.
+        """Create a client; the first call connects it.
 
         Args:
             transport: see `kamailio.transports.by_url.transport_for`.
             timeout: seconds for one `call`.
-            observe: is told of every call that was sent, or should have been.
+            observe: called after every call that the transport could carry, failed ones included.
         """
+        self.timeout = timeout
         self._observe = observe
         self._transport = transport
-        self._timeout = timeout
 
     def __enter__(self) -> Self:
         return self
@@ -74,47 +77,46 @@ class JsonRpcClient:
 
     @property
     def window(self) -> int:
-        """How many calls may be under way at once."""
+        """How many calls may wait for an answer at once."""
         return self._transport.window
 
     @property
     def url(self) -> str:
-        """Where the calls go."""
+        """URL of Kamailio's JSON-RPC."""
         return self._transport.url
 
     def close(self) -> None:
-        """Drop the connection; the next call makes a new one."""
+        """Close the connection; the next call opens a new one."""
         self._transport.close()
 
     def call(self, method: str, *params: object) -> object:
         """Call one method and return its result.
 
-        Text comes back as Kamailio holds it: bytes that are no UTF-8 are surrogates (PEP 383), and go out as the same
-        bytes again.
+        Bytes in texts that are not UTF-8 are surrogates (PEP 383), in results and in arguments.
 
         Raises:
             KamailioUnreachable: no answer within the client's timeout.
-            RpcError: Kamailio refuses or failed; `NotCarried`: it was not asked.
-            RpcProtocolError: an answer that is none.
+            RpcError: Kamailio refused or failed. `NotCarried`: the request was not sent.
+            RpcProtocolError: the answer is not a JSON-RPC answer to this request.
         """
-        (result,) = self.call_many([Call(method, params)], budget=self._timeout)
+        (result,) = self.call_many([Call(method, params)], budget=self.timeout)
         if isinstance(result, RpcError):
             raise result
         return result
 
     def call_many(self, calls: Iterable[tuple[str, tuple[object, ...]]], *, budget: float) -> list[object | RpcError]:
-        """Call many methods, several under way at once where the transport can; no order of execution is promised.
+        """Call many methods, several at once where the transport can. Kamailio may execute them in any order.
 
         Args:
             calls: `Call`s, or pairs of a method and a tuple of its arguments.
             budget: seconds for all of them together.
 
         Returns:
-            In the order of the calls, each one's result or its RpcError (`NotCarried`: it was not asked).
+            In the order of the calls: the result of each, or its RpcError (`NotCarried`: the request was not sent).
 
         Raises:
-            KamailioUnreachable: the budget is used up or the connection broke; it says how many were answered.
-            RpcProtocolError: an answer that is none.
+            KamailioUnreachable: the budget is used up or the connection broke. Its text tells how many were answered.
+            RpcProtocolError: an answer is not a JSON-RPC answer to one of these requests.
         """
         deadline = time.monotonic() + budget
         queue = [Call(*call) for call in calls]
@@ -146,11 +148,10 @@ class JsonRpcClient:
             for index, since in open_since.items():
                 self._tell(queue[index], since, error)
             self.close()
-            if isinstance(error, RpcProtocolError):
+            if isinstance(error, RpcProtocolError) or len(queue) == 1:
                 raise
-            if len(queue) == 1:
-                raise
-            raise KamailioUnreachable(self.url, error.reason, answered=answered, asked=len(queue)) from error.__cause__
+            progress = f"{error.reason} ({answered} of {len(queue)} calls answered)"
+            raise KamailioUnreachable(self.url, progress) from error.__cause__
         return results
 
     def _tell(self, call: Call, since: tuple[int, float], outcome: object) -> None:
@@ -168,28 +169,28 @@ class JsonRpcClient:
     ) -> tuple[int, object | RpcError]:
         answer, request_id, status = self._read(deadline=deadline)
         answer_id = answer["id"]
-        unnamed = answer_id is None and "error" in answer  # so registrations.cfg refuses over HTTP; jsonrpcs never does
+        unnamed = answer_id is None and "error" in answer  # a refusal by registrations.cfg; jsonrpcs sends the id
         if unnamed:
             answer_id = request_id
         if type(answer_id) is int and answer_id in under_way:
             index = under_way.pop(answer_id)
         else:
-            raise RpcProtocolError(f"{self.url} answered{status} with the id {answer_id!r}, which is none of ours")
+            raise RpcProtocolError(f"{self.url} answered{status} with id {answer_id!r}, which is none of ours")
         if "error" not in answer:
             return index, answer["result"]
         error = answer["error"]
         if isinstance(error, dict) and isinstance(code := error.get("code", 500), int):
             refused = UnnamedError if unnamed else RpcError
             return index, refused(code, str(error.get("message", "")), queue[index].method)
-        raise RpcProtocolError(f"{self.url} answered{status} with an error that is none: {error!r:.200}")
+        raise RpcProtocolError(f"{self.url} answered{status} with a malformed error: {error!r:.200}")
 
     def _read(self, *, deadline: float) -> tuple[dict[str, object], int | None, str]:
         body, request_id, status = self._transport.receive(deadline=deadline)
         try:
-            # Kamailio passes on what phones sent: any byte, and control characters as they are
+            # Kamailio passes on what phones sent: any byte, and unescaped control characters.
             answer = json.loads(body.decode("utf-8", "surrogateescape"), strict=False)
         except (ValueError, RecursionError):
-            raise RpcProtocolError(f"{self.url} answered{status} with what is no JSON: {body[:80]!r}") from None
+            raise RpcProtocolError(f"{self.url} answered{status} with no JSON: {body[:80]!r}") from None
         if not isinstance(answer, dict) or "id" not in answer or not ("result" in answer or "error" in answer):
-            raise RpcProtocolError(f"{self.url} answered{status} with what is no JSON-RPC: {body[:80]!r}")
+            raise RpcProtocolError(f"{self.url} answered{status} with no JSON-RPC: {body[:80]!r}")
         return answer, request_id, status

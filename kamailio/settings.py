@@ -1,4 +1,4 @@
-"""What an operator can set about reaching the proxy."""
+"""Settings for reaching Kamailio."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOCAL_NODE = 0
 
 
 class KamailioSettings(BaseSettings):
-    """Read from the environment when constructed; keyword arguments win."""
+    """Read from the environment; keyword arguments win."""
 
     model_config = SettingsConfigDict(env_prefix="REGISTRATIONS_", frozen=True)
 
@@ -60,10 +60,10 @@ class KamailioSettings(BaseSettings):
 
 
 def parse_rpc(text: str) -> dict[int, str]:
-    """Read the URLs of the nodes by their server_id; a single URL without one is that of node 0, whatever its rows say.
+    """Return the URLs of the nodes by server_id. A single URL without server_id is node 0, whatever its rows say.
 
     Raises:
-        ValueError: a server_id that is none or comes twice, or a URL of no known transport.
+        ValueError: a part is not server_id=URL, a server_id is there twice, or no transport knows the URL.
     """
     nodes: dict[int, str] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):

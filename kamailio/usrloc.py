@@ -1,6 +1,6 @@
-"""Kamailio's location table as it stands in memory: look up an AoR, remove it.
+"""The commands of Kamailio's location table in memory: look up an AoR, remove its bindings (modules/usrloc, ul_rpc.c).
 
-Owns the names and shapes of usrloc's RPC commands (modules/usrloc, ul_rpc.c); decides nothing about when to call them.
+Owns their names and answers. The caller decides when to call them.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from kamailio.errors import RpcError, RpcProtocolError, UnnamedError
 from kamailio.rpc import Call, JsonRpcClient
 
 TABLE = "location"
-NOT_SET = "[not set]"
-# The last one: under use_domain=1 no binding can have such an AoR.
+# Answer to a name without "@" under use_domain=1: no binding can have such an AoR.
 NO_DOMAIN = "Domain missing in AOR"
 NOT_REGISTERED = frozenset({"AOR not found in location table", "AOR has no contacts", NO_DOMAIN})
 OVER = frozenset({"expired", "deleted"})
@@ -21,40 +20,29 @@ OVER = frozenset({"expired", "deleted"})
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """One binding, as a node of Kamailio holds it.
+    """What identifies a binding in a node's memory, and which REGISTER it is from.
 
     Attributes:
         address: the contact's URI as the phone sent it, without `<>`.
-        ruid: Kamailio's key of the binding; opaque, stays over refreshes.
-        expires: seconds from now; None when permanent.
+        ruid: Kamailio's key of the binding; opaque; a refresh keeps it.
         last_modified: epoch seconds; 0 for a binding that was added by RPC.
-        server_id: of the node that took the REGISTER.
-        socket: of Kamailio, where it came in, such as `udp:192.0.2.1:5060`.
-        received: URI of where it came from.
-        connection_id: of TCP, TLS and WebSocket; -1 for UDP.
+        call_id: of the last REGISTER.
+        cseq: of the last REGISTER.
     """
 
     address: str
     ruid: str
-    expires: int | None
     last_modified: int
     call_id: str
     cseq: int
-    server_id: int
-    connection_id: int
-    user_agent: str | None
-    received: str | None
-    path: str | None
-    socket: str | None
-    instance: str | None
 
 
 def aor(username: str, domain: str | None) -> str:
-    """Return how usrloc's commands name an address of record.
+    """Return how usrloc's commands name an AoR.
 
     Args:
         username: unescaped, as in the column of that name.
-        domain: None under `use_domain=0`, where the user part is all of it.
+        domain: None under `use_domain=0`, where the AoR is the user part alone.
     """
     return username if domain is None else f"{username}@{domain}"
 
@@ -72,71 +60,67 @@ def keeps_domains(client: JsonRpcClient) -> bool:
     return False
 
 
-def rm(client: JsonRpcClient, address: str, *, table: str = TABLE) -> None:
-    """Remove every binding of an AoR, from this node's memory and from its rows. Unknown to it is success.
+def rm(client: JsonRpcClient, address: str) -> None:
+    """Remove every binding of an AoR from this node's memory and from its rows. An unknown AoR is a success.
 
     Raises:
-        RpcError: the memory is clean (modes 1 and 2), but rows may have stayed.
-        KamailioUnreachable: it may have happened all the same.
+        RpcError: memory is clean (modes 1 and 2), but rows may remain.
+        KamailioUnreachable: the bindings may be gone anyway.
     """
-    client.call("ul.rm", table, address)
+    client.call("ul.rm", TABLE, address)
 
 
-def rm_contact(client: JsonRpcClient, address: str, contact: str, *, table: str = TABLE) -> None:
-    """Remove one binding of an AoR; it needs usrloc's matching_mode 0.
+def rm_contact(client: JsonRpcClient, address: str, contact: str) -> None:
+    """Remove one binding of an AoR. This needs usrloc's matching_mode 0.
 
     Args:
         client: of one node.
         address: of record; see `aor`.
-        contact: its URI, every byte as in `Contact.address`.
-        table: of usrloc.
+        contact: exactly as in `Contact.address`.
 
     Raises:
-        RpcError: 404 when it is not there; otherwise memory may be clean and the row have stayed.
-        KamailioUnreachable: it may have happened all the same.
+        RpcError: 404 if it is not there; otherwise memory may be clean and the row may remain.
+        KamailioUnreachable: the binding may be gone anyway.
     """
-    client.call("ul.rm_contact", table, address, contact)
+    client.call("ul.rm_contact", TABLE, address, contact)
 
 
-def rm_many(
-    client: JsonRpcClient, addresses: Iterable[str], *, budget: float, table: str = TABLE
-) -> list[RpcError | None]:
+def rm_many(client: JsonRpcClient, addresses: Iterable[str], *, budget: float) -> list[RpcError | None]:
     """Remove every binding of many AoRs, as `rm` does, several at a time.
 
     Args:
         client: of one node.
         addresses: of record; see `aor`.
         budget: seconds for all of them.
-        table: of usrloc.
 
     Returns:
-        In the order of the addresses: None for what is gone, else the error.
+        In the order of the addresses: None if the AoR is gone, otherwise the error.
 
     Raises:
-        KamailioUnreachable: the budget is used up; it says how many were answered, which of them is unknown.
+        KamailioUnreachable: the budget is used up. It does not tell which AoRs are gone.
     """
-    results = client.call_many([Call("ul.rm", (table, address)) for address in addresses], budget=budget)
+    results = client.call_many([Call("ul.rm", (TABLE, address)) for address in addresses], budget=budget)
     return [result if isinstance(result, RpcError) else None for result in results]
 
 
-def lookup(client: JsonRpcClient, address: str, *, table: str = TABLE) -> tuple[Contact, ...]:
-    """Return the live bindings of an AoR; empty when it is not registered.
+def lookup(client: JsonRpcClient, address: str) -> tuple[Contact, ...]:
+    """Return the live bindings of an AoR; empty if it is not registered.
 
-    In mode 3 Kamailio says "not found" also when PostgreSQL is away.
+    In mode 3 Kamailio answers "not found" also while PostgreSQL is unreachable.
 
     Raises:
-        RpcError: another failure than "not registered".
-        RpcProtocolError: a result of another shape.
+        RpcError: an error other than "not registered".
+        RpcProtocolError: the result has an unexpected shape.
         KamailioUnreachable: no answer.
     """
-    try:
-        return _contacts(client, client.call("ul.lookup", table, address))
-    except RpcError as error:
-        return _contacts(client, error)
+    (found,) = lookup_many(client, [address], budget=client.timeout)
+    if isinstance(found, RpcError):
+        raise found
+    return found
 
 
 def lookup_many(
-    client: JsonRpcClient, addresses: Iterable[str], *, budget: float, table: str = TABLE
+    client: JsonRpcClient, addresses: Iterable[str], *, budget: float
 ) -> list[tuple[Contact, ...] | RpcError]:
     """Return the live bindings of many AoRs, as `lookup` does, several at a time.
 
@@ -144,64 +128,42 @@ def lookup_many(
         client: of one node.
         addresses: of record; see `aor`.
         budget: seconds for all of them.
-        table: of usrloc.
 
     Returns:
-        In the order of the addresses, the bindings of each, or the error if it is another than "not registered".
+        In the order of the addresses: the bindings of each, or an error other than "not registered".
 
     Raises:
-        RpcProtocolError: a result of another shape.
+        RpcProtocolError: a result has an unexpected shape.
         KamailioUnreachable: the budget is used up.
     """
-    results = client.call_many([Call("ul.lookup", (table, address)) for address in addresses], budget=budget)
-    return [
-        result if isinstance(result, RpcError) and not _is_not_registered(result) else _contacts(client, result)
-        for result in results
-    ]
+    results = client.call_many([Call("ul.lookup", (TABLE, address)) for address in addresses], budget=budget)
+    return [_contacts(client, result) for result in results]
 
 
-def _is_not_registered(error: RpcError) -> bool:
-    return error.message in NOT_REGISTERED and not isinstance(error, UnnamedError)
-
-
-def _contacts(client: JsonRpcClient, result: object | RpcError) -> tuple[Contact, ...]:
+def _contacts(client: JsonRpcClient, result: object | RpcError) -> tuple[Contact, ...] | RpcError:
     if isinstance(result, RpcError):
-        if _is_not_registered(result):
-            return ()
-        raise result
+        known = result.message in NOT_REGISTERED and not isinstance(result, UnnamedError)
+        return () if known else result
     try:
         if not isinstance(result, dict):
             raise TypeError
         entries = [entry["Contact"] for entry in result["Contacts"]]
         return tuple(_contact(entry) for entry in entries if entry["Expires"] not in OVER)
     except (KeyError, TypeError) as error:
-        raise RpcProtocolError(f"{client.url} answered ul.lookup with another shape: {error!r}") from None
+        raise RpcProtocolError(f"{client.url} answered ul.lookup in an unexpected form: {error!r}") from None
 
 
 def _contact(entry: Mapping[str, object]) -> Contact:
-    expires = entry["Expires"]
     return Contact(
         address=str(entry["Address"]),
         ruid=str(entry["Ruid"]),
-        expires=None if expires == "permanent" else _int(expires),
         last_modified=_int(entry["Last-Modified"]),
         call_id=str(entry["Call-ID"]),
         cseq=_int(entry["CSeq"]),
-        server_id=_int(entry["Server-Id"]),
-        connection_id=_int(entry["Tcpconn-Id"]),
-        user_agent=_text(entry["User-Agent"]),
-        received=_text(entry["Received"]),
-        path=_text(entry["Path"]),
-        socket=_text(entry["Socket"]),
-        instance=_text(entry["Instance"]),
     )
 
 
 def _int(value: object) -> int:
     if not isinstance(value, int):
-        raise TypeError(f"{value!r} is no number")
+        raise TypeError(f"{value!r} is not a number")
     return value
-
-
-def _text(value: object) -> str | None:
-    return None if value == NOT_SET else str(value)

@@ -1,4 +1,4 @@
-"""What the edits of a kamailio.cfg change for the proxy: which changes we refuse, and which we tell the operator.
+"""What the edits of a kamailio.cfg change for the proxy: which changes `patch` refuses, and which it reports.
 
 Compares the configuration before and after the edits, so it needs no list of what registrations.cfg sets.
 """
@@ -17,10 +17,10 @@ from kamailio.patching.reading import Parameter, Reading, as_number, read_config
 from kamailio.patching.script import NotUnderstood
 from kamailio.patching.values import OWN_VALUES
 
-HTTP = 1  # the bit of jsonrpcs' transport
+HTTP = 1  # bit of jsonrpcs' transport
 DEFAULT_TRANSPORT = 6  # FIFO and datagram
 WITH_ROWS = (1, 2, 3)
-# Each modparam of these names adds a value; it does not replace the one before.
+# A modparam of these names adds a value; any other replaces the one before.
 _ADDING = frozenset({"shvset", "htable", "mqueue", "event", "sqlcon"})
 _CALL = re.compile(r"^[ \t]*(route\(REGISTRATIONS_\w+\);)", re.MULTILINE)
 
@@ -98,7 +98,7 @@ class Change:
     def _refuse_unread(self) -> None:
         if all(each.place.path.name != INCLUDE for each in self.after.parameters):
             raise NotUnderstood(
-                f"{INCLUDE} would not be read: a comment or an #!ifdef does not end before the end of the file"
+                f"{INCLUDE} would not be read: a comment or an #!ifdef is still open at the end of the file"
             )
 
     def _refuse_unknown_values(self) -> None:
@@ -108,43 +108,43 @@ class Change:
                 continue
             if self._edited.defined(own) != found.value:
                 raise NotUnderstood(
-                    f"{self._at(found.place)}: usrloc's {name} is {found.value} there, in a file that is not edited: "
-                    f"put the line `#!redefine {own} {found.value}` below it"
+                    f"{self._at(found.place)}: usrloc's {name} is {found.value} in a file that `patch` does not edit: "
+                    f"add the line `#!redefine {own} {found.value}` below it"
                 )
 
     def _refuse_no_rows(self) -> None:
         if "usrloc" not in self.now.modules:
-            raise NotUnderstood("no module usrloc is loaded, by what can be read here")
+            raise NotUnderstood("it does not load the module usrloc")
         found = self._own("usrloc", "db_mode")
         mode = self._given("KAMAILIO_DB_MODE") or (found.value if found else "0")
-        choose = "or choose --define KAMAILIO_DB_MODE=1, 2 or 3"
+        choose = "or use --define KAMAILIO_DB_MODE=1, 2 or 3"
         if as_number(mode) not in WITH_ROWS:
             where = self._at(found.place) if found else self._line_of('"db_mode"')
             raise NotUnderstood(
-                f"{where}: usrloc's db_mode is {mode}, so its bindings are in memory only and there is nothing to "
-                f"list: define WITH_USRLOCDB if your file knows it, {choose}"
+                f"{where}: usrloc's db_mode is {mode}, so it keeps its bindings in memory only and there is nothing "
+                f"to list: define WITH_USRLOCDB if your file has it, {choose}"
             )
         url = self._own("usrloc", "db_url")
         scheme = re.match(r"(\w+):", url.value) if url else None
         is_elsewhere = scheme is not None and scheme[1] not in ("postgres", "postgresql")
         if self._given("KAMAILIO_DB_URL") is None and (url is None or is_elsewhere):
             where = (
-                f"{self._at(url.place)}: usrloc's db_url is of {scheme[1]}"
+                f"{self._at(url.place)}: usrloc's db_url begins with {scheme[1]}:"
                 if url and scheme
                 else "usrloc has no db_url"
             )
             raise NotUnderstood(
-                f"{where}, and its rows must be in PostgreSQL: give it a db_url of postgres://, or say --define "
-                "'KAMAILIO_DB_URL=\"postgres://user:password@host/database\"'"
+                f"{where}, but its rows must be in PostgreSQL: set a db_url that begins with postgres://, or use "
+                "--define 'KAMAILIO_DB_URL=\"postgres://user:password@host/database\"'"
             )
 
     def _refuse_lone_socket(self) -> None:
         if self.after.sockets and not self.now.sockets:
             (socket, place), *_ = self.after.sockets.items()
             raise NotUnderstood(
-                f"{self._at(place)}: listen={socket} would be the only one, and with one Kamailio looks for no address "
-                "by itself, so no phone would reach it: give a listen= line for each address that phones use, or leave "
-                "out KAMAILIO_RPC_LISTEN and reach Kamailio by its datagram socket"
+                f"{self._at(place)}: listen={socket} would be the only listen= line. Kamailio would then no longer "
+                "find its addresses by itself, and no phone would reach it: add a listen= line for each address that "
+                "phones use, or leave out KAMAILIO_RPC_LISTEN and use Kamailio's datagram socket"
             )
 
     def _refuse_lost_rows(self) -> None:
@@ -154,9 +154,9 @@ class Change:
         found = self._own("usrloc", "server_id_filter")
         where = self._at(found.place) if found else "KAMAILIO_SERVER_ID_FILTER"
         raise NotUnderstood(
-            f"{where}: with server_id_filter Kamailio loads and cleans the rows of its own server_id only, so those of "
-            f"{before} would be forgotten by {after}, and stay for ever: give the server_id first, without the filter, "
-            "and the filter when `registrations-sync check` finds no row of another number"
+            f"{where}: with server_id_filter Kamailio loads and cleans only the rows of its own server_id. Server "
+            f"{after} would forget the rows of {before}, and nobody would delete them: set the server_id first, and "
+            "the filter when `registrations-sync check` finds no row of another server_id"
         )
 
     def _refuse_transport(self) -> None:
@@ -168,24 +168,20 @@ class Change:
         wanted = had | HTTP if had else had  # 0 means every way
         if now != wanted:
             raise NotUnderstood(
-                f"{self._at(own.place)}: JSON-RPC's transport is {own.value} there, and {now} would open other ways, "
-                f"too: say --define KAMAILIO_RPC_TRANSPORT={wanted}"
+                f"{self._at(own.place)}: jsonrpcs' transport is {own.value}, and {now} would open more transports: use "
+                f"--define KAMAILIO_RPC_TRANSPORT={wanted}"
             )
 
     def told(self) -> list[str]:
-        """Return one line of plain words for each change."""
+        """Return one line for each change."""
         now, after = self.now, self.after
         return [
             *self._told_parameters(),
             *(f"module {name} is loaded" for name in after.modules if name not in now.modules),
-            *(f"module {name} is not loaded any more" for name in now.modules if name not in after.modules),
+            *(f"module {name} is no longer loaded" for name in now.modules if name not in after.modules),
             *self._told_settings(),
-            *(f"Kamailio listens on {socket}, too" for socket in after.sockets if socket not in now.sockets),
-            *(
-                f"Kamailio does not listen on {socket} any more"
-                for socket in now.sockets
-                if socket not in after.sockets
-            ),
+            *(f"Kamailio also listens on {socket}" for socket in after.sockets if socket not in now.sockets),
+            *(f"Kamailio no longer listens on {socket}" for socket in now.sockets if socket not in after.sockets),
             *self._told_calls(),
         ]
 
@@ -197,16 +193,16 @@ class Change:
                 continue
             if name in _ADDING:
                 more = [value for value in _values(after, module, name) if value not in _values(now, module, name)]
-                yield f"{module}: {name} has {', '.join(value.partition('=')[0] for value in more)}, too"
+                yield f"{module}: {name} also has {', '.join(value.partition('=')[0] for value in more)}"
                 continue
             why = f" ({has.why})" if has and has.why else ""
-            yield f"{module}: {name} becomes {_harmless(has)}, it was {_harmless(had)}{why}"
+            yield f"{module}: {name} changes from {_harmless(had)} to {_harmless(has)}{why}"
 
     def _told_settings(self) -> Iterator[str]:
         for name in dict.fromkeys((*self.now.settings, *self.after.settings)):
             had, has = (reading.settings.get(name, ("Kamailio's default",))[0] for reading in (self.now, self.after))
             if had != has:
-                yield f"{name} becomes {has}, it was {had}"
+                yield f"{name} changes from {had} to {has}"
 
     def _told_calls(self) -> Iterator[str]:
         had = Counter(call[1] for call in _CALL.finditer(self._text_now))

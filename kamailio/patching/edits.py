@@ -1,7 +1,7 @@
 """The edits that make an operator's kamailio.cfg load registrations.cfg.
 
-Owns which lines they are, and how to insert and remove them. Works on text: it puts whole lines between two marks and
-changes no other line, so removing them restores the text. `kamailio.patching.file` owns the files.
+Owns which lines they are, and how to insert and remove them. It inserts whole lines between two marks and changes no
+other line, so removing them restores the text. `kamailio.patching.file` owns the files.
 """
 
 import re
@@ -13,19 +13,19 @@ from kamailio.patching.script import BY_HAND, Insertion, NotUnderstood, Script, 
 from kamailio.patching.values import below_parameters
 
 INCLUDE = "registrations.cfg"
-# The new include's name while `patch` replaces both files. It stays if somebody kills `patch` at that moment.
+# The new include's name while `patch` replaces both files. It remains if somebody kills `patch` at that moment.
 INTERIM = "registrations-new.cfg"
 BEGIN = "# registrations: begin"
 END = "# registrations: end"
-# The last line of the file had no line end, so the edit added one.
+# Mark of an edit that added a line end to the file's last line.
 BEGIN_MENDED = f"{BEGIN}, after a line without end"
-# A block contains no second begin mark: if an end mark is missing, the operator's lines after it are not ours.
+# A block contains no second begin mark, so that a missing end mark does not make the operator's lines ours.
 _BLOCK = re.compile(
     rf"(?P<before>\r?\n)?^{BEGIN}(?P<mended>, after a line without end)?\r?\n(?P<body>(?:(?!^{BEGIN}).)*?)^{END}\r?\n",
     re.MULTILINE | re.DOTALL,
 )
-# A configuration may have one route for each of these events. If the operator has one, the define leaves ours out and
-# the edit calls our route from his.
+# A configuration may have only one route for each of these events. If the operator has one, the define leaves out ours,
+# and the edit calls our route from his.
 _EVENTS = {
     "xhttp:request": ("REGISTRATIONS_OWN_XHTTP", "REGISTRATIONS_RPC"),
     "core:worker-one-init": ("REGISTRATIONS_OWN_WORKER_ONE_INIT", "REGISTRATIONS_LOADED"),
@@ -37,7 +37,7 @@ def patched(text: str, *, defines: Mapping[str, str]) -> str:
 
     Args:
         text: a kamailio.cfg.
-        defines: values for registrations.cfg, as in a `#!define`. If empty, the values of an earlier edit stay.
+        defines: values for registrations.cfg, as in a `#!define`. If empty, keep the values of an earlier edit.
 
     Raises:
         NotUnderstood: we cannot edit this configuration.
@@ -76,7 +76,7 @@ def unpatched(text: str) -> str:
     left = re.search(f"{BEGIN}|{END}", bare)
     if left:
         raise NotUnderstood(
-            f"line {line_at(bare, left.start())}: {left[0]!r} stands without its other mark; remove our lines by hand"
+            f"line {line_at(bare, left.start())}: {left[0]!r} lacks its other mark; remove our lines by hand"
         )
     return bare
 
@@ -89,8 +89,8 @@ def _refuse_edits_by_hand(script: Script) -> None:
     )
     if found:
         raise NotUnderstood(
-            f"line {line_at(script.text, found.end())}: edited by hand already: remove these edits, or "
-            "finish them by hand"
+            f"line {line_at(script.text, found.end())}: it is already edited by hand: remove these edits, or finish "
+            "them by hand"
         )
 
 
@@ -104,7 +104,7 @@ def _before_auth(script: Script, *, ha1: bool) -> Iterator[Insertion]:
             yield Insertion(start, [f"{indent[0] if indent else ''}route(REGISTRATIONS_PREAUTH);"])
         elif ha1:
             raise NotUnderstood(
-                f"line {line_at(script.text, found.start())}: {found[1]} does not stand as if (!{found[1]}(...)) on "
+                f"line {line_at(script.text, found.start())}: {found[1]} must be in the form if (!{found[1]}(...)) on "
                 f"its own line: {BY_HAND}"
             )
 
@@ -116,8 +116,8 @@ def _round_save(script: Script) -> Iterator[Insertion]:
     saves = list(re.finditer(r'\bsave\s*\(\s*"location"', script.uncommented))
     if len(saves) != 1 or not registrar[0] < saves[0].start() < registrar[1]:
         lines = ", ".join(str(line_at(script.text, each.start())) for each in saves)
-        where = f"in line {lines}" if saves else "nowhere"
-        raise NotUnderstood(f'save("location") must stand once, in route[REGISTRAR]; it stands {where}: {BY_HAND}')
+        where = f"it is in line {lines}" if saves else "it is missing"
+        raise NotUnderstood(f'save("location") must be in route[REGISTRAR], once, but {where}: {BY_HAND}')
     statement = re.compile(r'\bif\s*\(\s*!\s*save\s*\(\s*"location"[^()]*\)\s*\)\s*{')
     start = script.line_start(saves[0].start())
     found = statement.search(script.uncommented, start)
@@ -129,14 +129,14 @@ def _round_save(script: Script) -> Iterator[Insertion]:
         or not re.search(r"[{};]\s*\Z", script.bare[:start])
     ):
         raise NotUnderstood(
-            f'line {number}: save("location") does not stand there as if (!save("location")) {{ ... }} on lines of its '
-            f"own: {BY_HAND}"
+            f'line {number}: save("location") must be in the form if (!save("location")) {{ ... }} on its own lines: '
+            f"{BY_HAND}"
         )
     closing = script.closing(found.end() - 1)
     if re.match(r"\s*else\b", script.bare[closing + 1 :]):
         raise NotUnderstood(
-            f"line {line_at(script.text, closing)}: the if of save has an else already: put "
-            "route(REGISTRATIONS_PRESAVE); and route(REGISTRATIONS_POSTSAVE); there by hand"
+            f"line {line_at(script.text, closing)}: the if of save() already has an else: add "
+            "route(REGISTRATIONS_PRESAVE); and route(REGISTRATIONS_POSTSAVE); by hand"
         )
     indent = script.text[start : found.start()]
     yield Insertion(start, [f"{indent}route(REGISTRATIONS_PRESAVE);"])

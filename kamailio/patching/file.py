@@ -1,6 +1,6 @@
 """The files that `patch` edits: an operator's kamailio.cfg, and registrations.cfg beside it.
 
-Owns how to read them and what is to become of each. `kamailio.patching.writing` writes them.
+Owns reading them and what becomes of each. `kamailio.patching.writing` writes them.
 """
 
 import difflib
@@ -64,7 +64,7 @@ def read(path: Path) -> str | None:
         return None
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise NotWritten(f"{path} is no regular file")
+            raise NotWritten(f"{path} is not a regular file")
         return file.read().decode(**ENCODING)
 
 
@@ -77,7 +77,7 @@ def read_included(path: Path) -> str | None:
 
 
 def other_loaders(file: Path) -> list[Path]:
-    """The configurations beside `file` that load the same registrations.cfg, of other Kamailios of this machine."""
+    """Return other configurations beside `file` that load the same registrations.cfg: of other Kamailios here."""
     beside = sorted(file.parent.glob("*.cfg"))
     return [each for each in beside if each != file and LOADS.search(read_included(each) or "")]
 

@@ -1,4 +1,4 @@
-"""Kamailio's preprocessor: which lines of a kamailio.cfg count, what its defines stand for, which files it includes.
+"""Kamailio's preprocessor: evaluates conditions, defines and includes of a kamailio.cfg.
 
 Follows core/cfg.lex. Owns the tokens; `kamailio.patching.reading` parses the statements.
 """
@@ -43,10 +43,10 @@ class Token(NamedTuple):
 
 
 class Preprocessor:
-    """Turns text into the tokens that are in force.
+    """Turns text into tokens, without those of branches that Kamailio skips.
 
     Attributes:
-        defines: by name, as text. The preprocessor sees a define that its caller adds between two tokens.
+        defines: by name, as text. The caller may add defines between two tokens.
     """
 
     def __init__(self, main: Path, text_at: Callable[[Path], str | None], environment: Mapping[str, str]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 STRING = re.compile(r'"(?:\\.|[^"\\])*"|\'[^\']*\'')
 _COMMENT = re.compile(r"(?s:/\*.*?\*/)|#.*|//.*")
-BY_HAND = "edit it by hand as the first lines of registrations.cfg say"
+BY_HAND = "edit it by hand, as the first lines of registrations.cfg explain"
 
 
 class NotUnderstood(Exception):
@@ -69,7 +69,7 @@ class Script:
             depth += 1 if found[0] == "{" else -1
             if depth == 0:
                 return found.start()
-        raise NotUnderstood(f"line {line_at(self.text, opening)}: this brace is never closed")
+        raise NotUnderstood(f"line {line_at(self.text, opening)}: this brace is not closed")
 
     def line_start(self, offset: int) -> int:
         """Return the offset at which the line begins."""

@@ -1,6 +1,6 @@
 """Hidden files beside a target, complete and on disk before a rename puts them in its place.
 
-Owns who may read such a file, and removes it when the program ends.
+Owns their permissions, and removes them when the program ends.
 """
 
 import errno
@@ -31,14 +31,14 @@ def uninterrupted() -> Iterator[None]:
 def stage(target: Path, text: str, *, like: Path, staged: ExitStack, beside: Path | None = None) -> Path:
     """Write a hidden file with the owner, mode and ACL of `like`, and return its path.
 
-    The text contains passwords. So at no moment can anyone read the file who may not read `like`.
+    The text contains passwords, so at no moment can anyone read the file who may not read `like`.
 
     Args:
         target: the file that it replaces later.
         text: its content.
         like: the file whose permissions it gets.
         staged: removes the file on exit.
-        beside: a file in the directory to use; the directory of the target when left out.
+        beside: a file in the directory to use; by default the target.
     """
     directory = beside.parent if beside else target.resolve().parent
     with uninterrupted():

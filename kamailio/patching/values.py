@@ -1,6 +1,6 @@
-"""The operator's own values of usrloc: found in a kamailio.cfg, and passed on to registrations.cfg by defines.
+"""The operator's own parameters of usrloc: found in a kamailio.cfg, and passed to registrations.cfg by defines.
 
-Owns which parameters of usrloc those are. `kamailio.patching.edits` inserts the lines.
+Owns which parameters these are. `kamailio.patching.edits` inserts the lines.
 """
 
 import re
@@ -10,7 +10,7 @@ from kamailio.patching.preprocessor import unquoted
 from kamailio.patching.reading import names
 from kamailio.patching.script import STRING, Insertion, NotUnderstood, Script, line_at
 
-# registrations.cfg must know these parameters of usrloc. By these defines it learns the operator's values.
+# registrations.cfg must know these parameters of usrloc. These defines tell it the operator's values.
 _PARAMETERS = ("db_mode", "expires_type", "use_domain", "server_id_filter", "matching_mode")
 OWN_VALUES = {name: f"REGISTRATIONS_OWN_{name.upper()}" for name in _PARAMETERS}
 _MODPARAM = re.compile(rf"\bmodparamx?\s*\((?P<arguments>(?:{STRING.pattern}|\([^()]*\)|[^\"'()])*)\)")
@@ -32,12 +32,12 @@ def below_parameters(script: Script, defines: Mapping[str, str]) -> Iterator[Ins
             if script.gives(defines, f"KAMAILIO_{name.upper()}"):
                 continue
             raise NotUnderstood(
-                f"line {line}: cannot read usrloc's {name} there: write one number, or the name of a "
-                f"#!define, or give it as --define KAMAILIO_{name.upper()}=NUMBER"
+                f"line {line}: cannot read usrloc's {name}: write one number or the name of a #!define, or use "
+                f"--define KAMAILIO_{name.upper()}=NUMBER"
             )
         at = script.next_line(found.end())
         if re.search("[#!]!", script.text[found.end() : at]):
-            raise NotUnderstood(f"line {line}: a preprocessor directive follows ')'; move it to its own line")
+            raise NotUnderstood(f"line {line}: a preprocessor directive follows ')'; move it to a line of its own")
         yield Insertion(
             at,
             [
@@ -48,7 +48,7 @@ def below_parameters(script: Script, defines: Mapping[str, str]) -> Iterator[Ins
 
 
 def _arguments(script: Script, text: str) -> list[str]:
-    """Return the arguments of a modparam: strings without quotes, and the string of a define for its name."""
+    """Return the arguments of a modparam: strings without quotes, and a define's string instead of its name."""
     arguments = [""]
     for found in re.finditer(rf"{STRING.pattern}|[^\s,]+?(?=[\s,\"']|\Z)|,", text):
         if found[0] == ",":

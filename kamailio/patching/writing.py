@@ -1,6 +1,6 @@
-"""Replacement of kamailio.cfg and registrations.cfg in one transaction, after Kamailio itself has checked the result.
+"""Replaces kamailio.cfg and registrations.cfg in one transaction, after Kamailio itself has checked the result.
 
-Owns the order of the renames, the lock against a second run, and the way back after a failure.
+Owns the order of the renames, the lock against a second run, and the rollback after a failure.
 """
 
 import fcntl
@@ -24,9 +24,9 @@ CHECK_SECONDS = 30.0
 def write(edits: Edits, *, check: bool) -> list[str]:
     """Write both files or neither, and keep copies of the old ones beside them.
 
-    After an error or a signal both files are as before. SIGKILL always leaves two files that fit: both old, both new,
-    or a new kamailio.cfg that loads the new include as `INTERIM`. It may also leave hidden files, which the next run
-    removes.
+    After an error or a signal both files are as before. Even SIGKILL leaves two files that work together: both old,
+    both new, or a new kamailio.cfg that loads the new include as `INTERIM`. It may also leave hidden files, which the
+    next run removes.
 
     Args:
         edits: of both files.
@@ -58,7 +58,7 @@ def _alone(directory: Path) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError as error:
-        raise NotWritten(f"another patch of {directory} is under way") from error
+        raise NotWritten(f"another patch in {directory} is running") from error
     finally:
         os.close(descriptor)
 
@@ -95,18 +95,18 @@ def _ask_kamailio(edits: Edits, staged: ExitStack) -> None:
         result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=CHECK_SECONDS)  # noqa: S603  # the operator's own
     except subprocess.TimeoutExpired as error:
         raise NotWritten(
-            f"`kamailio -c` has not ended within {CHECK_SECONDS:g} seconds, so nothing was changed"
+            f"`kamailio -c` did not end within {CHECK_SECONDS:g} seconds, so nothing was changed"
         ) from error
     if result.returncode:
         said = [line for line in result.stderr.splitlines() if "ERROR" in line or "CRITICAL" in line]
         raise NotWritten(
-            "Kamailio would not start with the result, so nothing was changed (values from /etc/default/kamailio must "
-            "be in this environment, too; --no-check skips the check):\n" + "\n".join(said or [result.stderr.strip()])
+            "Kamailio would not start with the result, so nothing was changed. This environment needs the values of "
+            "/etc/default/kamailio, too; --no-check skips the check:\n" + "\n".join(said or [result.stderr.strip()])
         )
 
 
 class _Steps:
-    """The renames and removals, in order. Every new file is on disk before the first one; each can be reverted."""
+    """The renames and removals, in order. All new files are on disk before the first one, and each can be reverted."""
 
     def __init__(self, edits: Edits, staged: ExitStack) -> None:
         self.told: list[str] = []
@@ -131,7 +131,7 @@ class _Steps:
         copy = target.with_name(f"{target.name}.{datetime.now():%Y%m%d-%H%M%S-%f}.bak")
         self._steps.append((copy, self._staged_as(edit, edit.before), None))
         done = "written" if edit.after is not None else "removed"
-        self.told.append(f"{edit.path} is {done}, its old content is in {copy}")
+        self.told.append(f"{edit.path} is {done}; its old content is in {copy}")
 
     def take(self) -> None:
         """Take every step. If one fails, revert the steps before it."""
@@ -156,7 +156,7 @@ def _in_order(configuration: Edit, included: Edit, interim: Edit) -> Iterable[Ed
         return configuration, included, interim
     if not (included.changes and configuration.changes and LOADS.search(before)):
         return included, configuration, interim
-    # Old and new do not work together. So kamailio.cfg loads the new include as INTERIM until both files are new.
+    # An old and a new file do not work together, so kamailio.cfg loads the new include as INTERIM until both are new.
     meanwhile = LOADS.sub(f'include_file "{INTERIM}"', after)
     return (
         replace(interim, after=included.after),

@@ -1,1 +1,1 @@
-"""The ways by which JSON-RPC reaches Kamailio."""
+"""The transports of JSON-RPC to Kamailio."""

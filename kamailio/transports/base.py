@@ -1,6 +1,7 @@
-"""What every way by which JSON-RPC reaches Kamailio has in common: requests go in, bytes of answers come out.
+"""What all transports of JSON-RPC have in common: requests go in, bytes of answers come out.
 
-A transport matches nothing and reads no result; `kamailio.rpc` does. `kamailio.transports.by_url` chooses one by URL.
+A transport does not read results or match them to requests; `kamailio.rpc` does. `kamailio.transports.by_url` chooses
+one by URL.
 """
 
 from __future__ import annotations
@@ -11,29 +12,29 @@ from typing import NamedTuple, Protocol
 
 
 class Request(NamedTuple):
-    """One JSON-RPC request, not yet in the form that its transport wants."""
+    """One JSON-RPC request, before its transport encodes it."""
 
     id: int
     method: str
     params: tuple[object, ...]
 
     def encode(self, **more: str) -> bytes:
-        """Return it as JSON; surrogates (PEP 383) become the bytes that they stand for.
+        """Return it as JSON. Surrogates (PEP 383) become their bytes.
 
         Args:
             more: further members of the object.
         """
-        # registrations.cfg wants "method" after nothing but "jsonrpc" and "id"
+        # registrations.cfg accepts only "jsonrpc" and "id" before "method".
         request = {"jsonrpc": "2.0", "id": self.id, "method": self.method, "params": self.params, **more}
         return json.dumps(request, ensure_ascii=False).encode("utf-8", "surrogateescape")
 
 
 class Answer(NamedTuple):
-    """What came back.
+    """An answer.
 
     Attributes:
-        request_id: of the request that it answers, where the way itself tells, as HTTP does.
-        status: what the way itself says of it, such as ` (HTTP 404 Not Found)`; empty otherwise.
+        request_id: of its request, if the transport itself tells, as HTTP does.
+        status: the transport's own result, such as ` (HTTP 404 Not Found)`; otherwise empty.
     """
 
     body: bytes
@@ -42,40 +43,40 @@ class Answer(NamedTuple):
 
 
 class Transport(Protocol):
-    """A connection that is made when first used, and again after an error."""
+    """A connection that is opened when it is first used, and again after an error."""
 
     @property
     def url(self) -> str:
-        """What an operator wrote, for messages."""
+        """The operator's text, for messages."""
         ...
 
     @property
     def window(self) -> int:
-        """How many requests may be under way before an answer is received."""
+        """How many requests may wait for an answer at once."""
         ...
 
     def send(self, request: Request, *, deadline: float) -> None:
-        """Hand over one request.
+        """Send one request.
 
         Args:
             request: its id is in the answer.
-            deadline: on the clock of `time.monotonic`.
+            deadline: of `time.monotonic`.
 
         Raises:
-            NotCarried: this way cannot take such a request; nothing was sent, the connection is as it was.
-            KamailioUnreachable: nobody takes it before the deadline.
+            NotCarried: the transport cannot carry it. Nothing was sent, and the connection stays open.
+            KamailioUnreachable: nobody accepted it before the deadline.
         """
 
     def receive(self, *, deadline: float) -> Answer:
-        """Return the next answer, to whichever request.
+        """Return the next answer, to any of the requests.
 
         Raises:
-            KamailioUnreachable: none came before the deadline, or the connection broke.
+            KamailioUnreachable: none arrived before the deadline, or the connection broke.
         """
         ...
 
     def close(self) -> None:
-        """Drop the connection, and with it the answers that are still under way."""
+        """Close the connection. Answers that have not arrived are lost."""
 
 
 def remaining(deadline: float) -> float:
@@ -91,7 +92,7 @@ def remaining(deadline: float) -> float:
 
 
 def reason(error: Exception) -> str:
-    """Return what to tell an operator about a connection's error."""
+    """Return the text of a connection's error for an operator."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

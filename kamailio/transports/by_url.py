@@ -1,4 +1,4 @@
-"""The ways by which JSON-RPC reaches Kamailio, chosen by URL. To add one, write its class and name its scheme here."""
+"""Chooses the transport of JSON-RPC by URL. To add one, write its class and add its scheme here."""
 
 from __future__ import annotations
 
@@ -21,28 +21,27 @@ BY_SCHEME: Mapping[str, Callable[[str], Transport]] = {
 
 
 def transport_for(url: str) -> Transport:
-    """Return the transport that a URL names; nothing is connected yet.
+    """Return the transport for a URL. It does not connect yet.
 
     Args:
         url: `http://127.0.0.1:5097/RPC`; `unix:/run/kamailio/kamailio_rpc.sock` or `udp:127.0.0.1:5098` for jsonrpcs'
             dgram_socket; `fifo:/run/kamailio/kamailio_rpc.fifo`; `kamctl:` or `kamctl:/usr/sbin/kamctl`, with
-            `?fifo=/path` for its RPCFIFOPATH. These two with `reply_dir=/directory/` if Kamailio's fifo_reply_dir is
-            not /tmp/.
+            `?fifo=/path` for its RPCFIFOPATH. The last two take `reply_dir=/directory/` if Kamailio's fifo_reply_dir
+            is not /tmp/.
 
     Raises:
-        ValueError: no such transport, or a URL that says too little for it.
+        ValueError: no transport has this scheme, or the URL is incomplete.
     """
     scheme, colon, _ = url.partition(":")
     if not colon or scheme not in BY_SCHEME:
         raise ValueError(
-            f"no way to reach Kamailio by {url!r}: "
-            "give http://host:port/RPC, unix:/path, udp:host:port, fifo:/path or kamctl:"
+            f"no transport for {url!r}: use http://host:port/RPC, unix:/path, udp:host:port, fifo:/path or kamctl:"
         )
     return BY_SCHEME[scheme](url)
 
 
 def reply_directory(url: str) -> Path | None:
-    """Return the directory in which Kamailio answers; None for a way on which it does not answer by FIFO.
+    """Return the directory of the reply FIFOs; None if the transport has none.
 
     Raises:
         ValueError: as `transport_for`.

@@ -1,4 +1,4 @@
-"""JSON-RPC by datagrams, to what jsonrpcs calls dgram_socket: a unix socket or a UDP port, as it is told."""
+"""JSON-RPC by datagrams, to the dgram_socket of jsonrpcs: a unix socket or a UDP port."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from abc import ABC, abstractmethod
 from kamailio.errors import KamailioUnreachable, NotCarried
 from kamailio.transports.base import Answer, Request, reason, remaining
 
-REQUEST_LIMIT = 65_400  # bytes; jsonrpcs answers nothing to more (its buffer has 65,456), nor with more
+REQUEST_LIMIT = 65_400  # bytes; jsonrpcs has a buffer of 65,456 for request and answer, and is silent beyond
 ANSWER_BUFFER = 65_536
 UDP_ADDRESS = re.compile(r"(\[(?P<host6>[0-9A-Fa-f:.]+)\]|(?P<host>[\w.-]+)):(?P<port>[0-9]{1,5})", re.ASCII)
 
 
 class DatagramTransport(ABC):
-    """Several requests under way at once, each in a datagram, and so its answer.
+    """Several requests at once; each request and each answer is one datagram.
 
-    A datagram that is lost is not sent again, since what it asked for may have been done: the deadline ends the wait.
+    A lost datagram is not sent again, because Kamailio may have executed the request. The wait ends at the deadline.
     """
 
-    window = 8  # of net.unix.max_dgram_qlen = 10
+    window = 8  # net.unix.max_dgram_qlen is 10
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -30,10 +30,10 @@ class DatagramTransport(ABC):
 
     @abstractmethod
     def _open(self) -> socket.socket:
-        """Return a new socket that is connected to Kamailio's, which needs nobody there yet."""
+        """Return a new socket that is connected to Kamailio's."""
 
     def send(self, request: Request, *, deadline: float) -> None:
-        """Send one datagram, waiting while Kamailio's queue is full; see `Transport.send`."""
+        """Send one datagram; wait while Kamailio's queue is full. See `Transport.send`."""
         datagram = request.encode()
         if len(datagram) > REQUEST_LIMIT:
             raise NotCarried(self.url, f"{len(datagram)} bytes, of at most {REQUEST_LIMIT}", request.method)
@@ -45,7 +45,7 @@ class DatagramTransport(ABC):
         self._under_way += 1
 
     def receive(self, *, deadline: float) -> Answer:
-        """Return the next datagram; see `Transport.receive`."""
+        """Return the next datagram. See `Transport.receive`."""
         if self._socket is None:
             raise KamailioUnreachable(self.url, "nothing was sent")
         try:
@@ -58,7 +58,7 @@ class DatagramTransport(ABC):
         return Answer(answer)
 
     def close(self) -> None:
-        """Close the socket; see `Transport.close`."""
+        """Close the socket. See `Transport.close`."""
         self._under_way = 0
         if self._socket is not None:
             self._socket.close()
@@ -69,9 +69,9 @@ class DatagramTransport(ABC):
             self._socket.settimeout(remaining(deadline))
             try:
                 self._socket.send(datagram)
-            except ConnectionError:  # Kamailio was restarted, and the datagram taken by nobody
+            except ConnectionError:  # Kamailio has restarted, and nobody received the datagram
                 if self._under_way:
-                    raise  # their answers are lost
+                    raise  # the answers to earlier requests are lost
                 self.close()
             else:
                 return
@@ -81,10 +81,10 @@ class DatagramTransport(ABC):
 
 
 class UnixTransport(DatagramTransport):
-    """To a unix socket.
+    """Datagrams to a unix socket.
 
-    The reply address is an abstract one that the kernel picks (unix(7), autobind): Kamailio may write to it whatever
-    users the two run as, and no file is left behind. It exists within one network namespace only.
+    The reply address is an abstract one from the kernel (unix(7), autobind): Kamailio may write to it whatever users
+    the two processes run as, and no file remains. It exists only within one network namespace.
     """
 
     def __init__(self, url: str) -> None:
@@ -105,7 +105,7 @@ class UnixTransport(DatagramTransport):
 
 
 class UdpTransport(DatagramTransport):
-    """To a UDP port. The socket is connected: others' datagrams do not reach it, and nobody there shows at once."""
+    """Datagrams to a UDP port. The socket is connected: it gets no others' datagrams, and a closed port is an error."""
 
     def __init__(self, url: str) -> None:
         scheme, _, address = url.partition(":")
@@ -117,7 +117,7 @@ class UdpTransport(DatagramTransport):
 
     def _open(self) -> socket.socket:
         found = socket.getaddrinfo(*self._address, type=socket.SOCK_DGRAM)
-        # Kamailio, given a name, takes its IPv4 address if it has one
+        # For a name Kamailio prefers the IPv4 address.
         family, kind, protocol, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
         with contextlib.ExitStack() as on_error:
             opened = on_error.enter_context(socket.socket(family, kind, protocol))

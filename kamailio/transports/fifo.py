@@ -1,6 +1,6 @@
-"""JSON-RPC by FIFOs, as kamctl has it: the request into Kamailio's, the answer into one that the request names.
+"""JSON-RPC by FIFOs, as kamctl does it: the request into Kamailio's, the answer into one that the request names.
 
-The other side is modules/jsonrpcs, jsonrpcs_fifo.c.
+The server is modules/jsonrpcs, jsonrpcs_fifo.c.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from urllib.parse import parse_qs
 from kamailio.errors import KamailioUnreachable, NotCarried
 from kamailio.transports.base import Answer, Request, reason, remaining
 
-# What is written in one piece (pipe(7)): kamctl and other clients write into the same FIFO. jsonrpcs would take 8,190.
+# A write of this size is atomic (pipe(7)): other clients write into the same FIFO. jsonrpcs would take 8,190.
 REQUEST_LIMIT = select.PIPE_BUF
-REPLY_DIRECTORY = "/tmp"  # noqa: S108 - jsonrpcs' default, which both sides must mean
+REPLY_DIRECTORY = "/tmp"  # noqa: S108 - default of jsonrpcs' fifo_reply_dir
 NOBODY_READS = "no Kamailio reads it"
 
 
 class FifoTransport:
-    """One request at a time, each with a reply FIFO of its own, so that no answer is taken for another's.
+    """One request at a time, each with its own reply FIFO, so that no answer is mistaken for another.
 
-    Neither end waits for ever: everything is opened without blocking, the reply's reader before the request is written.
+    Nobody waits forever: we open everything without blocking, and the reply FIFO before we write the request.
     """
 
     window = 1
@@ -45,10 +45,10 @@ class FifoTransport:
         self._reply: tuple[Path, int] | None = None  # path and descriptor
 
     def send(self, request: Request, *, deadline: float) -> None:
-        """Make a reply FIFO and write the request; see `Transport.send`."""
+        """Make a reply FIFO and write the request. See `Transport.send`."""
         self.close()
         name = f"registrations_{secrets.token_hex(8)}"  # jsonrpcs refuses one with "." or "/"
-        # jsonrpcs looks for the end of a string at a quote that has no backslash before it
+        # jsonrpcs ends a string at a quote without a backslash before it, even if that backslash is itself escaped.
         document = request.encode(reply_name=name).replace(rb"\\", rb"\u005c") + b"\n"
         if len(document) > REQUEST_LIMIT:
             raise NotCarried(self.url, f"{len(document)} bytes, of at most {REQUEST_LIMIT}", request.method)
@@ -66,7 +66,7 @@ class FifoTransport:
             raise KamailioUnreachable(self.url, said) from error
 
     def receive(self, *, deadline: float) -> Answer:
-        """Read until Kamailio has closed its end; see `Transport.receive`."""
+        """Read until Kamailio closes its end. See `Transport.receive`."""
         if self._reply is None:
             raise KamailioUnreachable(self.url, "nothing was sent")
         descriptor = self._reply[1]
@@ -83,7 +83,7 @@ class FifoTransport:
         return Answer(bytes(answer))
 
     def close(self) -> None:
-        """Remove the reply FIFO; see `Transport.close`."""
+        """Remove the reply FIFO. See `Transport.close`."""
         if self._reply is not None:
             path, descriptor = self._reply
             self._reply = None
@@ -92,9 +92,9 @@ class FifoTransport:
 
     def _open_reply(self, path: Path) -> None:
         if path.parent.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
-            # Whoever takes Kamailio's answer in a FIFO of his own knows its id, and can write into ours.
+            # Whoever reads Kamailio's answer in a FIFO of his own knows its id, and can forge an answer into ours.
             raise KamailioUnreachable(
-                self.url, f"{path.parent} has no sticky bit, so any user may replace the FIFO that the answer goes to"
+                self.url, f"{path.parent} has no sticky bit, so any user could replace the FIFO of the answer"
             )
         os.mkfifo(path, 0o600)
         try:
@@ -103,15 +103,15 @@ class FifoTransport:
             path.unlink()
             raise
         self._reply = path, descriptor
-        # Which user Kamailio runs as is not known: the request FIFO may have been made before it left root. So all may
-        # write, as with kamctl. Only we may read, and only Kamailio knows the id that makes an answer.
+        # We do not know Kamailio's user: it may have made the request FIFO as root, before it changed users. So
+        # everybody may write, as with kamctl. Only we may read, and only Kamailio knows the id of the request.
         os.fchmod(descriptor, 0o622)
 
 
 def _write(descriptor: int, document: bytes, deadline: float) -> None:
     while True:
         _ready(descriptor, select.POLLOUT, deadline)
-        with contextlib.suppress(BlockingIOError):  # another was quicker to fill it
+        with contextlib.suppress(BlockingIOError):  # another client was faster to fill it
             os.write(descriptor, document)
             return
 

@@ -14,29 +14,29 @@ from kamailio.errors import KamailioUnreachable
 from kamailio.transports.base import Answer, Request, reason, remaining
 
 LOOPBACK_SOURCE = "127.0.0.2"
-"""Where our connections to a Kamailio at 127.0.0.0/8 come from: an address that the kernel chooses for nobody.
+"""Source address of our connections to a Kamailio at 127.0.0.0/8. The kernel never chooses it by itself.
 
-Kamailio 5.6 finds the connection of a phone by the phone's address and port alone, and not by its own port. Of two
-connections that share them it finds the newer one, and neither once that is closed (core/tcp_main.c,
-_tcpconn_add_alias_unsafe). Phones come from 127.0.0.1 where a TLS or WebSocket proxy runs on this machine. A connection
-of ours from there, on the port of such a phone, would cut the phone off from calls and NOTIFYs until it connects again.
+Kamailio 5.6 finds a phone's connection by the phone's address and port only, not by its own port. If two connections
+share them, it finds the newer one, and neither after that one is closed (core/tcp_main.c, _tcpconn_add_alias_unsafe).
+Phones come from 127.0.0.1 if a TLS or WebSocket proxy runs on this machine. A connection of ours from there, with the
+port of such a phone, would cut it off from calls and NOTIFYs until it connects again.
 """
 
 LARGEST_ANSWER = 64 * 2**20
-"""Bytes; an AoR with 50,000 phones has less. Another user of this machine may answer while Kamailio is down."""
+"""Bytes; an AoR with 50,000 phones needs less. Another user of this machine may answer while Kamailio is down."""
 
 FORBIDDEN = (403, "Forbidden")
-"""How Kamailio refuses an address, in the words of registrations.cfg and of the stock's kamailio.cfg."""
+"""Refusal of a client's address, by registrations.cfg and by Debian's kamailio.cfg."""
 
 
 class HttpTransport:
-    """JSON-RPC over HTTP (Kamailio's xhttp), on a few connections that are kept, with one request at a time on each.
+    """JSON-RPC over HTTP (Kamailio's xhttp), on a few persistent connections with one request at a time on each.
 
-    A removal waits for PostgreSQL's disk, and commits of the same moment share one wait: so several connections, each
-    of which Kamailio serves by another of its TCP workers. The second is not made before two requests are under way.
+    A removal waits for PostgreSQL's disk, and concurrent commits share one wait. So we use several connections, which
+    Kamailio serves in different TCP workers. A second one is opened only when two requests wait at once.
     """
 
-    window = 4  # as many TCP workers as kamailio.cfg has; a phone on TCP shares one of them
+    window = 4  # our kamailio.cfg has as many TCP workers; a phone on TCP shares one of them
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -50,10 +50,10 @@ class HttpTransport:
         self._under_way: dict[int, tuple[_Connection, Request]] = {}  # by file descriptor
 
     def send(self, request: Request, *, deadline: float) -> None:
-        """POST the request; see `Transport.send`.
+        """POST the request. See `Transport.send`.
 
-        A kept connection that Kamailio has closed meanwhile is noticed before anything is written, and replaced. A
-        connection that breaks later is not tried again: the request may have been carried out.
+        Replaces an idle connection that Kamailio has closed. If a connection breaks after that, nothing is sent again:
+        Kamailio may have executed the request.
         """
         connection = self._idle.pop() if self._idle else _Connection(*self._address, source=self._source)
         try:
@@ -66,10 +66,10 @@ class HttpTransport:
             raise KamailioUnreachable(self.url, reason(error)) from error
 
     def receive(self, *, deadline: float) -> Answer:
-        """Return the body of the answer that comes next, whatever its status; see `Transport.receive`.
+        """Return the body of the next answer, whatever its status. See `Transport.receive`.
 
-        Kamailio repeats the error of the body in the status line, so the status tells only who else answers. A Kamailio
-        that serves 127.0.0.1 alone forbids LOOPBACK_SOURCE: it is asked again, from 127.0.0.1.
+        Kamailio repeats the body's error in the status line, so the status matters only if another server answers. A
+        Kamailio that serves only 127.0.0.1 forbids LOOPBACK_SOURCE; then the request is sent again from 127.0.0.1.
         """
         if not self._under_way:
             raise KamailioUnreachable(self.url, "nothing was sent")
@@ -78,13 +78,13 @@ class HttpTransport:
             if descriptor is None:
                 raise TimeoutError
             connection, request = self._under_way[descriptor]
-            sock = connection.sock  # http.client lets go of it when the answer says "close"
+            sock = connection.sock  # http.client drops it if the answer says "close"
             sock.settimeout(remaining(deadline))
             with connection.getresponse() as response:
                 body = bytearray()
                 if (response.length or 0) > LARGEST_ANSWER:
-                    raise http.client.HTTPException(f"an answer of {response.length} bytes, which nobody reads")
-                while response.length:  # Kamailio always tells it
+                    raise http.client.HTTPException(f"the answer of {response.length} bytes is too large")
+                while response.length:  # Kamailio always sends Content-Length
                     sock.settimeout(remaining(deadline))
                     part = response.read1(response.length)
                     if not part:
@@ -105,7 +105,7 @@ class HttpTransport:
         return Answer(bytes(body), request.id, f" (HTTP {response.status} {response.reason})")
 
     def close(self) -> None:
-        """Close the connections; see `Transport.close`."""
+        """Close the connections. See `Transport.close`."""
         for connection in (*self._idle, *(each for each, _ in self._under_way.values())):
             connection.close()
         self._idle.clear()
@@ -118,20 +118,20 @@ class _Connection(http.client.HTTPConnection):
         self.source = source
 
     def connect(self) -> None:
-        """Connect, from the IPv4 address that is the source, if there is one and this machine has it."""
+        """Connect, from the source address if there is one and this machine has it."""
         if self.source is None:
             super().connect()
             return
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
-        # The kernel chooses the port in connect(): in bind() it would not reuse one that waits in TIME_WAIT.
+        # Let connect() choose the port: bind() would not reuse one in TIME_WAIT.
         self.sock.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
         try:
             self.sock.bind((self.source, 0))
         except OSError as error:
             if error.errno != errno.EADDRNOTAVAIL:
                 raise
-            # The loopback interface of some containers has 127.0.0.1/32 alone.
+            # The loopback interface of some containers has only 127.0.0.1/32.
             self.close()
             self.source = None
             super().connect()
@@ -143,14 +143,14 @@ class _Connection(http.client.HTTPConnection):
 def _is_ipv4_loopback(host: str) -> bool:
     try:
         return ipaddress.IPv4Address(host).is_loopback
-    except ValueError:  # a name, or IPv6, whose loopback has one address only
+    except ValueError:  # a name, or IPv6, whose loopback has only one address
         return False
 
 
 def _freshen(connection: _Connection, deadline: float) -> int:
-    """Connect it if it is not, or not any more; returns its file descriptor."""
+    """Connect it if it is not open, or not any more, and return its file descriptor."""
     if connection.sock is not None and _readable([connection.sock.fileno()], seconds=0) is not None:
-        connection.close()  # nothing is owed to us: what can be read is the end
+        connection.close()  # we expect no answer, so readable means closed
     connection.timeout = remaining(deadline)
     if connection.sock is None:
         connection.connect()

@@ -1,7 +1,7 @@
-"""JSON-RPC by running kamctl, for those who allow nothing else; it asks by FIFO (kamctl.rpcfifo).
+"""JSON-RPC by running kamctl, for sites that allow nothing else. kamctl itself uses a FIFO (kamctl.rpcfifo).
 
-An answer counts when its id is the process id of our kamctl. Other users can guess that, and kamctl takes no id of ours
-that they could not read among its arguments: where they may write into the directory of the replies, they may answer.
+We accept an answer whose id is the process id of our kamctl. Other users can guess it, so a user who may write into the
+directory of the reply FIFOs can forge answers. kamctl takes no secret id: everybody could read it in its arguments.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from urllib.parse import parse_qs
 from kamailio.errors import KamailioUnreachable, NotCarried
 from kamailio.transports.base import Answer, Request, reason, remaining
 
-PLACES = ("/usr/sbin", "/usr/local/sbin")  # where it lies, and a service's PATH does not look
+PLACES = ("/usr/sbin", "/usr/local/sbin")  # searched besides PATH
 LINE_END = "\r\n"
-LINE_END_WORD = "=CRLF="  # what kamctl, told so by "=", makes a line end of
-# kamctl puts words between quotes, unescaped, and makes the whole a format of printf(1)
+LINE_END_WORD = "=CRLF="  # kamctl replaces it by a line end if its first argument is "="
+# kamctl puts words between quotes without escaping, and passes the result to printf(1) as a format.
 BROKEN = re.compile(r'["\\%\x00-\x1f]')
 METHOD = re.compile(r"[A-Za-z][\w.]*", re.ASCII)
-TMP = "/tmp"  # noqa: S108 - in this directory, below $CHROOT_DIR, kamctl reads its answers
+TMP = "/tmp"  # noqa: S108 - directory of kamctl's reply FIFOs, below $CHROOT_DIR
 REPLY_DIRECTORY = re.compile(rf"(|/.*){TMP}/?")
-REPLY_FIFO = "kamailio_receiver_"  # kamctl's choice; its process id follows
-OWN_MEMBERS = 100  # bytes of the request, at most, that are kamctl's: "jsonrpc", "id", "reply_name"
+REPLY_FIFO = "kamailio_receiver_"  # kamctl's name for it; the process id follows
+OWN_MEMBERS = 100  # bytes at most that kamctl adds to a request: "jsonrpc", "id", "reply_name"
 
 
 class KamctlTransport:
-    """One process for each request, one at a time; no shell reads what it is given."""
+    """One process for each request, one at a time. No shell interprets the arguments."""
 
     window = 1
 
@@ -49,13 +49,14 @@ class KamctlTransport:
         self.url = url
         self.reply_directory = Path(directory)
         self._command = command
-        self._variables = {"LC_ALL": "C", "EXPAND": "cat", "CHROOT_DIR": tmp[1]}  # bytes as bytes, a tab as a tab
+        # kamctl must not change bytes (LC_ALL) or tabs (EXPAND).
+        self._variables = {"LC_ALL": "C", "EXPAND": "cat", "CHROOT_DIR": tmp[1]}
         if fifo is not None:
             self._variables["RPCFIFOPATH"] = fifo
-        self._running: tuple[subprocess.Popen[bytes], int] | None = None  # and the id that was asked for
+        self._running: tuple[subprocess.Popen[bytes], int] | None = None  # process, and id of the request
 
-    def send(self, request: Request, *, deadline: float) -> None:  # noqa: ARG002 - nothing here can take long
-        """Start kamctl; see `Transport.send`."""
+    def send(self, request: Request, *, deadline: float) -> None:  # noqa: ARG002 - starting a process is quick
+        """Start kamctl. See `Transport.send`."""
         self.close()
         words = self._words(request)
         command = self._command or shutil.which("kamctl", path=os.pathsep.join((os.environ.get("PATH", ""), *PLACES)))
@@ -75,7 +76,7 @@ class KamctlTransport:
         self._running = process, request.id
 
     def receive(self, *, deadline: float) -> Answer:
-        """Return what kamctl prints, which is Kamailio's answer but for the id; see `Transport.receive`."""
+        """Return what kamctl prints: Kamailio's answer with another id. See `Transport.receive`."""
         if self._running is None:
             raise KamailioUnreachable(self.url, "nothing was sent")
         process, request_id = self._running
@@ -88,12 +89,12 @@ class KamctlTransport:
         if not output.strip() or process.returncode:
             said = " ".join((errors or output).decode(errors="replace").split())
             raise KamailioUnreachable(self.url, f"kamctl ended with status {process.returncode}: {said:.300}")
-        # kamctl asks with its process id; which request it was asked for only we know
+        # kamctl uses its process id as the id, so put in the id of our request.
         own_id = re.compile(rb'("id"\s*:\s*)%d(\s*}\s*)\Z' % process.pid)
         return Answer(own_id.sub(rb"\g<1>%d\g<2>" % request_id, output))
 
     def close(self) -> None:
-        """End kamctl, and remove what it leaves behind when it is killed; see `Transport.close`."""
+        """Kill kamctl if it still runs, and remove its reply FIFO. See `Transport.close`."""
         if self._running is None:
             return
         process, _ = self._running
@@ -109,13 +110,13 @@ class KamctlTransport:
                 pipe.close()
 
     def _words(self, request: Request) -> list[bytes]:
-        """The arguments of `kamctl rpc`, in such a form that Kamailio is asked for just that."""
+        """Return the arguments of `kamctl rpc`. Refuse a request that kamctl would change."""
 
         def refuse(why: str) -> NotCarried:
             return NotCarried(self.url, why, request.method)
 
         if not METHOD.fullmatch(request.method):
-            raise refuse("a method that is no word")
+            raise refuse("the method is not a word")
         line_ends = any(isinstance(value, str) and LINE_END in value for value in request.params)
         words = ["=", request.method] if line_ends else [request.method]
         for position, value in enumerate(request.params):
@@ -123,9 +124,9 @@ class KamctlTransport:
                 words.append(f"i:{value}")
                 continue
             if not isinstance(value, str):
-                raise refuse(f"{value!r} is neither text nor a number")
+                raise refuse(f"{value!r} is neither text nor an integer")
             text = value
-            if line_ends and position:  # the first argument has no such meaning
+            if line_ends and position:  # kamctl does not replace it in the first argument
                 if LINE_END_WORD in text:
                     raise refuse(f"{LINE_END_WORD} in {value!r}")
                 text = text.replace(LINE_END, LINE_END_WORD)

@@ -8,11 +8,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from kamailio import usrloc
 from kamailio.rpc import JsonRpcClient
 from kamailio.transports.by_url import transport_for
 from tests.adoption.steps import REALM, adopt, done, stock
 from tests.stand.caller import Caller
+from tests.stand.memory import contacts
 from tests.stand.phone import Phone
 
 AGENTS = {
@@ -56,7 +56,7 @@ def test_phones_from_before_stay_and_show_as_what_they_are(kamdbctl_url: str, tm
         proxy.stop()  # in db_mode 2 usrloc writes now at the latest
         proxy.start()
         with JsonRpcClient(transport_for(proxy.rpc_url)) as client:
-            held = {name: [each.user_agent for each in usrloc.lookup(client, name)] for name in all_of_them}
+            held = {name: [each["User-Agent"] for each in contacts(client, name)] for name in all_of_them}
         expected = {**AGENTS, "latin1": LATIN1[1]}
         assert held == {name: [agent] for name, agent in expected.items()}
         done(proxy, kamdbctl_url, "registrations-sync", "once")

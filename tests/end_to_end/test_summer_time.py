@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from kamailio import usrloc
 from sql.schema.migrate import migrate
 from sql.settings import DatabaseSettings
 from tests.fixtures.site import Site, StartSite
+from tests.stand.memory import contacts
 
 HOUR = timedelta(hours=1)
 EXPIRES = 600
@@ -61,9 +61,8 @@ def _zone(*, begins: datetime | None = None, ends: datetime | None = None) -> st
 def _truth(site: Site) -> datetime:
     """When the one binding of alice expires, as Kamailio's memory has it."""
     with site.proxy.rpc() as rpc:
-        (contact,) = usrloc.lookup(rpc, "alice@reseller.test")
-    assert contact.expires is not None
-    return datetime.now(UTC) + timedelta(seconds=contact.expires)
+        (contact,) = contacts(rpc, "alice@reseller.test")
+    return datetime.now(UTC) + timedelta(seconds=int(contact["Expires"]))
 
 
 def _told(site: Site) -> tuple[datetime, int]:

@@ -18,6 +18,7 @@ from kamailio import usrloc
 from kamailio.notify import Target, notify
 from tests.fixtures.kamailio import AddDevice, StartKamailio
 from tests.stand.kamailio import CONFIGURATION, Proxy
+from tests.stand.memory import contacts
 from tests.stand.phone import Phone
 from tests.stand.postgres import Cluster
 from tests.stand.process import daemon, free_port, port_taken, wait_until
@@ -180,8 +181,8 @@ def test_ipv6_phones_are_served_too(start_kamailio: StartKamailio, add_device: A
     add_device("alice")
     with Phone("alice", "example.com", "secret", proxy=("::1", proxy.sip_port)) as phone, proxy.rpc() as client:
         assert phone.register().ok
-        (contact,) = usrloc.lookup(client, "alice@example.com")
-        assert contact.received == f"sip:[::1]:{phone.local[1]}"
+        (contact,) = contacts(client, "alice@example.com")
+        assert contact["Received"] == f"sip:[::1]:{phone.local[1]}"
 
 
 def test_only_one_s_own_address_can_be_registered(proxy: Proxy, add_device: AddDevice) -> None:
@@ -410,10 +411,10 @@ def test_the_stock_configuration_takes_registrations_cfg(
     add_device("alice")
     with Phone("alice", "example.com", "secret", proxy=proxy.sip) as phone, proxy.rpc(socket=True) as client:
         assert phone.register().ok
-        (contact,) = usrloc.lookup(client, "alice@example.com")
-        assert (contact.address, contact.received) == (phone.contact, None)
+        (contact,) = contacts(client, "alice@example.com")
+        assert (contact["Address"], contact["Received"]) == (phone.contact, "[not set]")
         usrloc.rm(client, "alice@example.com")
-    assert contact.server_id == 1
+    assert contact["Server-Id"] == 1
     assert database.execute("select count(*) from location").fetchone() == (0,)
 
 

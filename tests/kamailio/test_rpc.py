@@ -80,9 +80,8 @@ def test_a_client_is_told_of_a_crash_and_works_after_it(client: JsonRpcClient, r
     """A Kamailio that was killed is KamailioUnreachable, its sockets and FIFO lying there or not, until it is back."""
     client.call("core.version")
     reached.kill()
-    with pytest.raises(KamailioUnreachable) as caught:
+    with pytest.raises(KamailioUnreachable, match="0 of 20 calls answered"):
         client.call_many([Call("core.version")] * 20, budget=1)
-    assert (caught.value.answered, caught.value.asked) == (0, 20)
     with pytest.raises(KamailioUnreachable):
         client.call_many([Call("core.version")], budget=1)
     reached.start()
@@ -102,12 +101,10 @@ def test_a_frozen_kamailio_costs_no_more_than_the_budget(client: JsonRpcClient, 
     client.call("core.version")
     os.killpg(reached.pid, signal.SIGSTOP)
     try:
-        with pytest.raises(KamailioUnreachable) as caught:
+        with pytest.raises(KamailioUnreachable, match="0 of 20 calls answered"):
             client.call_many([Call("core.version")] * 20, budget=0.3)
     finally:
         os.killpg(reached.pid, signal.SIGCONT)
-    assert (caught.value.answered, caught.value.asked) == (0, 20)
-    assert "0 of 20" in str(caught.value)
     assert client.call("core.version"), "answers that came too late must not be taken for later ones"
 
 

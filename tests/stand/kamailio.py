@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kamailio.errors import KamailioError
-from kamailio.nodes import require_loaded
 from kamailio.rpc import JsonRpcClient
+from kamailio.survey import require_loaded
 from kamailio.transports.by_url import transport_for
 from tests.stand.process import Daemon, daemon, free_port
 

@@ -130,18 +130,21 @@ def test_kamailio_takes_the_result_with_each_feature(configuration: Path, featur
     ("own", "complaint"),
     [
         (lambda text: text.replace("route[REGISTRAR]", "route[REGISTRATION]"), "there is no route[REGISTRAR]"),
-        (lambda text: text.replace('save("location")', 'save("aor")'), "it stands nowhere"),
-        (lambda text: text.replace(SAVE, SAVE + SAVE), f"it stands in line {LINE}, {LINE + 3}"),
+        (lambda text: text.replace('save("location")', 'save("aor")'), "it is missing"),
+        (lambda text: text.replace(SAVE, SAVE + SAVE), f"it is in line {LINE}, {LINE + 3}"),
         (lambda text: text.replace(SAVE, '\tsave("location");\n'), f"line {LINE}: save"),
         (lambda text: text.replace(SAVE, '\tif (!save("location")) sl_reply_error();\n'), f"line {LINE}: save"),
         (lambda text: text.replace(SAVE, "\tif ($au)\n" + SAVE), f"line {LINE + 1}: save"),
-        (lambda text: text.replace(SAVE, SAVE.rstrip() + " else { exit; }\n"), "has an else already"),
+        (lambda text: text.replace(SAVE, SAVE.rstrip() + " else { exit; }\n"), "already has an else"),
         (lambda text: text.replace(SAVE, SAVE.rstrip() + " exit;\n"), f"line {LINE + 2}: there is more after '}}'"),
         (lambda text: text.replace(SAVE, SAVE.rstrip() + " /* a\n b */\n"), f"line {LINE + 3}: a comment or a string"),
-        (lambda text: text.replace(SAVE, "\troute(REGISTRATIONS_PRESAVE);\n" + SAVE), f"line {LINE}: edited by hand"),
-        (lambda text: text + 'include_file "registrations.cfg"\n', "edited by hand"),
-        (lambda text: text + f"{BEGIN}\n", "stands without its other"),
-        (lambda text: text.replace(SAVE + "\texit;\n}", SAVE + "\texit;\n"), "never closed"),
+        (
+            lambda text: text.replace(SAVE, "\troute(REGISTRATIONS_PRESAVE);\n" + SAVE),
+            f"line {LINE}: it is already edited",
+        ),
+        (lambda text: text + 'include_file "registrations.cfg"\n', "already edited by hand"),
+        (lambda text: text + f"{BEGIN}\n", "lacks its other"),
+        (lambda text: text.replace(SAVE + "\texit;\n}", SAVE + "\texit;\n"), "not closed"),
     ],
 )
 def test_what_is_not_understood_is_refused(configuration: Path, own: Callable[[str], str], complaint: str) -> None:
@@ -169,7 +172,7 @@ def test_a_lost_mark_takes_no_line_of_the_operators_along(configuration: Path, m
     for options in (["--undo", "--write"], ["--write"]):
         refused = _run(*options, configuration)
         assert refused.returncode == 1
-        assert "stands without its other" in refused.stderr
+        assert "lacks its other" in refused.stderr
         assert configuration.read_text(encoding="utf-8") == text
 
 
@@ -205,7 +208,7 @@ def test_another_check_of_passwords_is_refused_only_with_our_users(own: Callable
         (f"#!define REGISTRATIONS_AUTH_HA1\n{text}", {}),
         (text, {"REGISTRATIONS_AUTH_HA1": "1"}),
     ):
-        with pytest.raises(NotUnderstood, match="auth_check does not stand as if"):
+        with pytest.raises(NotUnderstood, match="auth_check must be in the form if"):
             patched(with_ha1, defines=defines)
 
 
@@ -219,7 +222,7 @@ def test_without_write_the_diff_is_shown_and_nothing_changed(configuration: Path
     assert first == f"{configuration.with_name('registrations.cfg')}: a new file"
     assert not re.search(r"^-(?!--)", diff, re.MULTILINE)
     _run("--write", configuration)
-    diff = diff.partition("What changes for the proxy")[0]
+    diff = diff.partition("After its next start the proxy")[0]
     added = re.findall(r"^\+(?!\+\+)(.*\n)", diff, re.MULTILINE)
     stock, now = _stock().splitlines(keepends=True), configuration.read_text().splitlines(keepends=True)
     assert sorted(stock + added) == sorted(now)
@@ -253,11 +256,11 @@ def test_what_another_configuration_loads_stays(configuration: Path) -> None:
     assert _run("--write", other).returncode == 0
     undone = _run("--undo", "--write", configuration)
     assert undone.returncode == 0, undone.stderr
-    assert f"{other} loads registrations.cfg, too: it stays" in undone.stderr
+    assert f"{other} also loads registrations.cfg: the file stays" in undone.stderr
     assert _run("--check", other).returncode == 0
     assert included.exists()
     included.write_text("# of another release\n", encoding="utf-8")
-    assert f"{other} loads registrations.cfg, too: patch it as well" in _run("--write", configuration).stderr
+    assert f"{other} also loads registrations.cfg: patch it as well" in _run("--write", configuration).stderr
     for each in (configuration, other):
         assert _run("--undo", "--write", each).returncode == 0
         assert each.read_bytes() == STOCK.read_bytes()

@@ -191,7 +191,7 @@ def test_a_check_that_does_not_end_is_given_up(
     monkeypatch.setenv("KAMAILIO_DB_URL", "postgres://kamailio@127.0.0.1/kamailio")
     refused = CliRunner().invoke(main, ["patch", *_options(request), str(configuration)])
     assert refused.exit_code == 1
-    assert "`kamailio -c` has not ended" in refused.output
+    assert "`kamailio -c` did not end" in refused.output
     configuration.with_name("kamailio-local.cfg").unlink()
     assert _everything(configuration.parent) == before
 
@@ -208,7 +208,7 @@ def test_two_at_once_do_not_meet(configuration: Path, request: pytest.FixtureReq
         held.kill()
         held.wait()
     assert refused.returncode == 1
-    assert "is under way" in refused.stderr
+    assert "is running" in refused.stderr
 
 
 @pytest.mark.parametrize("name", ["kamailio.cfg", "registrations.cfg"])
@@ -219,4 +219,4 @@ def test_what_is_no_file_is_refused(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / name)
     refused = _patch("--write", tmp_path / "kamailio.cfg")
     assert refused.returncode == 1
-    assert "is no regular file" in refused.stderr
+    assert "is not a regular file" in refused.stderr

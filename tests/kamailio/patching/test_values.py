@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from kamailio.nodes import ask_parameter
 from kamailio.patching.edits import patched, unpatched
 from kamailio.patching.script import NotUnderstood
 from kamailio.rpc import JsonRpcClient
+from kamailio.survey import ask_parameter
 from kamailio.transports.by_url import transport_for
 from tests.stand.stock import STOCK, stock_proxy, stock_save
 
@@ -98,7 +98,7 @@ def test_the_mode_stays_and_is_known(kamdbctl_url: str, tmp_path: Path, line: st
     assert unpatched(once) == text
     with stock_proxy(tmp_path, database_url=kamdbctl_url, edits={LINE: line}) as proxy:
         shown = _patch(proxy.configuration)
-        assert "db_mode becomes" not in shown.stdout
+        assert "db_mode changes" not in shown.stdout
         written = _patch("--write", proxy.configuration)
         assert written.returncode == 0, written.stderr
         proxy.start()
@@ -131,7 +131,7 @@ def test_a_mode_that_is_given_wins(kamdbctl_url: str, tmp_path: Path, way: str) 
             with proxy.configuration.with_name("kamailio-local.cfg").open("a") as local:
                 local.write("#!define KAMAILIO_DB_MODE 1\n")
         shown = _patch(*options, proxy.configuration, **environment)
-        assert "  usrloc: db_mode becomes 1, it was 2\n" in shown.stdout
+        assert "  usrloc: db_mode changes from 2 to 1\n" in shown.stdout
         written = _patch("--write", *options, proxy.configuration, **environment)
         assert written.returncode == 0, written.stderr
         proxy.environment.update(environment)
@@ -150,7 +150,7 @@ def test_a_mode_that_is_given_wins(kamdbctl_url: str, tmp_path: Path, way: str) 
 def test_a_mode_that_cannot_be_read_is_refused_unless_it_is_given(configuration: Path, line: str) -> None:
     """With the line, and what to do."""
     with pytest.raises(
-        NotUnderstood, match=rf"line {NUMBER}: cannot read usrloc's db_mode there: .* --define KAMAILIO_DB_MODE="
+        NotUnderstood, match=rf"line {NUMBER}: cannot read usrloc's db_mode: .* --define KAMAILIO_DB_MODE="
     ):
         patched(_stock(line), defines={})
     assert "REGISTRATIONS_OWN_DB_MODE" not in patched(_stock(line), defines={"KAMAILIO_DB_MODE": "1"})
@@ -175,7 +175,7 @@ def test_an_included_file_is_not_edited_but_read(configuration: Path, own: str) 
     _edit(configuration, line=f'{own} "usrloc.cfg"')
     refused = _patch("--write", configuration)
     assert refused.returncode == 1
-    assert f"{included}, line 1: usrloc's db_mode is 2 there" in refused.stderr
+    assert f"{included}, line 1: usrloc's db_mode is 2 in a file" in refused.stderr
     assert not configuration.with_name("registrations.cfg").exists()
     assert _patch("--define", "KAMAILIO_DB_MODE=2", configuration).returncode == 0
     (cure,) = [part for part in refused.stderr.split("`") if part.startswith("#!redefine")]
@@ -194,10 +194,10 @@ HARM = {
     "another database": (
         {"local": LOCAL.replace("postgres:", "mysql:")},
         [],
-        f"line {NUMBER - 1}: usrloc's db_url is of mysql",
+        f"line {NUMBER - 1}: usrloc's db_url begins with mysql:",
     ),
     "no database": ({"local": 'loadmodule "db_postgres.so"\n'}, ["KAMAILIO_DB_MODE=1"], "usrloc has no db_url"),
-    "the only socket": ({}, ["KAMAILIO_RPC_LISTEN=127.0.0.1"], "would be the only one"),
+    "the only socket": ({}, ["KAMAILIO_RPC_LISTEN=127.0.0.1"], "would be the only listen= line"),
     "another number with a filter": (
         {"line": f'{LINE}\nmodparam("usrloc", "server_id_filter", 1)'},
         ["KAMAILIO_SERVER_ID=2"],
@@ -206,12 +206,12 @@ HARM = {
     "number and filter at once": (
         {},
         ["KAMAILIO_SERVER_ID=2", "KAMAILIO_SERVER_ID_FILTER=1"],
-        "so those of 0 would be forgotten by 2",
+        "Server 2 would forget the rows of 0",
     ),
     "no FIFO": (
         {"local": f"{LOCAL}listen=udp:127.0.0.1:5060\n", "line": f'{LINE}\nmodparam("jsonrpcs", "transport", 4)'},
         ["KAMAILIO_RPC_LISTEN=127.0.0.1"],
-        f"line {NUMBER + 1}: JSON-RPC's transport is 4 there, .* KAMAILIO_RPC_TRANSPORT=5",
+        f"line {NUMBER + 1}: jsonrpcs' transport is 4, .* KAMAILIO_RPC_TRANSPORT=5",
     ),
 }
 
@@ -220,7 +220,7 @@ HARM = {
 def test_harm_is_refused_before_anything_is_written(
     configuration: Path, edit: dict[str, str], defines: list[str], complaint: str
 ) -> None:
-    """With or without --write and --no-check, with the line and the cure."""
+    """With or without --write and --no-check, with the line and what to do."""
     before = _edit(configuration, **edit)
     options = [part for each in defines for part in ("--define", each)]
     for way in ([], ["--write"], ["--write", "--no-check"]):
@@ -262,7 +262,7 @@ def test_what_does_no_harm_is_taken(configuration: Path) -> None:
     refused = _patch(
         "--write", "--define", "KAMAILIO_SERVER_ID=3", "--define", "KAMAILIO_SERVER_ID_FILTER=1", configuration
     )
-    assert "so those of 2 would be forgotten by 3" in refused.stderr
+    assert "Server 3 would forget the rows of 2" in refused.stderr
 
 
 def test_every_change_is_told_beforehand(configuration: Path) -> None:
@@ -276,16 +276,16 @@ def test_every_change_is_told_beforehand(configuration: Path) -> None:
     ]
     shown = _patch(*(part for each in given for part in ("--define", each)), configuration)
     assert shown.returncode == 0, shown.stderr
-    told = shown.stdout.partition("What changes for the proxy at its next start, and nothing else:\n")[2].splitlines()
+    told = shown.stdout.partition("in these points only:\n")[2].splitlines()
     for line in (
-        "  usrloc: db_check_update becomes 1, it was Kamailio's default (a row that was lost comes back at the phone's "
+        "  usrloc: db_check_update changes from Kamailio's default to 1 (a row that was lost comes back at the phone's "
         "next refresh)",
-        "  usrloc: db_clean_tcp becomes 1, it was Kamailio's default",
-        "  usrloc: db_url becomes postgres://...@127.0.0.1/kamailiox, it was postgres://...@127.0.0.1/kamailio",
+        "  usrloc: db_clean_tcp changes from Kamailio's default to 1",
+        "  usrloc: db_url changes from postgres://...@127.0.0.1/kamailio to postgres://...@127.0.0.1/kamailiox",
         "  module xhttp is loaded",
-        "  server_id becomes 2, it was 7",
-        "  jsonrpcs: transport becomes 7, it was Kamailio's default",
-        '  Kamailio listens on tcp:127.0.0.1:5097 name "registrations_rpc", too',
+        "  server_id changes from 7 to 2",
+        "  jsonrpcs: transport changes from Kamailio's default to 7",
+        '  Kamailio also listens on tcp:127.0.0.1:5097 name "registrations_rpc"',
     ):
         assert line in told
     assert sum("route(REGISTRATIONS_" in line for line in told) == 4
@@ -293,11 +293,11 @@ def test_every_change_is_told_beforehand(configuration: Path) -> None:
     assert not [line for line in told if "db_mode" in line and "shvset" not in line]
     written = _patch("--write", *(part for each in given for part in ("--define", each)), configuration)
     assert written.returncode == 0, written.stderr
-    less = _patch("--define", "KAMAILIO_SERVER_ID=2", configuration).stdout.partition("and nothing else:\n")[2]
+    less = _patch("--define", "KAMAILIO_SERVER_ID=2", configuration).stdout.partition("in these points only:\n")[2]
     assert less.splitlines() == [
-        "  usrloc: db_url becomes postgres://...@127.0.0.1/kamailio, it was postgres://...@127.0.0.1/kamailiox",
-        "  usrloc: db_clean_tcp becomes Kamailio's default, it was 1",
-        "  jsonrpcs: transport becomes Kamailio's default, it was 7",
-        "  module xhttp is not loaded any more",
-        '  Kamailio does not listen on tcp:127.0.0.1:5097 name "registrations_rpc" any more',
+        "  usrloc: db_url changes from postgres://...@127.0.0.1/kamailiox to postgres://...@127.0.0.1/kamailio",
+        "  usrloc: db_clean_tcp changes from 1 to Kamailio's default",
+        "  jsonrpcs: transport changes from 7 to Kamailio's default",
+        "  module xhttp is no longer loaded",
+        '  Kamailio no longer listens on tcp:127.0.0.1:5097 name "registrations_rpc"',
     ]

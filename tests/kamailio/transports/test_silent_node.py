@@ -7,11 +7,11 @@ import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from kamailio import core
 from kamailio.errors import KamailioUnreachable
 from kamailio.nodes import Nodes
 from kamailio.rpc import JsonRpcClient
 from kamailio.settings import KamailioSettings
+from kamailio.survey import uptime as ask_uptime
 from tests.fixtures.kamailio import StartKamailio
 
 
@@ -21,13 +21,13 @@ def test_while_one_caller_waits_for_a_silent_node_the_others_do_not(start_kamail
     nodes = Nodes(KamailioSettings(kamailio_rpc=registrar.rpc_url, kamailio_timeout=5))
 
     def uptime(_: int, client: JsonRpcClient) -> object:
-        return core.uptime(client)
+        return ask_uptime(client)
 
     waits = threading.Event()
 
     def wait(_: int, client: JsonRpcClient) -> object:
         waits.set()
-        return core.uptime(client)
+        return ask_uptime(client)
 
     with ThreadPoolExecutor(1) as thread:
         os.killpg(registrar.pid, signal.SIGSTOP)

@@ -245,10 +245,12 @@ def fake_udp_peer(*answers: bytes, host: str = "127.0.0.1") -> Iterator[str]:
 
 def test_a_lost_datagram_ends_at_the_deadline() -> None:
     """Of three calls one is answered by a fake peer; the error says so, and nothing is sent twice."""
-    with fake_udp_peer(b'{"jsonrpc":"2.0","result":1,"id":%d}') as url, JsonRpcClient(transport_for(url)) as client:
-        with pytest.raises(KamailioUnreachable, match="no answer in time") as caught:
-            client.call_many([Call("core.version")] * 3, budget=0.3)
-        assert (caught.value.answered, caught.value.asked) == (1, 3)
+    with (
+        fake_udp_peer(b'{"jsonrpc":"2.0","result":1,"id":%d}') as url,
+        JsonRpcClient(transport_for(url)) as client,
+        pytest.raises(KamailioUnreachable, match=r"no answer in time \(1 of 3 calls answered\)"),
+    ):
+        client.call_many([Call("core.version")] * 3, budget=0.3)
 
 
 def test_an_ipv6_address_stands_in_brackets() -> None:
