@@ -1,12 +1,8 @@
-"""Who may do what. Every view is closed unless it is marked public.
+"""Who may do what. Every view is closed unless its policy opens it.
 
-A path with an account needs a token whose tree holds that account; any other path a superduper admin's, unless the
-view is marked for any token. A restricted token does nothing but what its restrictions allow, wherever.
+A path with an account needs a token of that account or of one above it; any other path needs a superduper admin's
+token, unless the view's policy says otherwise. A restricted token may do only what its restrictions allow, anywhere.
 """
-
-from collections.abc import Callable
-from enum import StrEnum
-from typing import Any, TypeVar
 
 from flask import Flask, Response, current_app, g, request
 from werkzeug.routing import Rule
@@ -14,60 +10,30 @@ from werkzeug.routing import Rule
 from api.body import read_body
 from api.errors import Forbidden, InvalidCredentials, UnknownAccount
 from api.extensions import database
+from api.policy import Callers, current_policy, policy_of
 from sql.access.restrictions import allows
 from sql.access.tokens import Access, check_access
 
-View = TypeVar("View", bound=Callable[..., Any])
-
-
-def public(view: View) -> View:
-    """Open a view to everybody."""
-    view.is_public = True  # type: ignore[attr-defined]  # a mark, read below
-    return view
-
-
-def for_any_token(view: View) -> View:
-    """Open a view without an account in its path to whoever has a token."""
-    view.is_for_any_token = True  # type: ignore[attr-defined]  # a mark, read below
-    return view
-
-
-def counted(view: View) -> View:
-    """Have the account's bindings counted with the check of the token, in one round trip: see `Access.count`."""
-    view.is_counted = True  # type: ignore[attr-defined]  # a mark, read below
-    return view
-
-
-class Callers(StrEnum):
-    """Who may call a view."""
-
-    PUBLIC = "public"
-    ANY_TOKEN = "any token"  # noqa: S105  # no password
-    ACCOUNT = "own account or descendant"
-    SUPERDUPER_ADMIN = "superduper admin"
-
 
 def callers(app: Flask, rule: Rule) -> Callers:
-    """Who may call the view of a rule; this is what the guard goes by."""
-    view = app.view_functions[rule.endpoint]
-    if getattr(view, "is_public", False):
-        return Callers.PUBLIC
+    """Who may call the view of a rule; the guard goes by this."""
+    declared = policy_of(app.view_functions[rule.endpoint]).callers
     is_own = "account_id" in (rule.defaults or {})  # the alias /v2/account
-    if "account_id" in rule.arguments and not is_own:
-        return Callers.ACCOUNT
-    if is_own or getattr(view, "is_for_any_token", False):
+    if declared is not None:
+        return declared
+    if is_own:
         return Callers.ANY_TOKEN
-    return Callers.SUPERDUPER_ADMIN
+    return Callers.ACCOUNT if "account_id" in rule.arguments else Callers.SUPERDUPER_ADMIN
 
 
 def current_access() -> Access:
-    """Whom the token of this request stands for; views that are not public have one."""
+    """The account that the request's token stands for; every view has one unless it is public."""
     access: Access = g.access
     return access
 
 
-def _note_token() -> None:
-    # For the envelope of whatever answers the request; a token in the body joins it where the body is read.
+def note_token() -> None:
+    """Note the token for the envelope, whatever answers the request. `guard` adds one that comes in the body."""
     g.auth_token = request.headers.get("X-Auth-Token") or request.args.get("auth_token")
 
 
@@ -83,7 +49,14 @@ def _find_token() -> str:
     )
 
 
-def _guard() -> Response | None:
+def guard() -> Response | None:
+    """Let the request through to its view, or refuse it.
+
+    Raises:
+        InvalidCredentials: the view needs a token, and there is none, or it opens nothing.
+        Forbidden: the token does not open this.
+        UnknownAccount: there is no such account; a superduper admin asks.
+    """
     if request.method == "OPTIONS" and request.url_rule is not None:
         response: Response = current_app.make_default_options_response()
         del response.headers["Content-Type"]  # of a body that there is none of
@@ -98,11 +71,12 @@ def _guard() -> Response | None:
         raise InvalidCredentials
     arguments = request.view_args or {}
     wanted = arguments.get("account_id", "")
-    and_count = getattr(current_app.view_functions[request.url_rule.endpoint], "is_counted", False)
     with database().connection() as connection:
-        # NUL is in no identifier, and PostgreSQL takes no text that has it.
         access = check_access(
-            connection, g.auth_token, wanted_account=wanted.replace("\0", "\ufffd"), and_count=and_count
+            connection,
+            g.auth_token,
+            wanted_account=wanted.replace("\0", "\ufffd"),  # PostgreSQL takes no NUL, and no identifier has one
+            and_count=current_policy().counts,
         )
     if access is None:
         raise InvalidCredentials
@@ -122,16 +96,6 @@ def _guard() -> Response | None:
 
 
 def _path_below_version(own_account: str) -> str:
-    """The path that restrictions speak of; the alias is the path it stands for, so that each thing has one name."""
+    """The path that restrictions are compared with; the alias /v2/account is replaced by what it stands for."""
     path = request.path.removeprefix("/v2/")
     return f"accounts/{own_account}/{path.removeprefix('account/')}" if path.startswith("account/") else path
-
-
-def note_token(app: Flask) -> None:
-    """Let the envelope have the token, whatever becomes of the request."""
-    app.before_request(_note_token)
-
-
-def init_app(app: Flask) -> None:
-    """Guard every view."""
-    app.before_request(_guard)

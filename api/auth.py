@@ -1,4 +1,4 @@
-"""/v2/api_auth and /v2/token_auth: a token for an API key, and what can be done with a token itself.
+"""/v2/api_auth makes a token for an API key; /v2/token_auth shows and revokes the token in use.
 
 Crossbar: cb_api_auth.erl, cb_token_auth.erl.
 """
@@ -6,31 +6,30 @@ Crossbar: cb_api_auth.erl, cb_token_auth.erl.
 from datetime import timedelta
 from typing import Any
 
-from flask import Blueprint, Response, current_app, g
+from flask import Blueprint, Response, g
 
-from api.access import current_access, for_any_token, public
+from api.access import current_access
 from api.body import read_data
 from api.envelope import success_envelope
 from api.errors import InvalidCredentials, InvalidData
-from api.extensions import database
-from api.rate_limit import costs
+from api.extensions import database, settings
+from api.policy import Callers, Policy, follows
 from sql.access.restrictions import BadRestrictions, Restrictions, read_restrictions
 from sql.access.tokens import create_token_by_api_key, find_standing, give_token_back
 from sql.connections.database import Connection
 
-# Kazoo's default for accounts and users that have none; nothing here speaks another.
+# Kazoo's default. This API knows no other language.
 LANGUAGE = "en-us"
-# Crossbar's api_auth_tokens: what a try takes of the client's rate limit.
+# Requests of the rate limit that an attempt costs (Crossbar: api_auth_tokens).
 API_AUTH_COST = 35
 
 blueprint = Blueprint("auth", __name__, url_prefix="/v2")
 
 
 @blueprint.put("/api_auth")
-@public
-@costs(API_AUTH_COST)
+@follows(Policy(callers=Callers.PUBLIC, cost=API_AUTH_COST))
 def create() -> Response:
-    """Make a token for the account of an API key. A token that comes with the request plays no part."""
+    """Make a token for the account of an API key. A token in the request is ignored."""
     data = read_data()
     api_key, restrictions = data.get("api_key"), _read_restrictions(data.get("restrictions"))
     if not isinstance(api_key, str | None):
@@ -41,7 +40,7 @@ def create() -> Response:
         created = create_token_by_api_key(
             connection,
             api_key,
-            idle_lifetime=timedelta(seconds=current_app.config["TOKEN_IDLE_LIFETIME"]),
+            idle_lifetime=timedelta(seconds=settings().api_token_idle_lifetime),
             restrictions=restrictions,
         )
         if created is None:
@@ -53,9 +52,9 @@ def create() -> Response:
 
 
 @blueprint.get("/token_auth")
-@for_any_token
+@follows(Policy(callers=Callers.ANY_TOKEN))
 def show() -> Response:
-    """What the token in use stands for, and its restrictions if it has any."""
+    """The account of the token in use, and the token's restrictions if it has any."""
     access = current_access()
     with database().connection() as connection:
         data = _as_data(connection, access.account_id)
@@ -65,9 +64,9 @@ def show() -> Response:
 
 
 @blueprint.delete("/token_auth")
-@for_any_token
+@follows(Policy(callers=Callers.ANY_TOKEN))
 def revoke() -> Response:
-    """Remove the token in use. As in Kazoo there is nothing to tell, and the envelope no longer has it."""
+    """Revoke the token in use. As in Kazoo, the answer has no data and no longer holds the token."""
     with database().connection() as connection:
         give_token_back(connection, g.pop("auth_token"))
     return success_envelope({})
@@ -83,11 +82,11 @@ def _read_restrictions(given: Any) -> Restrictions | None:
 def _as_data(connection: Connection, account_id: str) -> dict[str, Any]:
     """Crossbar's answer to every kind of authentication (crossbar_util:response_auth).
 
-    A key is the account's and not a user's, so there is no owner, and there is no store of apps.
+    A key belongs to an account, not to a user, so there is no owner. There is no store of apps either.
     """
     standing = find_standing(connection, account_id)
     if standing is None:
-        raise InvalidCredentials  # the account went between two statements, and the token with it
+        raise InvalidCredentials  # the account was deleted between two statements, and the token with it
     return {
         "account_id": standing.account_id,
         "account_name": standing.account_name,

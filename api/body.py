@@ -1,24 +1,19 @@
-"""The body of a request: Crossbar's envelope, a JSON object with ``data`` and what else would stand in headers."""
+"""The body of a request: Crossbar's envelope, a JSON object with ``data`` and what could also be in headers."""
 
 from typing import Any
 
-from flask import Flask, current_app, json, request
+from flask import json, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from api.errors import InvalidData, ParseError
+from api.extensions import settings
 
 BODYLESS_METHODS = {"GET", "HEAD", "OPTIONS"}
 
 
-def init_app(app: Flask, *, max_bytes: int) -> None:
-    """Read no larger body than this; a chunked one is cut off by werkzeug after one byte more, without a word."""
-    app.config["MAX_BODY"] = max_bytes
-    app.config["MAX_CONTENT_LENGTH"] = max_bytes + 1
-
-
 def _read() -> bytes:
     body = request.get_data()
-    if len(body) > current_app.config["MAX_BODY"]:
+    if len(body) > settings().api_max_body:
         raise RequestEntityTooLarge
     return body
 
@@ -31,7 +26,7 @@ def _parse() -> Any:
 
 
 def read_body() -> dict[str, Any]:
-    """The envelope; empty where there is none. Clients send a Content-Type for JSON without a body, too.
+    """The envelope; empty if there is none. Clients also send the Content-Type of JSON without a body.
 
     Raises:
         ParseError: the body is not JSON.
@@ -43,7 +38,7 @@ def read_body() -> dict[str, Any]:
 
 
 def read_data() -> dict[str, Any]:
-    """The object in the envelope's ``data``, for a view that needs one; empty where the envelope has none.
+    """The object in the envelope's ``data``, for a view that needs an envelope; empty if it has no ``data``.
 
     Raises:
         ParseError: there is no envelope.

@@ -5,7 +5,6 @@ import logging.config
 import os
 import resource
 import shutil
-import socket
 import sys
 import tempfile
 from contextlib import suppress
@@ -19,6 +18,7 @@ from gunicorn.app.base import BaseApplication
 from api.access import callers
 from api.app import create_app
 from api.paths import template
+from api.server.addresses import refuse_bad_addresses
 from api.server.arbiter import DrainingArbiter
 from api.server.worker import EnvelopeWorker
 from api.settings import ApiSettings
@@ -27,10 +27,10 @@ from sql.connections.database import connect
 from sql.console.logs import LogSettings, log_configuration
 from sql.console.mistakes import operators_mistakes
 from sql.errors import DatabaseUnreachable
-from sql.schema.migrate import start_on_schema
+from sql.schema.record import start_on_schema
 from sql.settings import DatabaseSettings
 
-# A DELETE that is under way ends within its budget and a few statements; supervisors should wait as long.
+# A DELETE ends within its budget and a few statements. A supervisor should wait as long for the server to stop.
 GRACE_SECONDS = 10
 
 log = logging.getLogger(__name__)
@@ -55,13 +55,13 @@ class _Server(BaseApplication):
 
 
 def _close_database(_arbiter: Any, worker: Any) -> None:
-    """End the pool's threads before the interpreter does, which from Python 3.13 on waits for them in vain."""
+    """End the pool's threads. From Python 3.13 on the interpreter waits for them at its end, for ever."""
     if worker.wsgi is not None:
         worker.wsgi.extensions["database"].close()
 
 
 def _share_metrics() -> dict[str, Any]:
-    """Give the processes a directory for what they count, as prometheus_client wants it, and return their hooks."""
+    """Make the directory in which the processes count (prometheus_client), and return gunicorn's hooks for it."""
     directory = tempfile.mkdtemp(prefix="registrations-api-metrics-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
 
@@ -82,6 +82,7 @@ def _gunicorn_options(settings: ApiSettings, log_settings: LogSettings) -> dict[
         "threads": settings.api_threads,
         "graceful_timeout": int(settings.api_flush_budget) + GRACE_SECONDS,
         "timeout": int(settings.api_flush_budget) + 2 * GRACE_SECONDS,
+        "keepalive": settings.api_keepalive,
         "proc_name": "registrations-api",
         "worker_exit": _close_database,
         "control_socket_disable": True,
@@ -90,7 +91,7 @@ def _gunicorn_options(settings: ApiSettings, log_settings: LogSettings) -> dict[
 
 
 def _require_schema(settings: DatabaseSettings) -> None:
-    """Refuse a stale schema. A database that is away is waited for: the API answers 503 until it is there."""
+    """Refuse a stale schema. If the database is away, the API starts and answers 503 until it is back."""
     try:
         with connect(settings, application_name="registrations-api start") as connection:
             start_on_schema(connection)
@@ -98,29 +99,8 @@ def _require_schema(settings: DatabaseSettings) -> None:
         log.warning("starting without the database", extra={"action": "start", "cause": str(error)})
 
 
-def _refuse_taken_addresses(settings: ApiSettings) -> None:
-    """Name the setting whose address cannot be had; gunicorn would try for five seconds, and names none.
-
-    Raises:
-        ClickException: another program has it, it is not this machine's, or the user may not.
-    """
-    if {"LISTEN_FDS", "GUNICORN_FD"} & os.environ.keys():
-        return  # the sockets come from systemd, or from the server that this one replaces
-    for name in ("api_bind", "api_metrics_listen"):
-        bind = getattr(settings, name)
-        if not bind or bind.startswith("unix:"):
-            continue
-        host, _, port = bind.rpartition(":")
-        host = host.strip("[]")
-        try:
-            with socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
-                pass
-        except OSError as error:
-            raise click.ClickException(f"REGISTRATIONS_{name.upper()}: {bind}: {error.strerror}") from error
-
-
 def _require_temporary_directory() -> None:
-    """Long lists are kept there, and gunicorn's processes have a file each to show that they live."""
+    """Long lists are stored there, and each of gunicorn's processes has a file there as its heartbeat."""
     try:
         tempfile.gettempdir()
     except FileNotFoundError as error:
@@ -128,7 +108,7 @@ def _require_temporary_directory() -> None:
 
 
 def _allow_files() -> None:
-    """Each of gunicorn's 1,000 connections is a file, and so is what requests need; many systems give 1,024."""
+    """Raise the limit of open files: each of gunicorn's 1,000 connections is one, and many systems allow 1,024."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     with suppress(OSError, ValueError):  # a filter of system calls may be in the way
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -142,7 +122,7 @@ def main() -> None:
 
 @main.command()
 def serve() -> None:
-    """Serve until SIGTERM; requests that are under way are finished."""
+    """Serve until SIGTERM, then finish the requests in progress."""
     _require_temporary_directory()
     with operators_mistakes():
         log_settings = LogSettings()
@@ -150,7 +130,7 @@ def serve() -> None:
         settings = ApiSettings()
         KamailioSettings()
         _require_schema(DatabaseSettings())
-    _refuse_taken_addresses(settings)
+    refuse_bad_addresses(settings)
     _allow_files()
     _Server(_gunicorn_options(settings, log_settings)).run()
 
@@ -171,7 +151,9 @@ def routes() -> None:
 
 
 @main.command()
-def unit() -> None:
-    """Print a unit for systemd that runs `serve` of this very installation."""
-    text = files("api").joinpath("registrations-api.service").read_text(encoding="utf-8")
+@click.option("--socket", is_flag=True, help="Print the socket unit, with which a restart refuses nobody.")
+def unit(*, socket: bool) -> None:
+    """Print a unit for systemd that runs `serve` of this installation."""
+    name = f"registrations-api.{'socket' if socket else 'service'}"
+    text = files("api").joinpath(name).read_text(encoding="utf-8")
     click.echo(text.replace("/opt/registrations/bin", str(Path(sys.executable).parent)), nl=False)

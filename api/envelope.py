@@ -1,4 +1,4 @@
-"""Crossbar's envelope around every answer, and the request's ID."""
+"""Crossbar's envelope around every response, and the request's ID."""
 
 import hashlib
 import logging
@@ -10,8 +10,9 @@ from importlib.metadata import version
 from json import JSONDecoder
 from typing import Any
 
-from flask import Flask, Response, current_app, g, json, request
+from flask import Response, g, json, request
 
+from api.extensions import settings
 from api.paths import shown
 from api.spool import respond
 from sql.console.logs import request_id as current_request_id
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 REVISION_LENGTH = 32
 DECODER = JSONDecoder()
 VERSION = version("kamailio-registrations")
-# A client's own request ID is taken over when it can stand in a header and in a log line as it is.
+# A client's own request ID is kept if it is safe in a header and in a log line.
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
 
@@ -32,22 +33,25 @@ def name_request() -> None:
     current_request_id.set(g.request_id)
 
 
-def _forget_request(_error: BaseException | None) -> None:
-    current_request_id.set(None)  # the thread's next lines are of no request, or of another
+def forget_request(_error: BaseException | None) -> None:
+    """Keep the request's ID out of what the thread logs later."""
+    current_request_id.set(None)
 
 
 def send_request_id(response: Response) -> Response:
-    """Add what every answer has in its headers."""
+    """Add the headers of every response."""
     response.headers["X-Request-ID"] = g.request_id
-    # Personal data and the token itself: no cache may give it to another client (RFC 9111 knows only Authorization).
+    # The body has personal data and the token. A cache must not give it to another client, and would look at the header
+    # Authorization only (RFC 9111).
     response.headers.setdefault("Cache-Control", "private, no-cache")
     response.vary.update(("Accept", "Authorization", "X-Auth-Token", "X-Pretty-Print"))
     return response
 
 
-def _finish(response: Response) -> Response:
+def finish(response: Response) -> Response:
+    """Complete the headers and log the request."""
     send_request_id(response)
-    # Without the query, which may hold a token.
+    # Without the query, which may contain a token.
     facts = {"method": request.method, "path": shown(request.path), "status": response.status_code}
     log.info("request answered", extra={"action": "request", "request_id": g.request_id, **facts})
     return response
@@ -55,7 +59,7 @@ def _finish(response: Response) -> Response:
 
 def _common() -> dict[str, Any]:
     envelope = {
-        "node": current_app.config["NODE"],
+        "node": settings().api_node,
         "request_id": g.request_id,
         "timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "version": VERSION,
@@ -68,7 +72,7 @@ def _common() -> dict[str, Any]:
 def wants_pretty() -> bool:
     """Whether the client asked for indented JSON, by Crossbar's header or parameter."""
     asked = request.headers.get("X-Pretty-Print") or request.args.get("pretty_print") or ""
-    return asked.lower() == "true"
+    return asked.lower() in {"true", "1"}
 
 
 def _dumps(value: Any, *, pretty: bool) -> str:
@@ -83,18 +87,18 @@ def _tagged(response: Response, revision: str) -> Response:
     if request.method in {"GET", "HEAD"}:
         tag = revision + ("-pretty" if wants_pretty() else "")
         response.set_etag(tag)
-        # Not make_conditional: it heeds If-Match as well, whose 412 no client of Crossbar knows.
+        # Not make_conditional: it heeds If-Match as well, and no client of Crossbar knows its 412.
         if request.if_none_match.contains_weak(tag):
             response.status_code = 304
     return response
 
 
 def success_envelope(data: Any, **extra: Any) -> Response:
-    """Wrap data; equal data gives an equal ``revision``, which is also the entity tag (RFC 9110, 8.8.3).
+    """Wrap data. Equal data has an equal ``revision``, which is also the entity tag (RFC 9110, 8.8.3).
 
     Args:
         data: anything that JSON can carry.
-        extra: further keys of the envelope.
+        extra: more keys of the envelope.
     """
     revision = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:REVISION_LENGTH]
     envelope = {"data": data, "revision": revision, "status": "success", **_common(), **extra}
@@ -112,13 +116,14 @@ def _one_by_one(objects: str) -> Iterator[Any]:
 def list_envelope(objects: Iterable[str], *, extra: Callable[[], dict[str, Any]] = dict) -> Response:
     """Wrap a list of any length, in constant memory.
 
-    The revision of a list that is sent while it is read stands in the envelope alone, which has it at its end. It is an
-    entity tag all the same: a client that sends it with If-None-Match gets its 304, since the list is read first then.
+    The envelope has the revision at its end. A list that is sent while it is read has no ``ETag`` header, as the
+    headers go first. A client may send the revision with If-None-Match all the same: then the list is read before the
+    response starts, and is answered 304 if it did not change.
 
     Args:
-        objects: compact JSON of some at a time, with commas between them; used up when the response is, or closed if
-            they come from a generator.
-        extra: called when they are used up, gives further keys of the envelope.
+        objects: compact JSON of some objects at a time, with commas between them. The response reads them to the end;
+            a generator is closed.
+        extra: called at the end of the objects; more keys of the envelope.
     """
     common, pretty = _common(), wants_pretty()
     ends: dict[str, str] = {}
@@ -143,7 +148,7 @@ def list_envelope(objects: Iterable[str], *, extra: Callable[[], dict[str, Any]]
                 left.close()
         ends["revision"] = digest.hexdigest()[:REVISION_LENGTH]
         more = extra()
-        # The same rows are another answer when another page follows them. How many they are, they tell themselves.
+        # The same rows with another next page are another answer. The number of rows follows from the rows.
         ends["position"] = "".join(f"-{name}.{value}" for name, value in sorted(more.items()) if name != "page_size")
         rest = {"revision": ends["revision"], "status": "success", **common, **more}
         yield ("]," + _dumps(rest, pretty=pretty).removeprefix("{").lstrip() + "\n").encode()
@@ -153,14 +158,6 @@ def list_envelope(objects: Iterable[str], *, extra: Callable[[], dict[str, Any]]
 
 
 def error_envelope(*, status: int, message: str, data: Any) -> Response:
-    """Wrap a failure; ``error`` is the status as a string, as clients of Crossbar read it."""
+    """Wrap an error; ``error`` is the status as a string, as clients of Crossbar read it."""
     envelope = {"data": data, "error": str(status), "message": message, "status": "error", **_common()}
     return _respond(envelope, status)
-
-
-def init_app(app: Flask, *, node: str) -> None:
-    """Give every request an ID and every answer the envelope's common keys."""
-    app.config["NODE"] = node
-    app.before_request(name_request)
-    app.after_request(_finish)
-    app.teardown_request(_forget_request)

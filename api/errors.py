@@ -6,12 +6,7 @@ from typing import Any
 
 from flask import Flask, Response
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
-from werkzeug.exceptions import (
-    BadRequest,
-    MethodNotAllowed,
-    NotFound,
-    RequestEntityTooLarge,
-)
+from werkzeug.exceptions import BadRequest, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from api.envelope import error_envelope, name_request, send_request_id
 from api.spool import SpoolFailed
@@ -24,19 +19,27 @@ log = logging.getLogger(__name__)
 
 
 class ApiError(Exception):
-    """An answer other than success, as in Crossbar (crossbar.md, table of errors)."""
+    """An answer other than success, as in Crossbar (crossbar.md, table of errors).
+
+    Attributes:
+        status: of HTTP.
+        message: Crossbar's word for it.
+        words: for people, in ``data``; the message without underscores where a type has none.
+        headers: that go with it.
+    """
 
     status = 500
     message = "unspecified_fault"
+    words = ""
     headers: Iterable[tuple[str, str]] = ()
 
     def __init__(self, data: Any = None) -> None:
         super().__init__(self.message)
-        self.data = {"message": self.message.replace("_", " ")} if data is None else data
+        self.data = {"message": self.words or self.message.replace("_", " ")} if data is None else data
 
 
 class ParseError(ApiError):
-    """The body is not JSON, or what came is not HTTP."""
+    """The body is not JSON, or the request is not HTTP."""
 
     status, message = 400, "parse_error"
 
@@ -45,7 +48,7 @@ class ParseError(ApiError):
 
 
 class InvalidData(ApiError):
-    """A parameter or a value of the body is not as it must be; the answer names it and the rule that it breaks."""
+    """A parameter or a value of the body is wrong; the answer names it and the rule that it breaks."""
 
     status, message = 400, "invalid data"
 
@@ -55,48 +58,43 @@ class InvalidData(ApiError):
         Args:
             field: its name in ``data``.
             rule: the rule of JSON Schema that it breaks, as in Crossbar.
-            message: one line for whoever wrote the client.
+            message: one line for the author of the client.
         """
         super().__init__({field: {rule: {"message": message}}})
 
 
 class InvalidCredentials(ApiError):
-    """No token or API key, or one that opens nothing."""
+    """There is no token or API key, or it opens nothing."""
 
     status, message = 401, "invalid_credentials"
+    headers = (("WWW-Authenticate", "Bearer"),)  # RFC 9110, 15.5.2
 
 
 class Forbidden(ApiError):
-    """The account is not in the token's tree, or is not there at all; or the token is restricted to other things."""
+    """The token opens no such account, whether there is one or not, or its restrictions forbid the request."""
 
     status, message = 403, "forbidden"
 
 
-class UnknownAccount(ApiError):
-    """There is no such account; told to a superduper admin only."""
+class BadIdentifier(ApiError):
+    """Nothing has the ID in the path, as far as the token may know."""
 
     status, message = 404, "bad_identifier"
 
-    def __init__(self, account_id: str) -> None:
-        super().__init__({"cause": account_id, "message": "bad identifier"})
+    def __init__(self, identifier: str) -> None:
+        super().__init__({"cause": identifier, "message": "bad identifier"})
 
 
-class UnknownDevice(ApiError):
-    """The account has no such device, whoever else has."""
-
-    status, message = 404, "bad_identifier"
-
-    def __init__(self, device_id: str) -> None:
-        super().__init__({"cause": device_id, "message": "bad identifier"})
+class UnknownAccount(BadIdentifier):
+    """There is no such account; only a superduper admin is told."""
 
 
-class UnknownFlush(ApiError):
-    """The account has no such flush, or it is forgotten by now."""
+class UnknownDevice(BadIdentifier):
+    """The account has no such device; another account may have it."""
 
-    status, message = 404, "bad_identifier"
 
-    def __init__(self, flush_id: str) -> None:
-        super().__init__({"cause": flush_id, "message": "bad identifier"})
+class UnknownFlush(BadIdentifier):
+    """The account has no such flush, or its record was deleted."""
 
 
 class UnknownUsername(ApiError):
@@ -115,17 +113,17 @@ class UnknownPath(ApiError):
 
 
 class InvalidMethod(ApiError):
-    """The path has no such verb; ``Allow`` names those it has."""
+    """The path does not have this method; ``Allow`` names those it has."""
 
-    status, message = 405, "invalid_method"
+    status, message, words = 405, "invalid_method", "method not allowed"
 
     def __init__(self, allowed: Iterable[str]) -> None:
-        super().__init__({"message": "method not allowed"})
+        super().__init__()
         self.headers = [("Allow", ", ".join(sorted(allowed)))]
 
 
 class NotAcceptable(ApiError):
-    """The client takes none of the formats that the endpoint has."""
+    """The endpoint has none of the formats that the client accepts."""
 
     status, message = 406, "not_acceptable"
 
@@ -141,59 +139,63 @@ class RequestTooLarge(ApiError):
 
 
 class TooManyRequests(ApiError):
-    """The client has used up what its address may ask of this account for now."""
+    """The client has used up the tokens of its address for this account."""
 
     status, message = 429, "too_many_requests"
 
     def __init__(self, *, retry_after: int) -> None:
-        """Say after how many seconds it is worth another try."""
+        """Tell the client after how many seconds to try again."""
         super().__init__()
         self.headers = [("Retry-After", str(retry_after))]
 
 
 class UnspecifiedFault(ApiError):
-    """A bug, or a database that was changed by hand; the log has it, the client is told nothing of the inside."""
+    """A bug, or a database that was changed by hand. The log has the cause; the client is not told it."""
 
 
-class DatastoreUnreachable(ApiError):
-    """PostgreSQL is away or too slow, or the request came to its turn too late."""
+class Unavailable(ApiError):
+    """Something that the answer needs does not work now; ``Retry-After`` says when to try again."""
 
-    status, message = 503, "datastore_unreachable"
+    status = 503
     headers = (("Retry-After", str(RETRY_AFTER_SECONDS)),)
 
-    def __init__(self) -> None:
-        super().__init__({"message": "datastore timeout"})
+
+class DatastoreUnreachable(Unavailable):
+    """PostgreSQL is away or too slow."""
+
+    message, words = "datastore_unreachable", "datastore timeout"
 
 
-class DatastoreReadOnly(ApiError):
-    """PostgreSQL answers and takes no writes: a standby, or an operator's choice; ours, Crossbar has no word for it."""
+class DatastoreReadOnly(Unavailable):
+    """PostgreSQL answers and takes no writes: a standby, or an operator's choice. Crossbar has no word for it."""
 
-    status, message = 503, "datastore_read_only"
-    headers = (("Retry-After", str(RETRY_AFTER_SECONDS)),)
-
-    def __init__(self) -> None:
-        super().__init__({"message": "datastore is read-only"})
+    message, words = "datastore_read_only", "datastore is read-only"
 
 
-class RegistrarUnreachable(ApiError):
-    """Kamailio cannot be reached or did not do what it was asked; ours, Crossbar's contract has no word for it."""
+class RegistrarUnreachable(Unavailable):
+    """Kamailio cannot be reached, or did not do what it was asked. Crossbar has no word for it."""
 
-    status, message = 503, "registrar_unreachable"
-    headers = (("Retry-After", str(RETRY_AFTER_SECONDS)),)
-
-    def __init__(self) -> None:
-        super().__init__({"message": "registrar timeout"})
+    message, words = "registrar_unreachable", "registrar timeout"
 
 
-class StorageExhausted(ApiError):
-    """The answer is too large for memory, and the temporary directory does not take it; ours as well."""
+class StorageExhausted(Unavailable):
+    """The answer is too large for memory, and the temporary directory does not take it. Crossbar has no word for it."""
 
-    status, message = 503, "storage_exhausted"
-    headers = (("Retry-After", str(RETRY_AFTER_SECONDS)),)
+    message = "storage_exhausted"
+
+
+class ServerBusy(Unavailable):
+    """Every thread of the server was busy for so many seconds. Crossbar has no word for it."""
+
+    message = "server_busy"
+
+    def __init__(self, waited: float) -> None:
+        super().__init__()
+        self.args = (f"the request waited {waited:.1f} s for a thread",)  # for the log
 
 
 def as_api_error(error: Exception) -> ApiError:  # noqa: PLR0911  # a table, one row a case
-    """The answer to anything that was raised while a request was worked on."""
+    """The answer to whatever was raised during a request."""
     match error:
         case ApiError():
             return error
@@ -221,7 +223,8 @@ def as_api_error(error: Exception) -> ApiError:  # noqa: PLR0911  # a table, one
             return UnspecifiedFault()
 
 
-def _respond(error: Exception) -> Response:
+def respond(error: Exception) -> Response:
+    """Answer an error in the envelope, and log it if it is not the client's."""
     answer = as_api_error(error)
     if answer.status >= 500:
         bug = isinstance(answer, UnspecifiedFault)
@@ -232,11 +235,11 @@ def _respond(error: Exception) -> Response:
 
 
 def answer_unread(app: Flask, error: BaseException | None) -> Response:
-    """The answer to a request that the server could not read, so that there is none for the application.
+    """The answer to a request that the server could not read and so did not pass to the application.
 
     Args:
         app: whose envelope it is.
-        error: gunicorn's; None when it is no fault of the client's.
+        error: gunicorn's; None when the client is not at fault.
     """
     with app.test_request_context():
         name_request()
@@ -244,8 +247,3 @@ def answer_unread(app: Flask, error: BaseException | None) -> Response:
         if metrics := app.extensions.get("metrics"):
             metrics.unread(answer.status)
         return send_request_id(error_envelope(status=answer.status, message=answer.message, data=answer.data))
-
-
-def init_app(app: Flask) -> None:
-    """Answer every fault in the envelope."""
-    app.register_error_handler(Exception, _respond)

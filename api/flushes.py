@@ -1,24 +1,24 @@
-"""/v2/accounts/{ACCOUNT_ID}/registrations/flushes: what became of flushes; ours, Crossbar has no such thing.
+"""/v2/accounts/{ACCOUNT_ID}/registrations/flushes: the state of flushes; ours, Crossbar has no such thing.
 
-Errors name URLs and paths, and a command the user of a shell. Only a superduper admin is told; others get a word.
+An error may contain a URL or a path, and a command the name of its user. Only a superduper admin sees these; others get
+one word.
 """
 
 import json
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import islice
-from typing import Any, Self
+from typing import Any
 
-from flask import Blueprint, Response, current_app
+from flask import Blueprint, Response
 
 from api.access import current_access
 from api.envelope import list_envelope, success_envelope
 from api.errors import UnknownFlush
-from api.extensions import database
-from api.listing import ListQuery, Page, read_query
+from api.extensions import database, settings
+from api.listing import Batch, ListQuery, Page, read_query
 from sql.connections.database import Database
 from sql.flushes.records import FlushRecord, list_flushes
 
@@ -48,11 +48,11 @@ def _node(node: dict[str, Any], *, inside: bool) -> dict[str, Any]:
 
 
 def _as_data(flush: FlushRecord, *, inside: bool) -> dict[str, Any]:
-    """What is not known, or not so, is left out, as in a registration.
+    """The record as a client sees it, without the keys that have no value, as in a registration.
 
     Args:
         flush: the record.
-        inside: whether the client may know what only the operator's machines are called.
+        inside: whether the client may see names of the operator's machines and users.
     """
     facts = {
         "id": flush.id,
@@ -71,23 +71,11 @@ def _as_data(flush: FlushRecord, *, inside: bool) -> dict[str, Any]:
     return {key: value for key, value in facts.items() if value is not None}
 
 
-@dataclass(frozen=True)
-class _Some:
-    flushes: list[FlushRecord]
-
-    @property
-    def positions(self) -> list[int]:
-        return [flush.position for flush in self.flushes]
-
-    def first(self, count: int) -> Self:
-        return replace(self, flushes=self.flushes[:count])
+def _as_objects(some: Batch[FlushRecord], *, inside: bool) -> str:
+    return ",".join(json.dumps(_as_data(flush, inside=inside), separators=(",", ":")) for flush in some.objects)
 
 
-def _as_objects(some: _Some, *, inside: bool) -> str:
-    return ",".join(json.dumps(_as_data(flush, inside=inside), separators=(",", ":")) for flush in some.flushes)
-
-
-def _rows(source: Database, account_id: str, query: ListQuery) -> Generator[_Some, None, None]:
+def _rows(source: Database, account_id: str, query: ListQuery) -> Generator[Batch[FlushRecord], None, None]:
     limit = None if query.page_size is None else query.page_size + 1
     with (
         source.connection() as connection,
@@ -96,14 +84,13 @@ def _rows(source: Database, account_id: str, query: ListQuery) -> Generator[_Som
         ) as flushes,
     ):
         while few := list(islice(flushes, FLUSHES_AT_A_TIME)):
-            yield _Some(few)
+            yield Batch([flush.position for flush in few], few)
 
 
 @blueprint.get("")
 def list_all(account_id: str) -> Response:
-    """The flushes of the account, newest first unless asked otherwise, all or a page. There are no filters."""
-    settings = current_app.config
-    query = read_query(default_page_size=settings["PAGE_SIZE"], max_page_size=settings["MAX_PAGE_SIZE"])
+    """The flushes of the account, newest first by default, all or a page. There are no filters."""
+    query = read_query(default_page_size=settings().api_page_size, max_page_size=settings().api_max_page_size)
     as_objects = partial(_as_objects, inside=current_access().superduper_admin)
     page = Page(_rows(database(), account_id, query), query.page_size, as_objects=as_objects)
     return list_envelope(page, extra=lambda: page.keys_for(query))
@@ -111,7 +98,7 @@ def list_all(account_id: str) -> Response:
 
 @blueprint.get("/<flush_id>")
 def show(account_id: str, flush_id: str) -> Response:
-    """One flush: who asked for it and when, and how far each node has come."""
+    """One flush: who asked for it and when, and what each node has confirmed."""
     if "\0" in flush_id:
         raise UnknownFlush(flush_id)
     with (

@@ -1,28 +1,18 @@
 """Which format a client wants: JSON, or CSV where the endpoint has it (RFC 9110, 12.5.1)."""
 
-from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+import re
+from typing import Literal
 
-from flask import Flask, current_app, g, request
+from flask import g, request
 from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
 
 from api.errors import InvalidData, NotAcceptable
+from api.policy import current_policy
 
-View = TypeVar("View", bound=Callable[..., Any])
 Format = Literal["json", "csv"]
 MEDIA_TYPES: dict[str, Format] = {"application/json": "json", "text/csv": "csv"}
-
-
-def offers_csv(view: View) -> View:
-    """Mark a view that answers CSV as well."""
-    view.offers_csv = True  # type: ignore[attr-defined]  # a mark, read below
-    return view
-
-
-def has_own_type(view: View) -> View:
-    """Mark a view that answers what it has, whatever the client wants, as a server of files does."""
-    view.has_own_type = True  # type: ignore[attr-defined]  # a mark, read below
-    return view
+BARE_POINT = re.compile(r"(;\s*q=)(?=\.)", re.IGNORECASE)
 
 
 def wanted_format() -> Format:
@@ -31,13 +21,24 @@ def wanted_format() -> Format:
     return chosen
 
 
-def _negotiate() -> None:
-    """``?accept=`` is Crossbar's way to say it in a link; it goes before the header. No wish is JSON."""
+def _accepted() -> MIMEAccept:
+    """The media types of the header Accept, without parameters such as charset, which clients add to no effect.
+
+    Java's HttpURLConnection sends ``text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2``. Crossbar's server, Cowboy,
+    reads ``*`` as ``*/*`` and ``.2`` as a quality; so does this.
+    """
+    header = BARE_POINT.sub(r"\g<1>0", request.headers.get("Accept", ""))
+    types = ((media.partition(";")[0].strip(), quality) for media, quality in parse_accept_header(header, MIMEAccept))
+    return MIMEAccept(("*/*" if media == "*" else media, quality) for media, quality in types)
+
+
+def negotiate() -> None:
+    """Choose the format: ``?accept=``, Crossbar's way to say it in a link, then the header, then JSON."""
     g.format = "json"
-    view = current_app.view_functions.get(request.endpoint or "")
-    if view is None or getattr(view, "has_own_type", False):
+    policy = current_policy()
+    if request.url_rule is None or policy.has_own_type:
         return
-    has_csv = getattr(view, "offers_csv", False)
+    has_csv = policy.has_csv
     offered = [media for media, name in MEDIA_TYPES.items() if name == "json" or has_csv]
     asked = request.args.get("accept")
     if asked is not None:
@@ -47,15 +48,8 @@ def _negotiate() -> None:
         if wanted == "csv" and not has_csv:
             raise NotAcceptable
         g.format = wanted
-    elif request.accept_mimetypes:
-        # Without parameters such as charset, which clients add and which change nothing here.
-        plain = MIMEAccept((media.partition(";")[0].strip(), quality) for media, quality in request.accept_mimetypes)
-        best = plain.best_match(offered)
+    elif accepted := _accepted():
+        best = accepted.best_match(offered)
         if best is None:
             raise NotAcceptable
         g.format = MEDIA_TYPES[best]
-
-
-def init_app(app: Flask) -> None:
-    """Settle the format before the view runs."""
-    app.before_request(_negotiate)

@@ -1,8 +1,8 @@
-"""The query parameters of a list, as Crossbar's lists have them: paging, order, filters, format."""
+"""The query parameters that Crossbar's lists share: paging, order and filters."""
 
 import json
 import re
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Generic, NoReturn, Protocol, Self, TypeVar
@@ -10,14 +10,16 @@ from typing import Any, Generic, NoReturn, Protocol, Self, TypeVar
 from flask import request
 
 from api.errors import InvalidData
-from sql.registrations.model import KEYS, Condition, Kind
+from sql.registrations.model import TYPES, Condition, Kind
 
-BOOLEANS = {"true": True, "false": False}
+# PHP's http_build_query writes the numbers.
+BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 NUMBER = re.compile(r"[0-9]{1,15}")
 # PostgreSQL keeps neither in a text; lone surrogates can only come from an escape in a JSON list.
 UNFIT = re.compile("[\0\ud800-\udfff]")
 START_KEY = re.compile(r"[0-9a-f]{1,15}")
-# Crossbar's names of the times that can be asked for, and which key they mean.
+START_KEY_OF_TEXT = re.compile(r"(?:[0-9a-f]{2}){1,1024}")
+# Crossbar's names for the bounds of times, and the key that each is about.
 RANGES: dict[str, tuple[Kind, str]] = {
     "created_from": ("at_least", "initial_registration"),
     "created_to": ("at_most", "initial_registration"),
@@ -28,22 +30,42 @@ PRESENCE: dict[str, Kind] = {
     "has_key": "has_key",
     "key_missing": "key_missing",
     "has_value": "has_value",
-    "missing_value": "missing_value",  # so Crossbar's documentation
-    "value_missing": "missing_value",  # so its code
+    "missing_value": "missing_value",  # the name in Crossbar's documentation
+    "value_missing": "missing_value",  # the name in its code
 }
-# What these say of a key that no registration has.
+# These hold for every object of a list whose objects never have the key.
 HOLDS_WITHOUT_KEY = {"filter_not", "key_missing", "missing_value"}
 
 
 @dataclass(slots=True, kw_only=True)
-class ListQuery:
-    """What a client asked for. ``page_size`` None is the whole list; ``nothing`` when no registration can match."""
+class Conditions:
+    """What an object must fulfil; ``nothing`` when none can, whatever it holds."""
 
-    page_size: int | None = None
-    start: int | None = None
-    ascending: bool = False
+    each: list[Condition] = field(default_factory=list)
     nothing: bool = False
-    conditions: list[Condition] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class ListQuery:
+    """What a client asked for; ``page_size`` None is the whole list."""
+
+    page_size: int | None
+    start_key: str | None
+    ascending: bool
+    conditions: Conditions
+
+    @property
+    def start(self) -> int | None:
+        """The position where the page begins, in a list whose positions are numbers."""
+        return int(self.start_key, 16) if self.start_key else None
+
+    @property
+    def start_text(self) -> str | None:
+        """The position where the page begins, in a list whose positions are texts."""
+        if not self.start_key:
+            return None
+        # A client may have made the key up; then the page begins anywhere.
+        return bytes.fromhex(self.start_key).decode(errors="replace").replace("\0", "\ufffd")
 
 
 def _refuse(name: str, rule: str, message: str) -> NoReturn:
@@ -51,10 +73,10 @@ def _refuse(name: str, rule: str, message: str) -> NoReturn:
 
 
 def read_flag(name: str, *, default: bool) -> bool:
-    """A parameter that is true or false, in any case.
+    """A parameter that is ``true``, ``1``, ``false`` or ``0``, in any case.
 
     Raises:
-        InvalidData: it is neither.
+        InvalidData: it is none of them.
     """
     given = request.args.get(name)
     if given is None:
@@ -70,48 +92,69 @@ def _number(name: str, given: str) -> int:
     return int(given)
 
 
-def read_query(*, default_page_size: int, max_page_size: int) -> ListQuery:
-    """Read the request's parameters; those that are not known are ignored, as in Crossbar.
+def read_query(
+    *,
+    default_page_size: int,
+    max_page_size: int,
+    types: Mapping[str, type] = TYPES,
+    start_keys: re.Pattern[str] = START_KEY,
+) -> ListQuery:
+    """Read the request's parameters. Unknown ones are ignored, as in Crossbar.
 
     Args:
         default_page_size: for ``paginate=true`` or a start key without a size.
         max_page_size: a larger one is refused.
+        types: the keys of the list's objects, with their types.
+        start_keys: what its start keys look like.
 
     Raises:
         InvalidData: names the parameter that has a bad value.
     """
     arguments = request.args
     descending = read_flag("descending", default=True)
-    query = ListQuery(ascending=read_flag("ascending", default=not descending))
-    paginate = read_flag("paginate", default="page_size" in arguments or bool(arguments.get("start_key")))
+    ascending = read_flag("ascending", default=not descending)
+    start_key = arguments.get("start_key") or None
+    size = None
     if "page_size" in arguments:
         size = _number("page_size", arguments["page_size"])
         if not 1 <= size <= max_page_size:
             _refuse("page_size", "minimum" if size < 1 else "maximum", f"Value must be between 1 and {max_page_size}")
-        query.page_size = size
-    if paginate:
-        query.page_size = query.page_size or default_page_size
-    else:
-        query.page_size = None
-    if start_key := arguments.get("start_key"):
-        if not START_KEY.fullmatch(start_key):
-            _refuse("start_key", "pattern", "Value is not a start key of this list")
-        query.start = int(start_key, 16)
-    for name, value in arguments.items(multi=True):
-        _read_condition(query, name, value)
-    return query
+    paginate = read_flag("paginate", default=size is not None or start_key is not None)
+    if start_key and not start_keys.fullmatch(start_key):
+        _refuse("start_key", "pattern", "Value is not a start key of this list")
+    return ListQuery(
+        page_size=(size or default_page_size) if paginate else None,
+        start_key=start_key,
+        ascending=ascending,
+        conditions=read_conditions(types),
+    )
 
 
-def _read_condition(query: ListQuery, name: str, value: str) -> None:
-    if name in RANGES:
-        kind, key = RANGES[name]
-        query.conditions.append(Condition(kind, key, _number(name, value)))
-    elif name in PRESENCE:
-        _add(query, PRESENCE[name], value, None)
-    elif name.startswith("filter_not_"):
-        _add(query, "filter_not", name.removeprefix("filter_not_"), _texts(name, value))
-    elif name.startswith("filter_"):
-        _add(query, "filter", name.removeprefix("filter_"), _texts(name, value))
+def read_conditions(types: Mapping[str, type] = TYPES) -> Conditions:
+    """Read the filters of the request.
+
+    Args:
+        types: the keys that the objects can have, with their types.
+
+    Raises:
+        InvalidData: names the parameter that has a bad value.
+    """
+    conditions = Conditions()
+    for name, value in request.args.items(multi=True):
+        if name in RANGES:
+            kind, key = RANGES[name]
+            bound = _number(name, value)
+            if key in types:
+                conditions.each.append(Condition(kind, key, bound))
+            else:
+                conditions.nothing = True
+        elif name in PRESENCE:
+            _add(conditions, PRESENCE[name], value, types)
+        elif name.startswith("filter_not_"):
+            _add(conditions, "filter_not", name.removeprefix("filter_not_"), types, _texts(name, value))
+        elif name.startswith("filter_"):
+            _add(conditions, "filter", name.removeprefix("filter_"), types, _texts(name, value))
+    return conditions
 
 
 def _texts(name: str, value: str) -> list[str]:
@@ -126,29 +169,49 @@ def _texts(name: str, value: str) -> list[str]:
     return texts
 
 
-def _add(query: ListQuery, kind: Kind, key: str, value: list[str] | None) -> None:
-    if key in KEYS:
-        query.conditions.append(Condition(kind, key, value))
-    elif (kind in HOLDS_WITHOUT_KEY) == ("" in (value or ())):  # what is missing compares as ""
-        query.nothing = True
+def _add(
+    conditions: Conditions, kind: Kind, key: str, types: Mapping[str, type], texts: list[str] | None = None
+) -> None:
+    if key in types:
+        if texts and types[key] is bool:
+            texts = [str(BOOLEANS[text]).lower() if text in BOOLEANS else text for text in texts]
+        conditions.each.append(Condition(kind, key, texts))
+    elif (kind in HOLDS_WITHOUT_KEY) == ("" in (texts or ())):  # a missing key compares as ""
+        conditions.nothing = True
+
+
+Position = int | str
 
 
 class Rows(Protocol):
     """Some rows of a list, in its order."""
 
     @property
-    def positions(self) -> Sequence[int]:
+    def positions(self) -> Sequence[Position]:
         """Where each stands in the order of the list."""
 
     def first(self, count: int) -> Self:
         """The first so many of them."""
 
 
+Each = TypeVar("Each")
 Some = TypeVar("Some", bound=Rows)
 
 
+@dataclass(frozen=True, slots=True)
+class Batch(Generic[Each]):
+    """Some objects of a list with their positions."""
+
+    positions: list[Position]
+    objects: list[Each]
+
+    def first(self, count: int) -> Self:
+        """The first so many of them."""
+        return type(self)(self.positions[:count], self.objects[:count])
+
+
 class Page(Generic[Some]):
-    """Passes the first ``size`` rows on, as JSON, and keeps the key of what comes after them."""
+    """Passes the first ``size`` rows on, as JSON, and keeps the key of the row after them."""
 
     def __init__(
         self, rows: Generator[Some, None, None], size: int | None, *, as_objects: Callable[[Some], str]
@@ -178,15 +241,15 @@ class Page(Generic[Some]):
                     yield self._as_objects(some.first(here))
 
     def keys_for(self, query: ListQuery) -> dict[str, Any]:
-        """What the envelope says of the list, once it is used up: how many this answer has, paged or not, and keys."""
+        """What the envelope says about the list once it is used up: how many this answer has, and where pages begin."""
         keys: dict[str, Any] = {"page_size": self.count}
-        if query.start is not None:
-            keys["start_key"] = write_start_key(query.start)
+        if query.start_key is not None:
+            keys["start_key"] = query.start_key
         if self.next_start_key is not None:
             keys["next_start_key"] = self.next_start_key
         return keys
 
 
-def write_start_key(position: int) -> str:
+def write_start_key(position: Position) -> str:
     """The start key of a page that begins at this position; opaque to clients."""
-    return f"{position:x}"
+    return f"{position:x}" if isinstance(position, int) else position.encode().hex()

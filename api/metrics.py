@@ -1,24 +1,29 @@
-"""Metrics of the API for Prometheus: requests, calls to Kamailio, connections. Served at an address of their own.
+"""Metrics of the API for Prometheus: requests, calls to Kamailio, connections. They have an address of their own.
 
-The server's processes share them in files (prometheus_client's multiprocess mode), in the directory that the variable
-PROMETHEUS_MULTIPROC_DIR names when this module is imported; so it is imported by whoever has set that.
+The server's processes share them in files (prometheus_client's multiprocess mode). The variable
+PROMETHEUS_MULTIPROC_DIR must name the directory before this module is imported.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from http import HTTPMethod
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response, g, request
+from flask import Response, g, request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from api.extensions import database
 from api.paths import template
-from kamailio.rpc import Observation
+from kamailio.call_metrics import CallMetrics
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -34,52 +39,35 @@ class Metrics:
     def __init__(self) -> None:
         registry = CollectorRegistry()
         named: dict[str, Any] = {"namespace": "kamailio_registrations", "registry": registry}
-        self._requests = Counter(
-            "http_requests", "Requests that were answered.", ["endpoint", "method", "status"], **named
-        )
+        self._requests = Counter("http_requests", "Answered requests.", ["endpoint", "method", "status"], **named)
         self._seconds = Histogram(
             "http_request_duration_seconds",
-            "From a request to the last byte of its answer.",
+            "From the request to the last byte of the response.",
             ["endpoint", "method"],
             buckets=SECONDS,
             **named,
         )
-        self._calls = Histogram(
-            "rpc_duration_seconds",
-            "Calls to Kamailio, answered or not.",
-            ["server_id", "method"],
-            buckets=SECONDS,
-            **named,
-        )
-        self._call_errors = Counter(
-            "rpc_errors", "Calls that Kamailio refused or did not answer.", ["server_id", "method", "cause"], **named
-        )
+        self.call = CallMetrics(registry).count
         self._connections = Gauge(
             "database_connections",
-            "Connections to PostgreSQL that are lent and idle, and requests that wait for one.",
+            "Connections to PostgreSQL in use and idle, and requests that wait for one.",
             ["state"],
             multiprocess_mode="livesum",
             **named,
         )
-
-    def call(self, node: int, seen: Observation) -> None:
-        """Count a call to Kamailio."""
-        self._calls.labels(node, seen.method).observe(seen.seconds)
-        if seen.failure is not None:
-            self._call_errors.labels(node, seen.method, seen.failure).inc()
 
     def unread(self, status: int) -> None:
         """Count a request that never reached the application."""
         self._requests.labels(UNREAD, UNREAD, status).inc()
 
     def begin(self) -> None:
-        """Note when the request came."""
+        """Note when the request began."""
         g.began = monotonic()
 
     def end(self, response: Response) -> Response:
-        """Count the request when its answer is sent, which a long list's is some time later."""
+        """Count the request once its response is sent, which takes a while for a long list."""
         endpoint = template(request.url_rule) if request.url_rule is not None else "none"
-        # Whatever a client may think of as a method is no label of its own.
+        # A client may make up methods: these share one label.
         method = request.method if request.method in HTTPMethod.__members__ else "other"
         response.call_on_close(partial(self._sent, endpoint, method, response.status_code, g.began, database()))
         return response
@@ -91,22 +79,30 @@ class Metrics:
             self._connections.labels(state).set(count)
 
 
+class _AllProcesses(Collector):
+    """What all processes counted. The library fails on a file that a process is creating, which has no content yet."""
+
+    def collect(self) -> Iterable[Metric]:
+        files = [str(path) for path in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob("*.db") if _has_content(path)]
+        merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+        return merged
+
+
+def _has_content(path: Path) -> bool:
+    with suppress(FileNotFoundError):  # of a process that has just ended
+        return path.stat().st_size > 0
+    return False
+
+
 def _scrape(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    registry.register(_AllProcesses())
     answer: Iterable[bytes] = make_wsgi_app(registry)(environ, start_response)
     return answer
 
 
-def init_app(app: Flask, metrics: Metrics, *, listen: str) -> None:
-    """Count requests, and answer every request that came in at ``listen`` with the metrics and nothing else."""
-    app.extensions["metrics"] = metrics
-    app.before_request(metrics.begin)
-    app.after_request(metrics.end)
-    app.wsgi_app = _by_address(app.wsgi_app, listen=listen)  # type: ignore[method-assign]
-
-
-def _by_address(api: Callable[..., Iterable[bytes]], *, listen: str) -> Callable[..., Iterable[bytes]]:
+def by_address(api: Callable[..., Iterable[bytes]], *, listen: str) -> Callable[..., Iterable[bytes]]:
+    """WSGI middleware that answers what comes in at ``listen`` with the metrics, and passes on everything else."""
     port = listen.rpartition(":")[2]
 
     def choose(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

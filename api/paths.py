@@ -1,6 +1,6 @@
-"""How paths are read: segments are split before they are decoded (RFC 3986, 2.2), so that a username may have a slash.
+"""How paths are read: segments are split before they are decoded (RFC 3986, 2.2), so a username may have a slash.
 
-WSGI hands over a decoded path, in which the slash of ``a%2Fb`` is as any other. The servers tell the raw one, too.
+WSGI passes a decoded path, in which the slash of ``a%2Fb`` looks like any other. Servers pass the raw path as well.
 """
 
 import re
@@ -11,21 +11,21 @@ from urllib.parse import unquote_to_bytes
 from flask import Flask
 from werkzeug.routing import BaseConverter, Rule
 
-# Stands for a slash inside of a segment while the path is routed: a character that Unicode will never assign.
+# Stands for a slash inside a segment while the path is routed. Unicode will never assign this character.
 INNER_SLASH = "\ufdd0"
 _WSGI_INNER_SLASH = INNER_SLASH.encode().decode("latin-1")
 
 
 class EncodedSlashes:
-    """WSGI middleware that keeps encoded slashes out of the routing, where the server tells the raw path."""
+    """WSGI middleware that hides encoded slashes from the routing, if the server passes the raw path."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """Pass the request on; what has no encoded slash, or a raw path of another form, as it is."""
+        """Pass the request on, unchanged if it has no encoded slash or its raw path has another form."""
         raw = environ.get("RAW_URI", "").partition("?")[0]
-        # Not what another middleware or a mount has changed.
+        # Unless another middleware or a mount has changed the path.
         if "%2f" in raw.lower() and _decoded(raw) == environ["PATH_INFO"]:
             parts = raw.replace("%2f", "%2F").split("%2F")
             environ["PATH_INFO"] = _WSGI_INNER_SLASH.join(_decoded(part) for part in parts)
@@ -46,7 +46,7 @@ class SegmentConverter(BaseConverter):
 
 
 class UsernameConverter(SegmentConverter):
-    """A SIP username; ``count`` is an endpoint of its own, whose other verbs are 405."""
+    """A SIP username; ``count`` is an endpoint of its own, and any other method of it is 405."""
 
     regex = r"(?!count$)[^/]+"
     part_isolating = True
@@ -58,13 +58,12 @@ def template(rule: Rule) -> str:
 
 
 def shown(path: str) -> str:
-    """A routed path for people, its encoded slashes as such."""
+    """A routed path for people, with its encoded slashes."""
     return path.replace(INNER_SLASH, "%2F")
 
 
 def init_app(app: Flask) -> None:
-    """Let every rule read its segments so."""
-    app.wsgi_app = EncodedSlashes(app.wsgi_app)  # type: ignore[method-assign]
+    """Have every rule read its segments like this; the slashes need `EncodedSlashes` around the application."""
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.url_map.converters["default"] = SegmentConverter

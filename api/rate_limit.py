@@ -1,56 +1,45 @@
 """How often a client may ask: Crossbar's tokens (kz_buckets), counted by client address and account.
 
 Crossbar has buckets of 100 tokens, refilled at 10 a second; a request takes one, api_auth 35. The library limits has no
-bucket. Its nearest strategy is the sliding window counter: as many tokens at once, and what was taken in one window
-comes back evenly over the next. The account is the one in the path, as in Crossbar, so nothing is looked up for this.
+token bucket. Its nearest strategy is the sliding window counter: the same number of tokens at once, and those taken in
+one window come back evenly over the next. The account is the one in the path, as in Crossbar, so no query is needed.
 
-So that nobody gets a fresh limit with every account that he invents, requests that are refused (401, 403) are counted
-once more, by the address alone: whoever has had too many of these is not looked at for a while, whatever he asks.
+A refused request (401, 403) also counts against the address alone. Otherwise a client would get a fresh limit with
+every account that it makes up. An address with too many refusals gets 429 for a while, whatever it asks.
 """
 
 import ipaddress
 import logging
 import math
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar, cast
+from typing import cast
 
-from flask import Flask, Response, current_app, request
+from flask import Response, request
 from limits import RateLimitItemPerSecond
 from limits.errors import StorageError
 from limits.storage import Storage, storage_from_string
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from api.errors import TooManyRequests
+from api.policy import current_policy
 
-View = TypeVar("View", bound=Callable[..., Any])
-# No identifier is longer; whatever else stands in a path must not fill the storage.
+# No identifier is longer. Longer text in a path must not fill the storage.
 ACCOUNT_LENGTH = 64
-# Where refused requests are counted; no account has this name.
+# The key of refused requests; no account has this name.
 REFUSED = "/refused"
-# The rest is the host's to choose (RFC 4291, 2.5.1).
+# A host chooses the other bits itself (RFC 4291, 2.5.1).
 IPV6_PREFIX = 64
 
 log = logging.getLogger(__name__)
 
 
-def costs(tokens: int) -> Callable[[View], View]:
-    """Make a view take another number of tokens than one; 0: it is not limited."""
-
-    def mark(view: View) -> View:
-        view.cost = tokens  # type: ignore[attr-defined]  # a mark, read below
-        return view
-
-    return mark
-
-
 def client_of(address: str) -> str:
-    """Whom an address stands for: itself without a port, and all of an IPv6 network of 64 bits.
+    """The client that an address stands for: the address without its port, or the IPv6 network of 64 bits.
 
     Args:
-        address: as the server or a proxy says it, ``192.0.2.1``, ``192.0.2.1:5060``, ``[2001:db8::1]:5060``; what is
-            none of these is one client, whatever it says.
+        address: from the server or a proxy, ``192.0.2.1``, ``192.0.2.1:5060``, ``[2001:db8::1]:5060``. All addresses
+            of another form count as one client.
     """
     host = address.rpartition(":")[0] if address.count(":") == 1 or "]:" in address else address
     try:
@@ -68,7 +57,7 @@ class RateLimit:
     """The limit of one application; each process counts for itself unless the storage is shared."""
 
     def __init__(self, *, burst: int, refill: float, storage: str) -> None:
-        """Make the storage; one elsewhere is not connected to yet.
+        """Make the storage; it connects to nothing yet.
 
         Args:
             burst: tokens at once.
@@ -81,7 +70,11 @@ class RateLimit:
         )
 
     def take(self, tokens: int, *key: str) -> None:
-        """Take tokens, or all that are left if these are fewer, as Crossbar does; 0: only see whether any is left.
+        """Take tokens, or all that are left if there are fewer, as Crossbar does.
+
+        Args:
+            tokens: how many; 0: take none, only require that one is left.
+            key: what they are counted by.
 
         Raises:
             TooManyRequests: none is left.
@@ -93,30 +86,28 @@ class RateLimit:
             if tokens and self._limiter.hit(self._item, *key, cost=min(tokens, max(left.remaining, 1))):
                 return
         except StorageError as error:
-            # Better unlimited than closed: whoever may do what is decided elsewhere.
-            log.warning("the rate limit's storage is away", extra={"action": "rate_limit", "cause": str(error)})
+            # Rather no limit than no service: the tokens of the clients are checked all the same.
+            log.warning("rate limit storage unreachable", extra={"action": "rate_limit", "cause": str(error)})
             return
         raise TooManyRequests(retry_after=max(1, math.ceil(left.reset_time - time.time())))
 
+    def take_for_request(self) -> None:
+        """Count the request before anything is done for it. Preflights are free.
 
-def init_app(app: Flask, limit: RateLimit) -> None:
-    """Count every request for a view before anything is done for it; preflights are free."""
-
-    def take() -> None:
-        if request.url_rule is None or request.method == "OPTIONS":
+        Raises:
+            TooManyRequests: the client must wait.
+        """
+        cost = current_policy().cost
+        if request.url_rule is None or request.method == "OPTIONS" or not cost:
             return
-        cost = getattr(current_app.view_functions[request.url_rule.endpoint], "cost", 1)
-        if cost:
-            client = client_of(request.remote_addr or "")
-            limit.take(0, client, REFUSED)
-            account_id = (request.view_args or {}).get("account_id", "")
-            limit.take(cost, client, account_id[:ACCOUNT_LENGTH])
+        client = client_of(request.remote_addr or "")
+        self.take(0, client, REFUSED)
+        account_id = (request.view_args or {}).get("account_id", "")
+        self.take(cost, client, account_id[:ACCOUNT_LENGTH])
 
-    def count_refusal(response: Response) -> Response:
+    def count_refusal(self, response: Response) -> Response:
+        """Count a refused request against its address."""
         if response.status_code in {401, 403}:
             with suppress(TooManyRequests):
-                limit.take(1, client_of(request.remote_addr or ""), REFUSED)
+                self.take(1, client_of(request.remote_addr or ""), REFUSED)
         return response
-
-    app.before_request(take)
-    app.after_request(count_refusal)

@@ -2,6 +2,7 @@
 
 import re
 import socket
+from functools import cached_property
 from typing import Literal, Self
 
 from limits.errors import ConfigurationError
@@ -19,28 +20,27 @@ class ApiSettings(BaseSettings):
         "127.0.0.1:8000", description="address and port that `registrations-api serve` listens on, or `unix:/path`"
     )
     api_workers: int = Field(2, ge=1, le=64, description="processes of the server")
-    api_threads: int = Field(8, ge=1, le=256, description="requests that one process works on at a time")
+    api_threads: int = Field(8, ge=1, le=256, description="requests that one process answers at a time")
     api_queue_timeout: float = Field(
-        10.0, gt=0, le=300, description="seconds that a request may wait for a thread; after that it is answered 503"
+        10.0, gt=0, le=300, description="seconds that a request may wait for a thread before it is answered 503"
     )
     api_flush_budget: float = Field(
         20.0,
         gt=0,
         le=300,
-        description="seconds that a DELETE or a sync may spend on calls to Kamailio; what of a flush is left then, the "
-        "worker does",
+        description="seconds that a DELETE or a sync may spend on calls to Kamailio; the worker finishes a flush",
     )
     api_flush_check_sync: Literal["username", "always", "never"] = Field(
         "username",
-        description="which flushes send phones a NOTIFY check-sync: of one username (as Kazoo), `always`, `never`; "
-        "`?check_sync=` of a request wins",
+        description="which flushes send phones a NOTIFY check-sync: `username` (of one username, as Kazoo), `always`, "
+        "`never`; a request can override it by `?check_sync=`",
     )
     api_sync_reboot: bool = Field(
         False,
-        description="`true`: a device's sync asks the phone to reboot, too, unless the request says `?reboot=false`",
+        description="`true`: a sync also asks the phone to reboot; a request can override it by `?reboot=`",
     )
     api_page_size: int = Field(
-        50, ge=1, description="registrations in a page when a client wants pages but gives no `page_size`"
+        50, ge=1, description="registrations in a page if a client asks for pages without `page_size`"
     )
     api_max_page_size: int = Field(1000, ge=1, description="largest `page_size` that a client may ask for")
     api_max_body: int = Field(65536, ge=1024, description="bytes of the largest request body that is read")
@@ -48,27 +48,33 @@ class ApiSettings(BaseSettings):
         10.0,
         ge=1,
         le=300,
-        description="seconds for a client to send a request, and to take at least something of the answer",
+        description="seconds for a client to send a request, and to read some more of the response",
+    )
+    api_keepalive: int = Field(
+        75,
+        ge=1,
+        le=3600,
+        description="seconds that an idle connection stays open; more than a reverse proxy keeps it (nginx: 60)",
     )
     api_token_idle_lifetime: int = Field(
-        3600, ge=1, le=31536000, description="seconds without use after which a token of `PUT /v2/api_auth` dies"
+        3600, ge=1, le=31536000, description="seconds without use after which a token of `PUT /v2/api_auth` expires"
     )
     api_rate_burst: int = Field(
         100,
         ge=0,
         le=1000000,
-        description="requests that an address may make to an account at once, `api_auth` counting 35; 0: no limit",
+        description="requests that an address may make to an account at once; `api_auth` counts as 35; 0: no limit",
     )
-    api_rate_refill: float = Field(10.0, gt=0, le=1000000, description="how many of them come back in a second")
+    api_rate_refill: float = Field(10.0, gt=0, le=1000000, description="how many of these come back per second")
     api_rate_storage: str = Field(
         "memory://",
-        description="where they are counted, a URI of the library limits; in memory each process counts for itself",
+        description="where they are counted, a URI of the library limits; in memory, each process counts on its own",
     )
     api_proxies: int = Field(
         0,
         ge=0,
         le=10,
-        description="HTTP proxies in front of the API, whose word on the client's address (`X-Forwarded-For`) is taken",
+        description="HTTP proxies in front of the API; the client's address is then taken from their `X-Forwarded-For`",
     )
     api_cors_origins: str = Field(
         "*",
@@ -76,8 +82,8 @@ class ApiSettings(BaseSettings):
     )
     api_metrics_listen: str | None = Field(
         None,
-        description="address and port, or `unix:/path`, where `registrations-api serve` shows metrics to Prometheus, "
-        "such as 127.0.0.1:9469; anybody who reaches it may read them; unset: nowhere",
+        description="address and port, such as 127.0.0.1:9469, or `unix:/path`, where Prometheus reads metrics; that "
+        "needs no token; unset: nowhere",
     )
     api_node: str = Field(
         default_factory=socket.gethostname, description="`node` in the envelope; unset: the host's name"
@@ -95,12 +101,12 @@ class ApiSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _ports_differ(self) -> Self:
-        """The port tells a scrape from a request of the API."""
+        """The server tells a scrape from an API request by the port."""
         if self.api_metrics_listen and self.api_metrics_listen.rpartition(":")[2] == self.api_bind.rpartition(":")[2]:
             raise ValueError("REGISTRATIONS_API_METRICS_LISTEN must have another port than REGISTRATIONS_API_BIND")
         return self
 
-    @property
+    @cached_property
     def allowed_origins(self) -> frozenset[str]:
         """The parts of ``api_cors_origins``."""
         return frozenset(filter(None, (origin.strip() for origin in self.api_cors_origins.split(","))))
@@ -119,6 +125,6 @@ class ApiSettings(BaseSettings):
         try:
             if not uri.startswith("memory:"):  # which would start a thread
                 storage_from_string(uri)  # connects to nothing
-        except ConfigurationError:  # its words hold the URI, and so a password
+        except ConfigurationError:  # its text contains the URI and so a password
             raise ValueError("the library limits knows no such storage, or lacks the package for it") from None
         return uri

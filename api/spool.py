@@ -1,9 +1,9 @@
-"""Bodies of any size in constant memory: written before they are sent while they are small, then as they come.
+"""Response bodies of any size in constant memory: a small one is complete before it is sent, a large one is streamed.
 
-What is small is in memory, or in a file that nobody else sees, until all of it is there. So a fault in its midst is an
-error and not half an answer, and what is only known at its end can stand in the headers. Of what is large only the
-beginning is: the client has its first byte soon, and a fault is a connection that breaks within the chunked body,
-which no client takes for its end (RFC 9112, 8).
+A small body is collected in memory, or in an unlinked temporary file. So an error part-way becomes an error response,
+and the headers can have what is known only at the end, such as the entity tag. Of a large body only the beginning is
+collected, so that the client gets its first byte soon. If a large one fails part-way, the server aborts the response
+within the chunked body, so no client mistakes a partial list for a complete one (RFC 9112, 8).
 """
 
 import logging
@@ -12,18 +12,18 @@ from contextlib import ExitStack, closing, suppress
 from itertools import chain
 from socket import socket
 from tempfile import SpooledTemporaryFile
-from time import monotonic
+from time import monotonic, thread_time
 
 from flask import Response, g, request
 
 from api.server.outgoing import Outgoing
 
-# Some 3,000 registrations, which is more than most lists have.
+# About 3,000 registrations, more than most lists have.
 SMALL_BYTES = 3 << 20
 MEMORY_BYTES = 1 << 20
 CHUNK_BYTES = 1 << 16
-# PostgreSQL cannot clean the table up while somebody reads it. Of a client that has kept us waiting for so long the
-# server keeps the rest, in a file, and sends it as it is taken.
+# PostgreSQL cannot vacuum what a query still reads. After a slow client has kept the query waiting for so long in all,
+# the rest goes to a temporary file (`Outgoing`), and from there to the client.
 PATIENCE_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
@@ -32,17 +32,17 @@ Pieces = Generator[bytes, None, None]
 
 
 class SpoolFailed(Exception):
-    """The temporary directory takes no more: it is full, read-only, not ours or gone, or a limit is reached."""
+    """The temporary directory cannot be written: it is full, read-only, forbidden or gone, or a limit is reached."""
 
 
 def respond(pieces: Pieces, *, content_type: str) -> tuple[Response, bool]:
     """Make a 200 of a body that comes in pieces.
 
-    It is always written before it is sent where that is needed: for HEAD, for If-None-Match, and for HTTP/1.0, which
-    cannot tell a broken answer from a whole one.
+    The body is always collected first for HEAD, for If-None-Match, and for HTTP/1.0, which cannot tell a partial
+    response from a complete one.
 
     Returns:
-        The response, and whether the pieces are used up. If not, they will be when it is sent, or closed.
+        The response, and whether all pieces are read. If not, sending reads the others; they are closed in any case.
 
     Raises:
         SpoolFailed: before anything is sent.
@@ -74,14 +74,14 @@ def respond(pieces: Pieces, *, content_type: str) -> tuple[Response, bool]:
 
 
 class _Spool(SpooledTemporaryFile[bytes]):
-    """A part of a body on its way."""
+    """The part of a body that is collected before it is sent."""
 
     def __init__(self) -> None:
         super().__init__(max_size=MEMORY_BYTES)
         self.length = 0
 
     def fill(self, pieces: Pieces, limit: int | None) -> bool:
-        """Write until there are no more, or so many bytes are there; returns whether there are no more.
+        """Write pieces until there are no more, or the limit in bytes is reached; returns whether there are no more.
 
         Raises:
             SpoolFailed: what was written is lost.
@@ -100,12 +100,12 @@ class _Spool(SpooledTemporaryFile[bytes]):
         try:
             step(*arguments)
         except OSError as error:
-            with suppress(OSError):  # to close is to try once more to write what is in the file's buffer
+            with suppress(OSError):  # closing tries once more to write what is in the file's buffer
                 self.close()
             raise SpoolFailed(f"temporary file: {error}") from error
 
     def read_out(self) -> Generator[bytes, None, None]:
-        """All that was written, once; it is empty then."""
+        """Yield all that was written, and forget it."""
         self.seek(0)
         while chunk := self.read(CHUNK_BYTES):
             yield chunk
@@ -122,12 +122,17 @@ def _as_they_come(
         for chunk in chain(spool.read_out(), _in_chunks(pieces)):
             if isinstance(client, Outgoing):
                 client.settimeout(max(patience, 0.0))
-            began = monotonic()
+            began = _idle_seconds()
             yield chunk
-            patience -= monotonic() - began
+            patience -= _idle_seconds() - began
     except Exception as error:
         log.error("answer broken off", extra={"action": "error", "request_id": request_id, "cause": str(error)})
         raise
+
+
+def _idle_seconds() -> float:
+    """A clock of the time in which this thread did not compute: to compress a chunk is no waiting for the client."""
+    return monotonic() - thread_time()
 
 
 def _in_chunks(pieces: Pieces) -> Generator[bytes, None, None]:

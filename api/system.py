@@ -1,4 +1,4 @@
-"""/v2/registrations: what concerns the whole system, for superduper admins (Crossbar: cb_registrations.erl)."""
+"""/v2/registrations: the whole system, for superduper admins (Crossbar: cb_registrations.erl)."""
 
 from flask import Blueprint, Response
 
@@ -11,6 +11,6 @@ blueprint = Blueprint("system", __name__, url_prefix="/v2/registrations")
 
 @blueprint.get("/count")
 def count() -> Response:
-    """How many bindings there are, of whatever account or none."""
+    """How many bindings there are, with and without an account."""
     with database().connection() as connection:
         return success_envelope({"count": count_registrations(connection)})

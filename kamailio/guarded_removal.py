@@ -7,7 +7,7 @@ does not serve it, this module looks the binding up, compares, and calls `ul.rm_
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from urllib.parse import quote
 
 from kamailio.bindings import Doomed, Outcome, is_old, look_up, seconds_left
@@ -62,61 +62,36 @@ def _is_not_there(error: RpcError) -> bool:
 def _compare_and_remove(
     client: JsonRpcClient, wanted: Sequence[tuple[Doomed, str]], *, deadline: float
 ) -> list[Outcome | KamailioError]:
-    names = [aor(each.username, each.domain) for each, _ in wanted]
     found = look_up(client, [each for each, _ in wanted], deadline=deadline)
-    outcomes: list[Outcome | KamailioError] = []
-    for name, (each, ruid), contacts in zip(names, wanted, found, strict=True):
+    old: dict[str, set[Contact]] = {}
+    seen: list[tuple[str, Contact] | Outcome | RpcError] = []
+    for (each, ruid), contacts in zip(wanted, found, strict=True):
         if isinstance(contacts, RpcError):
-            outcomes.append(contacts)
-            continue
-        contact = _with_ruid(contacts, ruid)
-        if contact is None:
-            outcomes.append(Outcome.GONE)
+            seen.append(contacts)
+        elif (contact := _with_ruid(contacts, ruid)) is None:
+            seen.append(Outcome.GONE)
         elif not is_old(contact, each):
-            outcomes.append(Outcome.NEWER)
+            seen.append(Outcome.NEWER)
         else:
+            name = aor(each.username, each.domain)
+            old.setdefault(name, set()).add(contact)
+            seen.append((name, contact))
+    outcomes: list[Outcome | KamailioError] = []
+    for one in seen:
+        if isinstance(one, tuple):
             seconds_left(client, deadline)
-            outcomes.append(_forget(client, name, contact))
-    return _remove_unmatched(client, names, found, wanted, outcomes)
-
-
-def _remove_unmatched(
-    client: JsonRpcClient,
-    names: Sequence[str],
-    found: Sequence[Iterable[Contact] | RpcError],
-    wanted: Sequence[tuple[Doomed, str]],
-    outcomes: list[Outcome | KamailioError],
-) -> list[Outcome | KamailioError]:
-    """If `ul.rm_contact` matches no contact, remove the whole AoR, provided that every binding of it is to go."""
-    unmatched: dict[str, list[int]] = {}
-    for index, outcome in enumerate(outcomes):
-        if isinstance(outcome, ContactNotMatched):
-            unmatched.setdefault(names[index], []).append(index)
-    for name, indexes in unmatched.items():
-        ruids = {wanted[index][1] for index in indexes}
-        old = {_registration(one) for one in found[indexes[0]] if one.ruid in ruids}  # type: ignore[union-attr]
-        try:
-            if not all(_registration(one) in old for one in lookup(client, name)):
-                continue
-            rm(client, name)
-        except RpcError as error:
-            outcome = error
+            outcomes.append(_forget(client, *one, old=old[one[0]]))
         else:
-            outcome = Outcome.GONE
-        for index in indexes:
-            outcomes[index] = outcome
+            outcomes.append(one)
     return outcomes
-
-
-def _registration(contact: Contact) -> tuple[object, ...]:
-    return contact.ruid, contact.last_modified, contact.cseq, contact.call_id
 
 
 def _with_ruid(contacts: Iterable[Contact], ruid: str) -> Contact | None:
     return next((contact for contact in contacts if contact.ruid == ruid), None)
 
 
-def _forget(client: JsonRpcClient, name: str, contact: Contact) -> Outcome | KamailioError:
+def _forget(client: JsonRpcClient, name: str, contact: Contact, *, old: Set[Contact]) -> Outcome | KamailioError:
+    """Remove one contact. If `ul.rm_contact` cannot match it, remove the whole AoR if nothing but `old` is there."""
     try:
         rm_contact(client, name, contact.address)
     except RpcError as error:
@@ -124,9 +99,13 @@ def _forget(client: JsonRpcClient, name: str, contact: Contact) -> Outcome | Kam
             return error
         try:
             left = lookup(client, name)
-        except RpcError as unseen:
-            return unseen
-        return ContactNotMatched() if _with_ruid(left, contact.ruid) else Outcome.GONE
+            if _with_ruid(left, contact.ruid) is None:
+                return Outcome.GONE
+            if not old >= set(left):
+                return ContactNotMatched()
+            rm(client, name)
+        except RpcError as refusal:
+            return refusal
     return Outcome.GONE
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 from kamailio.edges import Edges
 from kamailio.errors import KamailioError, KamailioUnreachable
 from kamailio.rpc import JsonRpcClient, Observation
-from kamailio.settings import KamailioSettings, parse_rpc
+from kamailio.settings import LOCAL_NODE, KamailioSettings, parse_rpc
 from kamailio.survey import ask_mode, ask_parameter
 from kamailio.transports.by_url import transport_for
 
@@ -34,10 +34,11 @@ SILENT_AFTER_SECONDS = 0.4
 
 
 class _Told(NamedTuple):
-    """Parameters of a node's usrloc: db_mode, None if unknown, and whether server_id_filter is set."""
+    """Parameters of a node: db_mode and server_id, None if unknown, and whether server_id_filter is set."""
 
     mode: int | None = None
     filters: bool = False
+    server_id: int | None = None
 
 
 class Nodes:
@@ -55,7 +56,8 @@ class Nodes:
 
         Args:
             settings: URLs of the nodes, timeout, edges.
-            observe: called with the node and the outcome of every call, in the thread of the call.
+            observe: called with the node's server_id and the outcome of a call, in the thread of the call. Calls that
+                ask for a node's parameters are left out.
         """
         self._observe = observe
         self._urls = parse_rpc(settings.kamailio_rpc)
@@ -80,16 +82,38 @@ class Nodes:
             node: one of ``ids``.
             timeout: seconds for one call; by default the setting.
         """
+        return self._connect(node, timeout=timeout, note=self._note)
+
+    def _connect(self, node: int, *, timeout: float | None, note: Callable[[int, Observation], None]) -> JsonRpcClient:
         transport = transport_for(self._urls[node])
-        return JsonRpcClient(transport, timeout=timeout or self._timeout, observe=partial(self._note, node))
+        return JsonRpcClient(transport, timeout=timeout or self._timeout, observe=partial(note, node))
 
     def _note(self, node: int, seen: Observation) -> None:
+        self._note_silence(node, seen)
+        if self._observe is not None:
+            unreachable = seen.failure == KamailioUnreachable.__name__  # asking it would only take longer
+            self._observe(self.server_id(node, ask=not unreachable), seen)
+
+    def _note_silence(self, node: int, seen: Observation) -> None:
         if seen.failure != KamailioUnreachable.__name__:
             self._silent.discard(node)
         elif seen.seconds >= SILENT_AFTER_SECONDS:
             self._silent.add(node)
-        if self._observe is not None:
-            self._observe(node, seen)
+
+    def server_id(self, node: int, *, ask: bool = True) -> int:
+        """Return the server_id of the node's rows: its number in the setting, or what a node without one says.
+
+        Args:
+            node: one of ``ids``.
+            ask: whether a node may be asked that has no number and has not said it lately.
+
+        Returns:
+            `LOCAL_NODE` if the node has not said it; registrations.cfg knows only KAMAILIO_SERVER_ID.
+        """
+        if node != LOCAL_NODE:
+            return node
+        told = self._ask(node) if ask else self._told.get(node, (0.0, _Told()))[1]
+        return told.server_id or LOCAL_NODE
 
     @contextmanager
     def _may_wait(self, node: int) -> Iterator[bool]:
@@ -170,10 +194,12 @@ class Nodes:
         valid_for = SILENCE_SECONDS  # keep the last answer; a node that is loading gives none
         try:
             timeout = min(self._timeout, TOLD_TIMEOUT)
-            with self._may_wait(node) as may_wait, self.connect(node, timeout=timeout) as client:
+            connected = self._connect(node, timeout=timeout, note=self._note_silence)
+            with self._may_wait(node) as may_wait, connected as client:
                 if not may_wait:
                     return known
-                known = _Told(ask_mode(client), bool(ask_parameter(client, "server_id_filter")))
+                filters, server_id = (ask_parameter(client, name) for name in ("server_id_filter", "server_id"))
+                known = _Told(ask_mode(client), bool(filters), server_id)
             if known.mode is not None:
                 valid_for = TOLD_SECONDS
         except KamailioError:

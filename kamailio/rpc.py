@@ -104,11 +104,11 @@ class JsonRpcClient:
             raise result
         return result
 
-    def call_many(self, calls: Iterable[tuple[str, tuple[object, ...]]], *, budget: float) -> list[object | RpcError]:
+    def call_many(self, calls: Iterable[Call], *, budget: float) -> list[object | RpcError]:
         """Call many methods, several at once where the transport can. Kamailio may execute them in any order.
 
         Args:
-            calls: `Call`s, or pairs of a method and a tuple of its arguments.
+            calls: methods with their arguments.
             budget: seconds for all of them together.
 
         Returns:
@@ -119,7 +119,7 @@ class JsonRpcClient:
             RpcProtocolError: an answer is not a JSON-RPC answer to one of these requests.
         """
         deadline = time.monotonic() + budget
-        queue = [Call(*call) for call in calls]
+        queue = list(calls)
         results: list[object | RpcError] = [None] * len(queue)
         waiting = iter(enumerate(queue))
         under_way: dict[int, int] = {}

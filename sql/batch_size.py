@@ -1,22 +1,22 @@
-"""How many rows a statement takes at a time, so that it is over soon wherever it runs."""
+"""How many rows a statement takes at a time, so that it ends soon on any machine."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
-# A kernel hands a core that is being worked on over when a time slice has passed, 3 to 4 ms on most servers, whatever
-# the priorities; and Kamailio waits for the rows that a statement has locked. What is over sooner is not noticed. A
-# statement that writes takes longer to start.
+# Kamailio waits for rows that a statement has locked. On most servers the kernel preempts a busy process after a time
+# slice of 3 to 4 ms, whatever its priority; a statement that ends sooner is not noticed. One that writes takes longer
+# to start.
 READING_SECONDS = 0.001
 WRITING_SECONDS = 0.002
 FIRST_ROWS = 10
-# With fewer the statement's start costs more than its rows.
+# With fewer, the start of the statement costs more than its rows.
 LEAST_ROWS = 5
-# How far one statement that was unusually slow or fast counts.
+# Maximum factor by which one statement changes the size.
 STEP = 2.0
 
 
-class Pace:
+class BatchSize:
     """Rows to take at a time, more or fewer by how long the last ones took."""
 
     def __init__(self, aim: float, *, most: int) -> None:
@@ -24,7 +24,7 @@ class Pace:
 
         Args:
             aim: seconds that a statement should take.
-            most: rows, however fast they are; it may be below what is otherwise the least.
+            most: maximum of rows, however fast they are; it may be below `LEAST_ROWS`.
         """
         self._aim = aim
         self._most = most
@@ -37,7 +37,7 @@ class Pace:
 
     @contextmanager
     def measured(self) -> Iterator[None]:
-        """Execute a statement with as many rows as it may have; not to be used when it found fewer than that."""
+        """Time a statement that takes this many rows. Do not use it when the statement found fewer."""
         started = perf_counter()
         yield
         change = (self._aim / (perf_counter() - started)) ** 0.5

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from textwrap import indent
 
 import click
@@ -19,9 +20,12 @@ from sql.directory.command import import_command
 from sql.kamailio_tables.alteration import VIEWED_TABLES, alter
 from sql.kamailio_tables.widening import TABLES, widen
 from sql.schema.changes import foretell
-from sql.schema.migrate import migrate, plan, require_current_schema
+from sql.schema.migrate import migrate, plan
+from sql.schema.record import require_current_schema
 from sql.schema.uninstall import describe, uninstall
 from sql.settings import DatabaseSettings
+
+report = partial(click.echo, err=True)
 
 
 @contextmanager
@@ -32,7 +36,7 @@ def _connected() -> Iterator[Connection]:
     ):
         try:
             yield connection
-        except psycopg.ProgrammingError as error:  # told only then: a token can be revoked before an upgrade's migrate
+        except psycopg.ProgrammingError as error:  # only now: a token can be revoked before an upgrade migrates
             if isinstance(error, psycopg.errors.UndefinedFunction | psycopg.errors.UndefinedTable):
                 require_current_schema(connection)
             raise
@@ -41,24 +45,24 @@ def _connected() -> Iterator[Connection]:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="kamailio-registrations")
 def main() -> None:
-    """Schema, directory and tokens in Kamailio's database (REGISTRATIONS_DATABASE_URL)."""
+    """Manage schema, directory and tokens in Kamailio's database (REGISTRATIONS_DATABASE_URL)."""
 
 
 @main.command("migrate")
-@click.option("--dry-run", is_flag=True, help="Say what would be changed, and what each change locks; change nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would change and what each change locks; change nothing.")
 def migrate_command(*, dry_run: bool) -> None:
-    """Bring the database to this version's schema; safe on a live proxy and a second time."""
+    """Bring the schema up to date. It is safe on a live proxy, and safe to repeat."""
     with operators_mistakes():
         if dry_run:
-            lacking = plan(DatabaseSettings(), report=lambda line: click.echo(line, err=True))
+            lacking = plan(DatabaseSettings(), report=report)
             for each in lacking:
                 click.echo(f"{each.name}: {each.lock}\n{indent(each.purpose, '    ')}\n")
             if changes := foretell(DatabaseSettings()):
-                click.echo("Kamailio's own tables would differ from now as follows.")
+                click.echo("Kamailio's own tables would change as follows.")
                 click.echo("\n".join(f"  - {each}" for each in changes) + "\n")
             click.echo(f"{len(lacking)} migration(s) would be applied" if lacking else "the schema is current")
             return
-        applied = migrate(DatabaseSettings(), report=lambda line: click.echo(line, err=True))
+        applied = migrate(DatabaseSettings(), report=report)
     click.echo(f"{len(applied)} migration(s) applied" if applied else "the schema is current")
 
 
@@ -66,12 +70,12 @@ def migrate_command(*, dry_run: bool) -> None:
 @click.argument("column")
 @click.argument("width", type=click.IntRange(min=1, max=10_485_760), required=False)
 @click.option("--table", type=click.Choice(TABLES), default="location", show_default=True)
-@click.option("--dry-run", is_flag=True, help="Say which steps are left, and what each locks; change nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the steps that are left and what each locks; change nothing.")
 def widen_command(column: str, width: int | None, *, table: str, dry_run: bool) -> None:
-    """Widen a COLUMN of usrloc's table while everything runs: id to bigint, a varchar to WIDTH characters.
+    """Widen a COLUMN of usrloc's table while everything is running: id to bigint, a varchar to WIDTH characters.
 
-    Views that show the column are made again as they were. A REGISTER may wait for some milliseconds. Run it
-    again if it was interrupted.
+    Views that show the column are recreated as they were. A REGISTER may wait for some milliseconds. If it is
+    interrupted, run it again.
     """
     with operators_mistakes():
         done = widen(
@@ -80,12 +84,12 @@ def widen_command(column: str, width: int | None, *, table: str, dry_run: bool) 
             width,
             table=table,
             dry_run=dry_run,
-            report=lambda line: click.echo(line, err=True),
+            report=report,
         )
     if dry_run and done:
         click.echo("nothing was changed")
         return
-    click.echo(f"{table}.{column} is {'wider' if done else 'as wide already'}")
+    click.echo(f"{table}.{column} is {'wider' if done else 'already that wide'}")
 
 
 @main.command("alter")
@@ -94,38 +98,38 @@ def widen_command(column: str, width: int | None, *, table: str, dry_run: bool) 
 def alter_command(commands: str, *, table: str) -> None:
     """Execute SQL COMMANDS, such as ALTER TABLE, that PostgreSQL refuses because views show a column.
 
-    For upgrades of Kamailio's schema. The views on the table, yours too, are dropped before and made again as they
-    were, all in one transaction in which the table is locked. To widen a column use widen: it keeps no phone waiting.
+    For upgrades of Kamailio's schema. It drops the views on the table, your own too, and recreates them as they were,
+    in one transaction that locks the table. To widen a column use widen, which keeps no phone waiting.
     """
     with operators_mistakes():
-        alter(DatabaseSettings(), commands, table=table, report=lambda line: click.echo(line, err=True))
+        alter(DatabaseSettings(), commands, table=table, report=report)
     click.echo(f"done; the views on {table} are as they were")
 
 
 @main.command("uninstall")
-@click.option("--yes", is_flag=True, help="Do it. The directory, the tokens and the record of flushes are lost.")
+@click.option("--yes", is_flag=True, help="Do it. The directory, the tokens and the records of flushes are lost.")
 def uninstall_command(*, yes: bool) -> None:
-    """Say what would be taken out of the database so that Kamailio's own tables are left, as kamdbctl made them.
+    """Print what would be removed from the database. Kamailio's own tables stay, as kamdbctl created them.
 
     Before --yes, restart Kamailio without registrations.cfg, then stop the worker and the API. No REGISTER waits.
     """
     with operators_mistakes():
         if not yes:
-            if not (lines := describe(DatabaseSettings(), report=lambda line: click.echo(line, err=True))):
+            if not (lines := describe(DatabaseSettings(), report=report)):
                 click.echo("nothing of ours is in the database")
                 return
             click.echo("\n".join(lines))
-            click.echo("nothing was changed; --yes does it")
+            click.echo("nothing was changed; repeat with --yes")
             return
-        uninstall(DatabaseSettings(), report=lambda line: click.echo(line, err=True))
-    click.echo("the database has Kamailio's own tables only")
+        uninstall(DatabaseSettings(), report=report)
+    click.echo("only Kamailio's own tables are left")
 
 
 @main.command("check")
 def check_command() -> None:
-    """Say what stands and what does not in the database; `registrations-sync check` looks at Kamailio and worker, too.
+    """Check the database. `registrations-sync check` also checks the worker and Kamailio.
 
-    Exits as plugins of Nagios: 0 all well, 1 a warning, 2 a fault, 3 the check cannot be made.
+    Exits like a Nagios plugin: 0 all well, 1 a warning, 2 a fault, 3 the check cannot be made.
     """
     with (
         operators_mistakes(exit_code=EXIT_UNKNOWN),
@@ -143,7 +147,7 @@ def check_command() -> None:
 def _parse_restrictions(
     _context: click.Context, _option: click.Parameter, given: tuple[str, ...]
 ) -> Restrictions | None:
-    """Gather ``METHOD=PATTERN``; None when there is none."""
+    """Gather ``METHOD=PATTERN`` options; None if there is none."""
     gathered: Restrictions = {}
     for each in given:
         method, equals, pattern = each.partition("=")
@@ -158,18 +162,18 @@ def _parse_restrictions(
 
 @main.group()
 def token() -> None:
-    """Tokens for the API; each opens an account and its descendants."""
+    """Manage tokens for the API. A token gives access to an account and its descendants."""
 
 
 @token.command("create")
 @click.argument("account_id")
-@click.option("--note", default="", help="what it is for")
+@click.option("--note", default="", help="What it is for.")
 @click.option(
     "--idle-lifetime",
     type=click.IntRange(min=0, max=10 * 365 * 86400),
     default=3600,
     show_default=True,
-    help="seconds without use after which it dies; 0: never",
+    help="Seconds without use until it expires; 0: never.",
 )
 @click.option(
     "--restrict",
@@ -177,11 +181,11 @@ def token() -> None:
     metavar="METHOD=PATTERN",
     multiple=True,
     callback=_parse_restrictions,
-    help="allow this method (*: any) on these paths below /v2/ and nothing else; in a pattern * is one segment, "
-    "# any number; can be repeated",
+    help="Allow only this method (*: any) on these paths below /v2/. In a pattern * is one segment, # any number. "
+    "Can be repeated.",
 )
 def token_create(account_id: str, note: str, idle_lifetime: int, restrictions: Restrictions | None) -> None:
-    """Print a new token for ACCOUNT_ID; it is shown this once."""
+    """Print a new token for ACCOUNT_ID. It cannot be shown again."""
     lifetime = timedelta(seconds=idle_lifetime) if idle_lifetime else None
     with _connected() as connection:
         number, text = create_token(
@@ -193,12 +197,12 @@ def token_create(account_id: str, note: str, idle_lifetime: int, restrictions: R
 
 @token.command("list")
 def token_list() -> None:
-    """Show every token: number, account, when it was last used, its life, what it may do, what it is for."""
+    """List every token: number, account, last use, lifetime, restrictions, note."""
     with _connected() as connection:
         tokens = list_tokens(connection)
     for each in tokens:
-        life = "never dies" if each.idle_lifetime is None else f"dies after {each.idle_lifetime} without use"
-        state = life if each.alive else "dead"
+        life = "never expires" if each.idle_lifetime is None else f"expires after {each.idle_lifetime} without use"
+        state = life if each.alive else "expired"
         used = each.last_used_at.isoformat(timespec="seconds")
         may = _as_options(each.restrictions)
         click.echo(f"{each.id}\t{each.account_id}\t{each.account_name}\tused {used}\t{state}\t{may}\t{each.note}")
@@ -214,7 +218,7 @@ def _as_options(restrictions: Restrictions | None) -> str:
 @token.command("revoke")
 @click.argument("number", type=int)
 def token_revoke(number: int) -> None:
-    """Remove the token of that NUMBER; it opens nothing from now on."""
+    """Remove the token with that NUMBER. It is refused from now on."""
     with _connected() as connection:
         found = revoke_token(connection, number)
     if not found:

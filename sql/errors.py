@@ -1,4 +1,4 @@
-"""What can go wrong with PostgreSQL, as types that the other rooms can catch without knowing psycopg."""
+"""Errors of PostgreSQL, as types that the other rooms can catch without knowing psycopg."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,15 +16,19 @@ class DatabaseError(Exception):
 
 
 class DatabaseUnreachable(DatabaseError):
-    """PostgreSQL is away, starting, stopping, full, or too slow; the same call may succeed later."""
+    """PostgreSQL is away, starting, stopping, full, or too slow. A retry may succeed."""
+
+
+class DatabaseBusy(DatabaseUnreachable):
+    """PostgreSQL answers, but cancelled this statement: a timeout, a lock or a deadlock."""
 
 
 class DatabaseReadOnly(DatabaseUnreachable):
-    """The server takes no writes for now: a replica, or one that an operator made read-only."""
+    """The server is read-only for now: a replica, or one that an operator made so."""
 
 
 class DatabaseFull(DatabaseUnreachable):
-    """The server's disk has no room."""
+    """The server's disk is full."""
 
 
 class StatementFailed(DatabaseError):
@@ -32,54 +36,44 @@ class StatementFailed(DatabaseError):
 
 
 class LoginRefused(StatementFailed):
-    """PostgreSQL does not let the role in: the URL, the password or pg_hba.conf is wrong."""
+    """PostgreSQL refuses the login: the URL, the password or pg_hba.conf is wrong."""
 
 
 class PermissionLacking(StatementFailed):
-    """The role has not the privilege: another one's login, or a grant that is missing."""
+    """The role lacks the privilege: it is the wrong login, or a grant is missing."""
 
 
 class SessionShared(DatabaseError):
-    """A pooler gives each transaction another session of PostgreSQL, and so takes what we keep in one."""
+    """A pooler gives each transaction another session of PostgreSQL, so we cannot keep anything in one."""
 
 
 class RowHeld(DatabaseError):
-    """A statement of somebody else's holds the row at this moment; the same call may succeed later."""
+    """Another session has locked the row. A retry may succeed."""
 
 
 class SchemaStale(DatabaseError):
-    """The database lacks migrations; the message names the command that applies them."""
+    """Migrations are missing. The message names the command that applies them."""
 
 
 class SchemaRefused(DatabaseError):
-    """A migration cannot be applied; the message names what stands in the way."""
+    """A migration cannot be applied. The message names the obstacle."""
 
 
 class DirectoryRefused(DatabaseError):
-    """The directory that was to be imported is not valid; each message names file, line and column."""
+    """The directory that was to be imported is not valid; each message names the file, the row and the field."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
 
 
-class KazooRefused(DatabaseError):
-    """Kazoo does not know the API key, or does not give what is wanted; the message says what was asked."""
-
-
-class KazooMissing(KazooRefused):
-    """Kazoo has no such document, or has it no more."""
-
-
-class KazooUnreachable(DatabaseError):
-    """Kazoo does not answer, or not with sense; the same call may succeed later."""
-
-
-# SQLSTATE classes and codes after which a retry makes sense (PostgreSQL manual, appendix A): connection exceptions,
-# insufficient resources, operator intervention (which holds the statement timeout), lock not available, a transaction
-# that others were in the way of, an error of the disk, and a session that was idle in a transaction for too long, as
-# that of a program that was frozen.
-TRANSIENT = ("08", "53", "57", "55P03", "40001", "40P01", "58030", "25P03")
+# SQLSTATE classes and codes after which a retry makes sense (PostgreSQL manual, appendix A). The session is gone or
+# cannot be had: connection exceptions, insufficient resources, operator intervention, an error of the disk, a session
+# that was idle in a transaction for too long.
+UNREACHABLE = ("08", "53", "57", "58030", "25P03")
+# The session is fine and the statement is not: query cancelled (by the statement timeout, too), lock not available,
+# serialization failure, deadlock.
+BUSY = ("57014", "55P03", "40001", "40P01")
 
 
 @contextmanager
@@ -87,8 +81,8 @@ def translated() -> Iterator[None]:
     """Turn psycopg's errors into this module's.
 
     Raises:
-        DatabaseUnreachable: the fault is not in the statement; read-only and full have types of their own.
-        StatementFailed: the fault is in the statement.
+        DatabaseUnreachable: a retry may succeed; its subclasses say more.
+        StatementFailed: PostgreSQL will refuse the statement again.
     """
     try:
         yield
@@ -104,7 +98,9 @@ def translated() -> Iterator[None]:
             raise DatabaseReadOnly(message) from error
         if isinstance(error, psycopg.errors.DiskFull):
             raise DatabaseFull(message) from error
-        if lost or (error.sqlstate or "").startswith(TRANSIENT):
+        if error.sqlstate in BUSY:
+            raise DatabaseBusy(message) from error
+        if lost or (error.sqlstate or "").startswith(UNREACHABLE):
             raise DatabaseUnreachable(message) from error
         if isinstance(error, psycopg.errors.InsufficientPrivilege):
             raise PermissionLacking(message) from error

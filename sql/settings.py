@@ -1,4 +1,4 @@
-"""Settings of the database and of the facts about Kamailio that the SQL views need."""
+"""Settings of the database, and facts about Kamailio that the SQL views need."""
 
 import re
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -27,17 +27,17 @@ class DatabaseSettings(BaseSettings):
     )
     kamailio_timezone: str | None = Field(
         None,
-        description="zone in which Kamailio runs, UTC unless set; matters only for TIMESTAMP columns (kamdbctl)",
+        description="Kamailio's time zone, UTC unless set; matters only for TIMESTAMP columns (kamdbctl)",
     )
     kamailio_default_realm: str | None = Field(
         None,
-        description="realm of AoRs without a domain (usrloc use_domain=0); unless set the account's, if there is "
-        "just one: with several accounts such rows are in no list",
+        description="realm of AoRs without a domain (usrloc use_domain=0). Unset: the realm of the only account; with "
+        "several accounts such rows are in no list",
     )
     kamailio_nodes: str | None = Field(
         None,
-        description="names of the Kamailio nodes, `server_id=name,...`; a name like `kamailio@sip1.example.com` also "
-        "tells the host",
+        description="names of the Kamailio nodes, `server_id=name,...`; a name such as `kamailio@sip1.example.com` "
+        "also gives the host",
     )
 
     @field_validator("database_url")
@@ -45,7 +45,7 @@ class DatabaseSettings(BaseSettings):
     def _libpq_reads_it(cls, url: str) -> str:
         try:
             conninfo_to_dict(url)
-        except psycopg.Error:  # whose words hold the URL, and so a password
+        except psycopg.Error:  # its message contains the URL, and so a password
             raise ValueError("libpq cannot read it; in a URL a % of the password is written %25, a @ %40") from None
         return url
 

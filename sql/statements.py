@@ -1,8 +1,11 @@
 """Where Python finds the statements: one a file, beside the modules that use it."""
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import LiteralString
+from typing import Any, LiteralString
+
+import psycopg
 
 ROOM = Path(__file__).parent
 
@@ -16,3 +19,10 @@ def statement(name: str) -> LiteralString:
     """
     (path,) = ROOM.glob(f"*/{name}.sql")
     return path.read_text(encoding="utf-8")
+
+
+def fetch_row(connection: psycopg.Connection[Any], name: str, values: Mapping[str, object] | None = None) -> Any:
+    """Execute a statement that always returns a row, and return that row."""
+    row = connection.execute(statement(name), values).fetchone()
+    assert row is not None, name  # noqa: S101
+    return row

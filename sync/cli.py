@@ -1,4 +1,4 @@
-"""registrations-sync: the command that runs the worker."""
+"""registrations-sync: the command of the worker."""
 
 import getpass
 import json
@@ -6,7 +6,8 @@ import logging
 import logging.config
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -21,7 +22,7 @@ from sql.console.logs import LogSettings, log_configuration
 from sql.console.mistakes import operators_mistakes
 from sql.errors import DatabaseUnreachable
 from sql.flushes.requests import account_exists, request_flush
-from sql.schema.migrate import require_current_schema, start_on_schema
+from sql.schema.record import require_current_schema, start_on_schema
 from sql.settings import DatabaseSettings
 from sync.check.all import find_all
 from sync.flush_retries import Flusher
@@ -37,14 +38,14 @@ log = logging.getLogger(__name__)
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="kamailio-registrations")
 def main() -> None:
-    """The worker that keeps account, device and owner on Kamailio's location rows."""
+    """The worker: it keeps account, device and owner on Kamailio's location rows, and retries flushes."""
     with operators_mistakes():
         logging.config.dictConfig(log_configuration(LogSettings()))
 
 
 @main.command()
 def run() -> None:
-    """Work until SIGTERM. Several may run; one of them leads."""
+    """Run the worker until SIGTERM. Several may run; one of them leads."""
     with operators_mistakes():
         settings, database_settings = SyncSettings(), DatabaseSettings()
         metrics = Metrics(accounts=settings.sync_metrics_accounts)
@@ -65,24 +66,27 @@ def run() -> None:
 
 @main.command()
 def once() -> None:
-    """Do each job once and say what it wrote. It is safe beside a running worker."""
+    """Run each job once and print what it wrote. It is safe beside a running worker."""
     with operators_mistakes():
         settings, database_settings, nodes = SyncSettings(), DatabaseSettings(), Nodes(KamailioSettings())
-        # Without the pool, which would try again and warn before it says why.
-        with connect(database_settings, application_name="registrations-sync once") as connection:
-            require_current_schema(connection)
-        with Database(
-            database_settings,
-            application_name="registrations-sync once",
-            pool_size=1,
-            statement_timeout=settings.sync_statement_timeout,
-        ) as database:
+        with _opened(settings, database_settings, "registrations-sync once") as database:
             jobs = Jobs(database, nodes, settings)
             every: list[Callable[[], dict[str, int]]] = [jobs.enrich, jobs.reconcile, jobs.expire]
             every += [partial(job, node) for node in nodes.ids for job in (jobs.fetch, jobs.flush)]
             for job in every:
                 for what, count in job().items():
                     click.echo(f"{what}: {count}")
+
+
+@contextmanager
+def _opened(settings: SyncSettings, database_settings: DatabaseSettings, name: str) -> Iterator[Database]:
+    """Open a database whose schema is current, for a command."""
+    # Without the pool, which would retry and warn before it raises.
+    with connect(database_settings, application_name=name) as connection:
+        require_current_schema(connection)
+    timeout = settings.sync_statement_timeout
+    with Database(database_settings, application_name=name, pool_size=1, statement_timeout=timeout) as database:
+        yield database
 
 
 def _user() -> str:
@@ -95,23 +99,16 @@ def _user() -> str:
 @main.command()
 @click.argument("account_id", metavar="ACCOUNT")
 @click.argument("username", required=False)
-@click.option("--wait", is_flag=True, help="Stay until every node has confirmed, or for as long as --timeout says.")
-@click.option("--timeout", default=60.0, show_default=True, help="Seconds that --wait waits at the most.")
+@click.option("--wait", is_flag=True, help="Wait until every node has confirmed, or until --timeout.")
+@click.option("--timeout", default=60.0, show_default=True, help="Maximum of seconds that --wait waits.")
 def flush(account_id: str, username: str | None, *, wait: bool, timeout: float) -> None:
-    """Flush the bindings of ACCOUNT, or of one USERNAME of it.
+    """Flush the bindings of ACCOUNT, or of one of its USERNAMEs.
 
-    What no node confirms now is left to a running worker. Exits with 1 when a node has not confirmed at the end.
+    A running worker retries what nodes do not confirm now. Exits with 1 if a node has not confirmed at the end.
     """
     with operators_mistakes():
         settings, database_settings, nodes = SyncSettings(), DatabaseSettings(), Nodes(KamailioSettings())
-        with connect(database_settings, application_name="registrations-sync flush") as connection:
-            require_current_schema(connection)
-        with Database(
-            database_settings,
-            application_name="registrations-sync flush",
-            pool_size=1,
-            statement_timeout=settings.sync_statement_timeout,
-        ) as database:
+        with _opened(settings, database_settings, "registrations-sync flush") as database:
             with database.connection() as connection:
                 if not account_exists(connection, account_id):
                     raise click.ClickException(f"there is no account {account_id}")
@@ -121,7 +118,7 @@ def flush(account_id: str, username: str | None, *, wait: bool, timeout: float) 
                     username=username,
                     cause="command",
                     requested_by=_user(),
-                    lease=0.0,  # the worker may well do its part
+                    lease=0.0,  # the worker may help at once
                     late=nodes.write_late(),
                 )
             if promised is None:
@@ -132,16 +129,16 @@ def flush(account_id: str, username: str | None, *, wait: bool, timeout: float) 
     flushed = promised.shown - left.shown
     click.echo(f"flush {promised.id}: {flushed} of {promised.shown} flushed, {left.bindings} pending")
     if left.unsettled:
-        click.echo("not every node has confirmed; the worker goes on with it", err=True)
+        click.echo("not every node has confirmed; the worker retries", err=True)
         sys.exit(1)
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object, for machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def check(*, as_json: bool) -> None:
-    """Say what stands and what does not: database, directory, worker, every node of Kamailio. Changes nothing.
+    """Check the database, the directory, the worker and every node of Kamailio. Changes nothing.
 
-    Exits as plugins of Nagios: 0 all well, 1 a warning, 2 a fault, 3 the check cannot be made.
+    Exits like a Nagios plugin: 0 all well, 1 a warning, 2 a fault, 3 the check cannot be made.
     """
     with operators_mistakes(exit_code=EXIT_UNKNOWN):
         findings = find_all(SyncSettings(), DatabaseSettings(), KamailioSettings())
@@ -151,7 +148,7 @@ def check(*, as_json: bool) -> None:
 
 @main.command()
 def unit() -> None:
-    """Print a unit for systemd that runs `run` of this very installation."""
+    """Print a systemd unit for `run` of this installation."""
     text = files("sync").joinpath("registrations-sync.service").read_text(encoding="utf-8")
     click.echo(text.replace("/opt/registrations/bin", str(Path(sys.executable).parent)), nl=False)
 

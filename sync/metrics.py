@@ -1,4 +1,4 @@
-"""Metrics of the worker for Prometheus. What needs the database is measured by jobs; a scrape shows what they found."""
+"""Metrics of the worker for Prometheus. Jobs measure what needs the database; a scrape shows their last result."""
 
 from __future__ import annotations
 
@@ -20,15 +20,14 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from kamailio.rpc import Observation
+from kamailio.call_metrics import CallMetrics
 from sql.connections.database import Database
 from sql.registrations.census import Census
 from sql.worker.state import WorkerState
 
 PREFIX = "kamailio_registrations"
-# A look for new rows takes a millisecond, a comparison of a million rows some tens of seconds.
+# A run without new rows takes a millisecond, a comparison of a million rows some tens of seconds.
 JOB_SECONDS = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
-CALL_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 # No identifier of an account has a slash.
 OTHERS, NONE = "/other", "/none"
 
@@ -41,57 +40,44 @@ class Counted(NamedTuple):
 
 
 class Metrics:
-    """What this process counts. Safe to share between threads."""
+    """The metrics of this process. Safe to share between threads."""
 
     def __init__(self, *, accounts: int) -> None:
-        """Count nothing yet.
+        """Create them.
 
         Args:
-            accounts: how many of them are shown each; the smaller ones together.
+            accounts: number of accounts with series of their own; the smaller ones share one.
         """
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nothing asks for
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody needs
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         named: dict[str, Any] = {"namespace": PREFIX, "registry": self.registry}
         self._jobs = Histogram("job_duration_seconds", "Runs of a job.", ["name"], buckets=JOB_SECONDS, **named)
         self._failures = Counter("job_failures", "Runs of a job that failed.", ["name"], **named)
-        self._rows = Counter("job_rows", "What jobs wrote, by what they did with it.", ["name", "what"], **named)
-        self._calls = Histogram(
-            "rpc_duration_seconds",
-            "Calls to Kamailio, answered or not.",
-            ["server_id", "method"],
-            buckets=CALL_SECONDS,
-            **named,
-        )
-        self._call_errors = Counter(
-            "rpc_errors", "Calls that Kamailio refused or did not answer.", ["server_id", "method", "cause"], **named
-        )
-        self._leads = Gauge("worker_leads", "Whether this worker does the jobs.", **named)
+        self._rows = Counter("job_rows", "Rows that jobs wrote, by what they did with them.", ["name", "what"], **named)
+        text = "Runs of a job that were skipped: nothing had changed since the last one."
+        self._skips = Counter("job_skips", text, ["name"], **named)
+        self.call = CallMetrics(self.registry).count
+        self._leads = Gauge("worker_leads", "Whether this worker leads, and so runs the jobs.", **named)
         self._found = _Found(accounts)
         self.registry.register(self._found)
 
     def serve(self, listen: str) -> None:
-        """Answer scrapes in a thread of its own.
+        """Answer scrapes, in a thread of its own.
 
         Raises:
-            OSError: the address cannot be had.
+            OSError: the address is not available.
         """
         host, _, port = listen.rpartition(":")
         start_http_server(int(port), host.strip("[]"), registry=self.registry)
 
     def of(self, database: Database) -> None:
-        """Show the connections of this pool, too."""
+        """Include the connections of this pool."""
         self._found.database = database
-
-    def call(self, node: int, seen: Observation) -> None:
-        """Count a call to Kamailio."""
-        self._calls.labels(node, seen.method).observe(seen.seconds)
-        if seen.failure is not None:
-            self._call_errors.labels(node, seen.method, seen.failure).inc()
 
     @contextmanager
     def run_of(self, job: str) -> Iterator[None]:
-        """Time a run of a job, and count it when it fails."""
+        """Time a run of a job, and count it if it fails."""
         failures = self._failures.labels(job)
         with self._jobs.labels(job).time(), failures.count_exceptions():
             yield
@@ -101,14 +87,18 @@ class Metrics:
         for what, count in counts.items():
             self._rows.labels(job, what).inc(count)
 
+    def skipped(self, job: str) -> None:
+        """Count a run that was skipped."""
+        self._skips.labels(job).inc()
+
     def lead(self, leads: bool) -> None:
-        """Note whether this worker leads; who does not knows nothing of the database that holds good."""
+        """Set whether this worker leads. If not, what it found in the database is outdated."""
         self._leads.set(leads)
         if not leads:
             self._found.state = self._found.counted = None
 
     def take(self, found: WorkerState | Census) -> None:
-        """Show from now on what a job found."""
+        """Store the result of a job, for the next scrapes."""
         if isinstance(found, Census):
             self._found.counted = Counted(found, time.time())
         else:
@@ -116,7 +106,7 @@ class Metrics:
 
 
 class _Found(Collector):
-    """The last findings, as a scrape shows them: all of one moment."""
+    """The last results of the jobs."""
 
     def __init__(self, accounts: int) -> None:
         self._accounts = accounts
@@ -126,16 +116,18 @@ class _Found(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         if self.database is not None:
-            text = "Connections to PostgreSQL that are lent and idle, and jobs that wait for one."
+            text = "Connections to PostgreSQL that are lent or idle, and jobs that wait for one."
             yield _family("database_connections", text, "state", self.database.occupancy())
         if (state := self.state) is not None:
-            yield _single("enrichment_backlog_rows", "Rows without their account, to 100,000.", state.backlog_rows)
+            yield _single(
+                "enrichment_backlog_rows", "Rows that are not enriched yet, up to 100,000.", state.backlog_rows
+            )
             yield _single("enrichment_lag_seconds", "Age of the oldest of them.", _age(state.backlog_seconds))
             yield _single("pending_flushes", "Flushes that a node has not confirmed.", state.flushes)
             yield _single("oldest_pending_flush_seconds", "Age of the oldest of them.", _age(state.flush_seconds))
         if (counted := self.counted) is not None:
             census, at = counted
-            yield _single("counted_timestamp_seconds", "When registrations were counted last.", at)
+            yield _single("counted_timestamp_seconds", "Time of the last count of registrations.", at)
             yield _single("bindings", "Registrations.", sum(census.nodes.values()))
             yield _family("account_bindings", "Registrations by account.", "account_id", self._largest(census.accounts))
             yield _family("node_bindings", "Registrations by node.", "server_id", census.nodes)
@@ -149,7 +141,7 @@ class _Found(Collector):
 
 
 def _age(seconds: float | None) -> float:
-    """No age is below 0; PostgreSQL's clock may have been set back since."""
+    """At least 0: PostgreSQL's clock may have been set back since."""
     return max(seconds or 0.0, 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Settings of the worker: how often its jobs run, and how much each takes at a time."""
+"""Settings of the worker: how often its jobs run, and how much each does at a time."""
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -9,37 +9,41 @@ class SyncSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="REGISTRATIONS_")
 
-    sync_enrich_interval: float = Field(0.5, ge=0.1, le=3600, description="seconds between looks for new rows")
+    sync_enrich_interval: float = Field(
+        0.5, ge=0.1, le=3600, description="seconds between two runs of the job that enriches new rows"
+    )
     sync_reconcile_interval: float = Field(
         60.0, ge=1, le=86400, description="seconds between comparisons of all rows with the directory; see Performance"
     )
     sync_expire_interval: float = Field(
-        300.0, ge=1, le=86400, description="seconds between looks for rows that no Kamailio will ever clean"
+        300.0,
+        ge=1,
+        le=86400,
+        description="seconds between two runs of the job that deletes expired rows, tokens and flushes",
     )
     sync_expire_grace: float = Field(
-        3600.0, ge=60, le=31536000, description="seconds after its expiry that such a row is kept"
+        3600.0,
+        ge=60,
+        le=31536000,
+        description="seconds that a row is kept after it expired, in case Kamailio still cleans it",
     )
     sync_flush_interval: float = Field(
-        1.0, ge=0.1, le=3600, description="seconds between looks for flushes that a node has not confirmed"
+        1.0, ge=0.1, le=3600, description="seconds between two runs of the job that retries flushes, for each node"
     )
-    sync_flush_rate: int = Field(
-        500, ge=1, le=100000, description="bindings a second at the most that the worker asks one node about"
-    )
-    sync_flush_budget: float = Field(
-        10.0, gt=0, le=300, description="seconds that the worker's calls to one node may take together"
-    )
+    sync_flush_rate: int = Field(500, ge=1, le=100000, description="maximum of flushed bindings a second for one node")
+    sync_flush_budget: float = Field(10.0, gt=0, le=300, description="seconds for all calls to one node in one run")
     sync_flush_longest_pause: float = Field(
-        15.0, ge=1, le=3600, description="seconds to which the pauses grow that a node without an answer is given"
+        15.0, ge=1, le=3600, description="maximum back-off for an unreachable node, in seconds"
     )
     sync_flush_grace: float = Field(
         120.0,
         ge=0,
         le=86400,
-        description="seconds that the row of a flushed binding is left to Kamailio: in db_mode 2, which writes late, "
-        "and if `server_id` is none of those in `REGISTRATIONS_KAMAILIO_RPC`",
+        description="seconds that Kamailio has to remove the row of a flushed binding before the worker does: in "
+        "db_mode 2, which writes late, and if `REGISTRATIONS_KAMAILIO_RPC` does not have the row's `server_id`",
     )
     sync_flush_keep: float = Field(
-        2592000.0, ge=0, le=315360000, description="seconds that a finished flush can be looked at"
+        2592000.0, ge=0, le=315360000, description="seconds that the record of a finished flush is kept"
     )
     sync_kazoo_url: str | None = Field(
         None,
@@ -54,23 +58,26 @@ class SyncSettings(BaseSettings):
         30.0,
         ge=5,
         le=3600,
-        description="seconds after which a worker that leads, but is frozen or cut off, loses the lead to another",
+        description="seconds without a sign of life after which the leader loses leadership to another worker",
     )
     sync_metrics_listen: str | None = Field(
         None,
         pattern=r"^$|^.+:\d{1,5}$",
-        description="address and port where the worker shows metrics to Prometheus, such as 127.0.0.1:9470; anybody "
-        "who reaches it may read them; unset: nowhere",
+        description="address and port of the worker's metrics for Prometheus, such as 127.0.0.1:9470; anybody who "
+        "reaches it can read them; unset: none",
     )
     sync_metrics_interval: float = Field(
-        60.0, ge=1, le=86400, description="seconds between counts of all registrations for the metrics"
+        60.0, ge=1, le=86400, description="seconds between counts of all registrations, for the metrics"
     )
     sync_metrics_accounts: int = Field(
-        20, ge=0, le=1000, description="accounts that the metrics count each; the smaller ones are counted together"
+        20,
+        ge=0,
+        le=1000,
+        description="number of accounts with metrics of their own; the smaller ones are counted together",
     )
     sync_batch: int = Field(
         200,
         ge=1,
         le=10000,
-        description="rows that are locked at a time at the most; fewer where they take more than a millisecond or two",
+        description="maximum of rows that are locked at a time; fewer if they take longer than a millisecond or two",
     )

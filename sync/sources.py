@@ -1,4 +1,4 @@
-"""The sources of registrations: fetched from each node of Kamailio, and written into the database.
+"""Fetches the sources of registrations from each node of Kamailio, and writes them into the database.
 
 A fetch removes the announcements from Kamailio. So the worker holds a batch until the database has it, and only then
 fetches the next one. A crash of the worker loses one batch at most. Kamailio announces these bindings again when they
@@ -6,6 +6,7 @@ register more than an hour later.
 """
 
 import logging
+from dataclasses import asdict
 from threading import Event
 from time import monotonic
 
@@ -15,7 +16,7 @@ from kamailio.nodes import Nodes
 from kamailio.rpc import JsonRpcClient
 from sql.connections.database import Database
 from sql.errors import StatementFailed
-from sql.registrations.sources import write_sources
+from sql.registrations.sources import Source, write_sources
 from sync.settings import SyncSettings
 
 # Each element costs worker, Kamailio and PostgreSQL some 0.4 ms together. When all phones registered at once and the
@@ -25,7 +26,7 @@ BATCH = 100
 PAUSE_SECONDS = 0.4
 # Time limit of one batch. Over kamctl that is about ten elements; the others wait in Kamailio.
 FETCH_SECONDS = 1.0
-# A Kamailio without the queue logs an error each time it is asked.
+# A Kamailio without the queue logs an error for each request.
 NOT_SERVED_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ class Sources:
     def _write(self) -> int:
         if not self._held:
             return 0
-        held, age = list(self._held.values()), monotonic() - self._held_since
+        held, age = [Source(**asdict(each)) for each in self._held.values()], monotonic() - self._held_since
         try:
             with self._database.connection() as connection:
                 written = write_sources(connection, held, age=age)
@@ -86,17 +87,17 @@ class Sources:
         return written
 
     def _note(self, error: KamailioError | None) -> None:
-        facts = {"action": "fetch", "server_id": self._node}
+        facts = {"action": "fetch", "server_id": self._nodes.server_id(self._node)}
         if error is None:
             if self._told:
-                log.info("node tells the sources of registrations again", extra=facts)
+                log.info("registration sources available again", extra=facts)
             self._told, self._pause = "", 0.0
             return
         if isinstance(error, NotServed):
-            said = "node does not tell the sources of registrations: its registrations.cfg is old, or not loaded"
+            said = "registration sources not served: registrations.cfg is outdated or not loaded"
             self._pause = NOT_SERVED_SECONDS
         else:
-            said = "node does not answer, the sources of registrations wait"
+            said = "node unreachable, registration sources delayed"
             self._pause = min(max(self._pause, 0.5) * 2, self._longest_pause)
         self._not_before = monotonic() + self._pause
         if said != self._told:

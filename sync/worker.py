@@ -1,20 +1,17 @@
-"""When the jobs run: an APScheduler in this process, and only while it leads among several workers.
+"""The worker: an APScheduler that runs each job at its interval, while this process leads among several workers.
 
-A fault of PostgreSQL costs a job one interval: it is logged when it begins and when it ends, and the next run tries
-again. A bug in a job is logged with its traceback each time. A thread that dies ends the process, for its supervisor
-to start anew.
+If a job cannot reach PostgreSQL, or PostgreSQL cancels its statement, it tries again at its next interval. A bug in a
+job is logged with its traceback, each time. If a thread dies, the process exits so that its supervisor restarts it.
 """
 
 import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from itertools import product
 from queue import Empty, SimpleQueue
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -23,6 +20,7 @@ from kamailio.nodes import Nodes
 from sql.connections.database import Database, open_connection
 from sql.connections.writability import Writability
 from sql.errors import (
+    DatabaseBusy,
     DatabaseReadOnly,
     DatabaseUnreachable,
     LoginRefused,
@@ -41,18 +39,24 @@ from sync.kazoo.settings import KazooSettings
 from sync.metrics import Metrics
 from sync.settings import SyncSettings
 
+# Jobs that use a connection at the same time, for the whole and for each node.
 DATABASE_JOBS = 5
 NODE_JOBS = 2
 WATCH_SECONDS = 5.0
-# Between two signs of life of who leads, whatever the other jobs wait for; well below the shortest sync_lead_timeout.
+# Between two signs of life of the leader, whatever its other jobs wait for; well below the shortest sync_lead_timeout.
 LEAD_SECONDS = 1.0
 JOB_DEFAULTS = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
+# What ends the worker: an operator has to act first.
+STOPS = {
+    LoginRefused: "login refused, stopping",
+    SchemaStale: "schema out of date, stopping",
+    SessionShared: "pooler not in session mode, stopping",
+}
 
 Job = Callable[..., dict[str, int]]
+Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
-
-Result = TypeVar("Result")
 
 
 def lead() -> dict[str, int]:
@@ -61,7 +65,7 @@ def lead() -> dict[str, int]:
 
 
 class Worker:
-    """Runs the jobs on their intervals until it is told to stop."""
+    """Runs the jobs at their intervals until it is told to stop."""
 
     def __init__(
         self, settings: SyncSettings, database_settings: DatabaseSettings, nodes: Nodes, metrics: Metrics
@@ -70,7 +74,7 @@ class Worker:
         self._metrics = metrics
         self._nodes = nodes
         self._stopping = threading.Event()
-        # Put by signal handlers: its lock is reentrant, an Event's could be held by the very thread they interrupt.
+        # Signal handlers put into it: its lock is reentrant. An Event's could be held by the thread they interrupt.
         self._told_to_stop: SimpleQueue[None] = SimpleQueue()
         self._failed = False
         self._database = Database(
@@ -96,7 +100,7 @@ class Worker:
         self._leadership = Leadership(database_settings, patience=settings.sync_lead_timeout)
         self._leadership_lock = threading.Lock()
         self._leads = False
-        self._told_away = set[str]()  # each once an outage, however often they alternate
+        self._logged_outages = set[str]()  # each kind once an outage, however often they alternate
 
     def run(self) -> int:
         """Work until SIGTERM or SIGINT; a job under way ends its batch first. A second signal kills.
@@ -105,39 +109,23 @@ class Worker:
             The exit code: 0 after a signal, 1 when a thread died, the login is refused, the schema is stale or a pooler
             is not in session mode.
         """
-        jobs = Jobs(self._database, self._nodes, self._settings, stopping=self._stopping)
-        # One thread for each job, so that none delays another.
-        threads = ThreadPoolExecutor(1 + DATABASE_JOBS + NODE_JOBS * len(self._nodes.ids) + (self._kazoo is not None))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop_on_signal)
+        threading.excepthook = self._stop_on_death
+        schedule = list(self._schedule())
+        # A thread for each job, so that none delays another.
+        threads = ThreadPoolExecutor(len(schedule))
         scheduler = BackgroundScheduler({"default": threads}, job_defaults=JOB_DEFAULTS, timezone="UTC")
         now = datetime.now(UTC)
-        every: list[tuple[Job, float]] = [
-            (lead, LEAD_SECONDS),
-            (jobs.enrich, self._settings.sync_enrich_interval),
-            (jobs.reconcile, self._settings.sync_reconcile_interval),
-            (jobs.expire, self._settings.sync_expire_interval),
-        ]
-        if self._kazoo is not None:
-            every.append((self._kazoo.import_kazoo, self._settings.sync_kazoo_interval))
-        for job, seconds in every:
-            scheduler.add_job(self._run_job, Every(seconds), [job], id=job.__name__, next_run_time=now)
-        if self._settings.sync_metrics_listen:
-            for measure, seconds in ((jobs.count, self._settings.sync_metrics_interval), (jobs.watch, WATCH_SECONDS)):
-                scheduler.add_job(
-                    self._run_measurement, Every(seconds), [measure], id=measure.__name__, next_run_time=now
-                )
-        # Jobs of their own for each node, so that a dead one delays no other.
-        of_nodes = ((jobs.fetch, self._settings.sync_enrich_interval), (jobs.flush, self._settings.sync_flush_interval))
-        for node, (job, seconds) in product(self._nodes.ids, of_nodes):
-            name = f"{job.__name__} at {node}"
-            scheduler.add_job(self._run_job, Every(seconds), [job, node], id=name, next_run_time=now)
-        with _told_by_signals(self._told_to_stop), self._ended_by_dying_threads():
-            scheduler.start()
-            log.info("worker started", extra={"action": "start"})
-            self._wait_until_told(scheduler)
-            self._stopping.set()
-            scheduler.shutdown(wait=True)
-            self._leadership.release()
-            self._database.close()
+        for seconds, run, arguments in schedule:
+            scheduler.add_job(run, Every(seconds), arguments, next_run_time=now)
+        scheduler.start()
+        log.info("worker started", extra={"action": "start"})
+        self._wait_until_told(scheduler)
+        self._stopping.set()
+        scheduler.shutdown(wait=True)
+        self._leadership.release()
+        self._database.close()
         log.info("worker stopped", extra={"action": "stop"})
         return 1 if self._failed else 0
 
@@ -148,11 +136,29 @@ class Worker:
             except Empty:
                 run_what_the_clock_holds_up(scheduler)
 
+    def _schedule(self) -> Iterator[tuple[float, Callable[..., None], list[Any]]]:
+        """What to run: seconds from one run to the next, function, arguments."""
+        jobs, settings = Jobs(self._database, self._nodes, self._settings, stopping=self._stopping), self._settings
+        yield LEAD_SECONDS, self._run_job, [lead]
+        yield settings.sync_enrich_interval, self._run_job, [jobs.enrich]
+        yield settings.sync_reconcile_interval, self._run_job, [jobs.reconcile]
+        yield settings.sync_expire_interval, self._run_job, [jobs.expire]
+        if self._kazoo is not None:
+            yield settings.sync_kazoo_interval, self._run_job, [self._kazoo.import_kazoo]
+        if settings.sync_metrics_listen:
+            yield settings.sync_metrics_interval, self._run_measurement, [jobs.count]
+            yield WATCH_SECONDS, self._run_measurement, [jobs.watch]
+        for node in self._nodes.ids:  # each has its own jobs, so that an unreachable one delays no other
+            yield settings.sync_enrich_interval, self._run_job, [jobs.fetch, node]
+            yield settings.sync_flush_interval, self._run_job, [jobs.flush, node]
+
     def _run_job(self, job: Job, *arguments: int) -> None:
-        written = self._run_if_leading(job, *arguments)
-        if written and any(written.values()):
-            self._metrics.wrote(job.__name__, written)
-            log.info("job done", extra={"action": job.__name__, **written})
+        counts = self._run_if_leading(job, *arguments) or {}
+        if counts.pop("skipped", 0):
+            self._metrics.skipped(job.__name__)
+        if any(counts.values()):
+            self._metrics.wrote(job.__name__, counts)
+            log.info("job done", extra={"action": job.__name__, **counts})
 
     def _run_measurement(self, measure: Callable[[], Census | WorkerState | None]) -> None:
         found = self._run_if_leading(measure)
@@ -164,17 +170,19 @@ class Worker:
             return None
         try:
             leads = self._lead()
-            self._note_back()
-            if not leads:
-                return None
-            with self._metrics.run_of(job.__name__):
-                return job(*arguments)
+            self._note_reachable()
+            if leads:
+                with self._metrics.run_of(job.__name__):
+                    return job(*arguments)
+        except DatabaseBusy as error:
+            log.warning("statement cancelled, retrying", extra={"action": job.__name__, "cause": str(error)})
         except DatabaseUnreachable as error:
-            self._note_away(error)
-        except (LoginRefused, SchemaStale, SessionShared) as error:
-            log.error("cannot work", extra={"action": "stop", "cause": str(error)})
-            self._failed = True
-            self._told_to_stop.put(None)
+            self._note_unreachable(error)
+        except tuple(STOPS) as error:
+            log.error(STOPS[type(error)], extra={"action": "stop", "cause": str(error)})
+            self._stop_failed()
+        except Exception:
+            log.exception("job failed", extra={"action": job.__name__})
         return None
 
     def _lead(self) -> bool:
@@ -186,9 +194,9 @@ class Worker:
             if leads != led:
                 self._metrics.lead(leads)
         if leads and not led:
-            log.info("this worker leads", extra={"action": "lead"})
+            log.info("became leader", extra={"action": "lead"})
         elif led and not leads:
-            log.warning("another worker leads: this one was not heard", extra={"action": "follow"})
+            log.warning("lost leadership to another worker", extra={"action": "follow"})
         return leads
 
     def _require_writable_database(self) -> None:
@@ -198,51 +206,32 @@ class Worker:
             try:
                 self._writability.require(connection)
             except DatabaseReadOnly:
-                self._leadership.release()  # a session that is opened anew may reach the new primary
+                self._leadership.release()  # a new session may reach the new primary
                 raise
 
-    def _note_away(self, error: DatabaseUnreachable) -> None:
-        if not self._told_away:
+    def _note_unreachable(self, error: DatabaseUnreachable) -> None:
+        if not self._logged_outages:
             self._leads = False
-            self._writability = Writability()  # whatever came out the last time
+            self._writability = Writability()  # forget its last outcome
             self._metrics.lead(False)
-        event = f"database is {'read-only' if isinstance(error, DatabaseReadOnly) else 'away'}, waiting"
-        if event not in self._told_away:
-            self._told_away.add(event)
+        event = f"database {'read-only' if isinstance(error, DatabaseReadOnly) else 'unreachable'}, retrying"
+        if event not in self._logged_outages:
+            self._logged_outages.add(event)
             log.warning(event, extra={"action": "database", "cause": str(error)})
 
-    def _note_back(self) -> None:
-        if self._told_away:
-            self._told_away.clear()
-            log.info("database is back", extra={"action": "database"})
+    def _note_reachable(self) -> None:
+        if self._logged_outages:
+            self._logged_outages.clear()
+            log.info("database reachable again", extra={"action": "database"})
 
-    @contextmanager
-    def _ended_by_dying_threads(self) -> Iterator[None]:
-        previous = threading.excepthook
+    def _stop_failed(self) -> None:
+        self._failed = True
+        self._told_to_stop.put(None)
 
-        def note(args: threading.ExceptHookArgs) -> None:
-            previous(args)
-            self._failed = True
-            self._told_to_stop.put(None)
-
-        threading.excepthook = note
-        try:
-            yield
-        finally:
-            threading.excepthook = previous
-
-
-@contextmanager
-def _told_by_signals(told_to_stop: SimpleQueue[None]) -> Iterator[None]:
-    """The first SIGTERM or SIGINT is passed on, the second has its default effect."""
-
-    def stop(number: int, _frame: FrameType | None) -> None:
+    def _stop_on_signal(self, number: int, _frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
-        told_to_stop.put(None)
+        self._told_to_stop.put(None)
 
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    def _stop_on_death(self, thread: threading.ExceptHookArgs) -> None:
+        log.error("thread died, stopping", exc_info=thread.exc_value, extra={"action": "stop"})
+        self._stop_failed()

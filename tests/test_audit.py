@@ -1,4 +1,4 @@
-"""`make audit`: a known vulnerability fails it, a network that does not let us ask does not."""
+"""`make audit` fails on a known vulnerability, but not without a network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOWHERE = "http://127.0.0.1:1/v1/query"
 
 @contextmanager
 def fake_osv(vulnerable: str | None) -> Iterator[str]:
-    """A stand-in for api.osv.dev: it knows of one vulnerability, of this package; lends the URL of its API."""
+    """Imitate api.osv.dev, with one vulnerability in this package; yield the URL of its API."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -31,7 +31,7 @@ def fake_osv(vulnerable: str | None) -> Iterator[str]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -46,7 +46,7 @@ def _audit(url: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(("vulnerable", "status"), [("click", 2), (None, 0)], ids=["one", "none"])
 def test_a_known_vulnerability_fails_it(vulnerable: str | None, status: int) -> None:
-    """Its name and package are printed; without any it passes."""
+    """The name and the package are printed. Without a vulnerability it passes."""
     with fake_osv(vulnerable) as url:
         result = _audit(url)
     assert result.returncode == status, result.stdout + result.stderr
@@ -54,7 +54,7 @@ def test_a_known_vulnerability_fails_it(vulnerable: str | None, status: int) -> 
 
 
 def test_without_a_network_it_says_so_and_passes() -> None:
-    """A machine that may not ask is no worse for it."""
+    """Without access to OSV it says that it skipped the audit, and succeeds."""
     result = _audit(NOWHERE)
     assert result.returncode == 0
     assert "audit: skipped" in result.stdout

@@ -1,4 +1,4 @@
-"""The house itself: rooms keep to their business, documentation keeps to the code."""
+"""The rules of the repository: what belongs into which room, and documentation that agrees with the code."""
 
 from __future__ import annotations
 
@@ -7,25 +7,11 @@ from importlib.metadata import files
 from pathlib import Path
 
 import pytest
-from pydantic_settings import BaseSettings
 
-from api.settings import ApiSettings
-from kamailio.settings import KamailioSettings
-from sql.console.logs import LogSettings
-from sql.settings import DatabaseSettings
-from sync.kazoo.settings import KazooSettings
-from sync.settings import SyncSettings
+from tests.stand.settings_tables import settings_table, split_readme
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("api", "kamailio", "sql", "sync")
-SETTINGS: tuple[type[BaseSettings], ...] = (
-    DatabaseSettings,
-    KamailioSettings,
-    SyncSettings,
-    KazooSettings,
-    ApiSettings,
-    LogSettings,
-)
 SQL_VERBS = re.compile(
     r"\b(select|insert into|update|delete from|create|alter|drop)\s+[\w*(]+\s+(from|set|values|table|view)\b", re.I
 )
@@ -36,35 +22,21 @@ def _modules(*rooms: str) -> list[Path]:
     return [path for room in rooms for path in sorted((ROOT / room).rglob("*.py"))]
 
 
-def settings_table() -> str:
-    """The README's table of settings, as the code has them."""
-    lines = ["| variable | default | meaning |", "|---|---|---|"]
-    for settings in SETTINGS:
-        for name, field in settings.model_fields.items():
-            default = (
-                "required"
-                if field.is_required()
-                else ""
-                if field.default_factory or field.default is None
-                else str(field.default)
-            )
-            lines.append(f"| `REGISTRATIONS_{name.upper()}` | {default} | {field.description} |")
-    return "\n".join(lines)
-
-
-def test_the_readme_has_every_setting_as_the_code_has_it() -> None:
-    """Name, default and meaning of each setting stand in the README's table, and no other."""
-    assert settings_table() in (ROOT / "README.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("room", ROOMS)
+def test_the_readme_of_a_room_has_every_setting_as_the_code_has_it(room: str) -> None:
+    """The table in the room's README has the name, default and meaning of each setting, and no other."""
+    _, table = split_readme(room)
+    assert table == settings_table(room)
 
 
 @pytest.mark.parametrize("path", _modules("api", "kamailio", "sync"), ids=lambda path: str(path.relative_to(ROOT)))
 def test_sql_is_spoken_in_its_own_room_only(path: Path) -> None:
-    """No statement stands in Python outside sql/."""
+    """No Python outside sql/ contains an SQL statement."""
     assert not SQL_VERBS.search(path.read_text(encoding="utf-8"))
 
 
 def test_every_statement_is_used_and_every_name_has_its_file() -> None:
-    """One statement a file, none left over."""
+    """Every .sql file is used, and every name given to `statement` has its file."""
     written = [path.stem for path in (ROOT / "sql").glob("*/*.sql") if path.name != "schema.sql"]
     text = "\n".join(path.read_text(encoding="utf-8") for path in _modules("sql"))
     assert written == [name for name in dict.fromkeys(written) if f'"{name}"' in text]
@@ -73,14 +45,14 @@ def test_every_statement_is_used_and_every_name_has_its_file() -> None:
 
 @pytest.mark.parametrize("path", _modules(*ROOMS), ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_module_opens_with_what_it_owns_and_stays_small(path: Path) -> None:
-    """A reader learns the module's business from its first lines, and can hold it in his head."""
+    """Every module begins with a docstring that says what it owns, and is short enough to read at once."""
     text = path.read_text(encoding="utf-8")
     assert text.startswith('"""')
     assert len(text.splitlines()) <= MODULE_LINES
 
 
 def test_each_room_belongs_to_this_distribution() -> None:
-    """The names are generic: another package of that name in the environment would be picked up instead."""
+    """The rooms have generic names: a package of the same name in the environment could be imported instead."""
     installed = files("kamailio-registrations")
     assert installed is not None
     for room in ROOMS:
@@ -96,7 +68,7 @@ def test_every_dependency_has_its_reason() -> None:
 
 
 def test_each_line_of_the_threat_model_names_a_test_that_there_is() -> None:
-    """Every row of SECURITY.md's tables ends in at least one test, by its file and name."""
+    """Every row of SECURITY.md's tables names at least one existing test, by file and name."""
     text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if line.startswith("| ") and not line.endswith("| test |")]
     named = [re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row) for row in rows]

@@ -1,4 +1,4 @@
-"""What is installed is what the lock files name: no package more, none less, none of another version."""
+"""The environment has exactly the packages and versions of the lock files."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ OURS = "kamailio-registrations"
 
 
 def _locked(*files: Path) -> list[tuple[Requirement, str]]:
-    """Each requirement with all that follows it, such as its hashes."""
+    """Return each requirement with its options, such as hashes."""
     lines = "\n".join(path.read_text(encoding="utf-8") for path in files).replace("\\\n", "")
     found = re.findall(r"^([^#\s].*?)( +--hash.*)?$", lines, re.M)
     return [(Requirement(requirement), options) for requirement, options in found]
 
 
 def _versions(*files: Path) -> dict[str, str]:
-    """Name and version of what is locked for this Python."""
+    """Return the locked versions for this Python, by name."""
     return {
         canonicalize_name(each.name): str(each.specifier).removeprefix("==")
         for each, _ in _locked(*files)
@@ -35,7 +35,7 @@ def _versions(*files: Path) -> dict[str, str]:
 
 
 def test_the_environment_is_the_lock() -> None:
-    """`make setup` installs these versions; a package that something else brought would be one too many."""
+    """`make setup` installs these versions and nothing else."""
     installed = {canonicalize_name(each.name): each.version for each in distributions(path=[_site_packages()])}
     installed.pop(canonicalize_name(OURS))
     assert installed == _versions(TESTS, CLIENTS)
@@ -47,16 +47,15 @@ def _site_packages() -> str:
 
 
 def test_what_operators_install_is_what_is_tested() -> None:
-    """The lock of the product is part of that of the tests."""
+    """The lock file of the tests includes that of the product."""
     runtime = _versions(RUNTIME)
     tested = _versions(TESTS)
     assert runtime == {name: tested[name] for name in runtime}
 
 
 def test_an_operator_installs_nothing_but_the_lock(tmp_path: Path) -> None:
-    """As the README says: what builds the package is locked, too, so that its installation asks no index."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    locked, ours = re.findall(r"/opt/registrations/bin/pip install (.*)", readme)
+    """`make install` works: the build requirements are locked too, so pip needs no index for our package."""
+    locked, ours = re.findall(r"\$\(PIP_INSTALL\) (.*)", (ROOT / "Makefile").read_text(encoding="utf-8"))
     assert {"--require-hashes", "--only-binary"} <= set(locked.split())
     command = [sys.executable, "-m", "pip", "install", "--target", str(tmp_path), *ours.split()]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
@@ -71,14 +70,14 @@ def _required(name: str) -> set[str]:
 
 
 def test_every_file_is_pinned_by_its_hash() -> None:
-    """One version and at least one SHA-256 for each package; else pip would take what an index offers that day."""
+    """Each package has one version and at least one SHA-256. Otherwise pip would install what an index offers."""
     for requirement, options in _locked(RUNTIME, TESTS, CLIENTS, POSTGRESQL):
         assert re.fullmatch(r"==[^,*]+", str(requirement.specifier)), requirement
         assert re.fullmatch(r"( +--hash=sha256:[0-9a-f]{64})+", options), requirement
 
 
 def test_the_lock_has_what_pyproject_asks_for() -> None:
-    """A requirement that was added or raised wants `make update`."""
+    """If this fails, a requirement was added or raised: run `make update`."""
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     project = pyproject["project"]
     for wanted, versions in (

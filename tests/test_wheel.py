@@ -1,4 +1,4 @@
-"""The wheel has everything that the rooms need, and runs outside the checkout."""
+"""The wheel has every file of the rooms and works outside the checkout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOMS = ("api", "kamailio", "sql", "sync")
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from this checkout and unpacked."""
+    """Build the wheel from this checkout and unpack it."""
     directory = tmp_path_factory.mktemp("wheel")
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", directory],
@@ -31,7 +31,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_file_of_the_rooms_is_in_the_wheel(unpacked: Path) -> None:
-    """Statements, migrations and Kamailio's configuration as well as Python; nothing of the tests."""
+    """It has statements, migrations and Kamailio's configuration as well as Python, but no tests."""
     expected = {
         str(path.relative_to(ROOT))
         for room in ROOMS
@@ -44,13 +44,13 @@ def test_every_file_of_the_rooms_is_in_the_wheel(unpacked: Path) -> None:
 
 
 def test_the_commands_start_from_the_wheel_alone(unpacked: Path) -> None:
-    """Each room is imported from the wheel, and finds its files there."""
+    """The rooms are imported from the wheel and find their files there."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import api.cli, sync.cli, sql.cli\n"
-        "from sql.schema.migrate import _migrations; from sql.statements import statement\n"
+        "from sql.schema.migration import all_migrations; from sql.statements import statement\n"
         "from api.document import read_document\n"
         "assert api.cli.__file__.startswith(sys.argv[1])\n"
-        "assert len(_migrations()) >= 5 and statement('access_check')\n"
+        "assert len(all_migrations()) >= 5 and statement('access_check')\n"
         "assert read_document()['paths']"
     )
     subprocess.run([sys.executable, "-P", "-c", code, unpacked], cwd="/", check=True, timeout=60)

@@ -1,4 +1,4 @@
-"""Sending NOTIFY check-sync to phones through the nodes that hold their bindings; shared by devices and flushes."""
+"""Sends NOTIFY check-sync to phones through the nodes that hold their bindings; devices and flushes use it."""
 
 import logging
 from collections.abc import Sequence
@@ -13,19 +13,19 @@ log = logging.getLogger(__name__)
 
 
 def send_check_sync(proxy: Nodes, contacts: Sequence[DeviceContact], *, reboot: bool, budget: float) -> int:
-    """Have Kamailio send each contact a NOTIFY, from the node that has its socket; where that is unknown, from any.
+    """Have Kamailio send each contact a NOTIFY, from the node that has its socket or, if that is unknown, from all.
 
     Args:
         proxy: all nodes.
         contacts: where the phones are.
-        reboot: whether they are to start anew.
-        budget: seconds for the calls; no phone is waited for.
+        reboot: whether the phones are asked to reboot.
+        budget: seconds for the calls; nobody waits for a phone's answer.
 
     Returns:
-        How many contacts no node took on; the log says why.
+        The number of contacts that no node accepted; the log says why.
 
     Raises:
-        KamailioError: no node could be asked at all.
+        KamailioError: no node could be reached.
     """
     at_node: dict[int, list[int]] = {}
     for index, contact in enumerate(contacts):

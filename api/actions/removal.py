@@ -1,7 +1,7 @@
-"""The order of a flush: promised in the database, then all nodes of Kamailio are told at once, then hidden from lists.
+"""The order of a flush: recorded in the database, then sent to all nodes of Kamailio at once, then hidden from lists.
 
-Last, since a row that Kamailio has removed need not be hidden. What a node has not confirmed when the time for the
-request is over the worker goes on with, so a flush that was promised is a success whatever Kamailio says.
+Hiding comes last, as a row that Kamailio has removed need not be hidden. When the time for the request is over, the
+worker retries what a node has not confirmed. So a recorded flush is a success whatever Kamailio answers.
 """
 
 import logging
@@ -10,12 +10,12 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from threading import Thread
 
-from flask import current_app, g
+from flask import g
 
 from api.access import current_access
 from api.actions.check_sync import send_check_sync
 from api.errors import TooManyRequests
-from api.extensions import database, nodes
+from api.extensions import database, nodes, settings
 from kamailio.bindings import Outcome
 from kamailio.errors import KamailioError
 from kamailio.nodes import Nodes
@@ -27,12 +27,12 @@ from sql.flushes.progress import Answers, Pending, count_pending, measure_backlo
 from sql.flushes.requests import Binding, Flush, NodeSet, hide_bindings, request_flush
 from sql.registrations.contacts import DeviceContact, find_flush_contacts
 
-# How long the worker leaves a flush to us, beyond the time for the calls: for two statements that time out.
+# The worker leaves a flush to the API for the time of the calls and so long: for two statements that time out.
 MARGIN_SECONDS = 20.0
-# Until the worker looks at what is left: what no node confirmed, or a row that stayed. usrloc's timer needs longer.
+# Until the worker looks for what no node confirmed, and for rows that stayed; usrloc's timer needs longer to write.
 RETRY_SECONDS = 1.0
 LATE_RECHECK_SECONDS = 10.0
-# What may be left to do of the flushes of an account, while a node is away, for another one: it writes all of it again.
+# With more unconfirmed bindings than this, an account gets no further flush: each flush writes all of them again.
 BACKLOG_BINDINGS = 50_000
 BACKLOG_RETRY_SECONDS = 10
 
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """A flush for the envelope: of its bindings, how many are gone and how many a node has still to confirm."""
+    """A flush for the envelope: how many bindings are gone, and how many a node has still to confirm."""
 
     flushed: int
     pending: int
@@ -51,21 +51,21 @@ class Flushed:
 
 
 def flush(account_id: str, *, username: str | None = None, check_sync: bool) -> Flushed | None:
-    """Promise the flush of an account, or of one SIP username of it, and carry out what can be done at once.
+    """Record the flush of an account, or of one SIP username of it, and carry out what can be done at once.
 
     Args:
         account_id: whose bindings.
         username: in any case; None for all.
-        check_sync: whether the phones are sent NOTIFY check-sync afterwards; nobody waits for that.
+        check_sync: whether the phones get NOTIFY check-sync afterwards; the answer does not wait for that.
 
     Returns:
-        None when ``username`` is neither a device's nor a live binding's.
+        None if neither a device nor a live binding has the username.
 
     Raises:
-        TooManyRequests: nothing was promised, since too much that was is still to be done.
-        DatabaseUnreachable: nothing was promised, or what was is carried out without the client knowing.
+        TooManyRequests: nothing was recorded, as too many bindings of earlier flushes are unconfirmed.
+        DatabaseUnreachable: nothing was recorded; or it was, and is carried out without the client's knowledge.
     """
-    proxy, budget = nodes(), current_app.config["FLUSH_BUDGET"]
+    proxy, budget = nodes(), settings().api_flush_budget
     late = proxy.write_late()
     with database().connection() as connection:
         if measure_backlog(connection, account_id, limit=BACKLOG_BINDINGS) == BACKLOG_BINDINGS:
@@ -96,7 +96,7 @@ def flush(account_id: str, *, username: str | None = None, check_sync: bool) -> 
         with_row = sum(binding.ruid is not None for binding in promised.bindings)
         pending = Pending(shown=promised.shown, bindings=with_row, unsettled=len(promised.bindings))
     if contacts:
-        reboot = current_app.config["SYNC_REBOOT"]
+        reboot = settings().api_sync_reboot
         Thread(
             target=copy_context().run,
             args=(_call_back, proxy, contacts),
@@ -106,7 +106,7 @@ def flush(account_id: str, *, username: str | None = None, check_sync: bool) -> 
 
 
 def _call_back(proxy: Nodes, contacts: Sequence[DeviceContact], *, reboot: bool, budget: float) -> None:
-    """Have the phones come for their configuration, after their bindings went: what they register now is new."""
+    """Have the phones fetch their configuration and register anew, now that their bindings are gone."""
     try:
         send_check_sync(proxy, contacts, reboot=reboot, budget=budget)
     except KamailioError as error:
@@ -114,7 +114,7 @@ def _call_back(proxy: Nodes, contacts: Sequence[DeviceContact], *, reboot: bool,
 
 
 def _tell(promised: Flush, *, proxy: Nodes, budget: float) -> dict[int, list[Answered]]:
-    """Have each node that may hold a binding forget it; returns what each said."""
+    """Have each node that may hold a binding remove it; returns their answers."""
     at_node: dict[int, list[Binding]] = {}
     for binding in promised.bindings:
         for node in proxy.holders(binding.server_id):
@@ -133,20 +133,20 @@ def _tell(promised: Flush, *, proxy: Nodes, budget: float) -> dict[int, list[Ans
 
 
 def _note(connection: Connection, promised: Flush, answers: dict[int, list[Answered]], *, proxy: Nodes) -> Pending:
-    """Write down what each node said; returns what is not confirmed."""
+    """Record what each node answered; returns what is not confirmed."""
     for node, pairs in answers.items():
         gone = [binding.id for binding, outcome in pairs if outcome is Outcome.GONE]
         failed = {binding.id: outcome for binding, outcome in pairs if isinstance(outcome, KamailioError)}
         error = next(iter(failed.values()), None)
-        late = proxy.mode(node) not in (1, 3)
+        late, server_id = proxy.mode(node) not in (1, 3), proxy.server_id(node)
         note_answers(
             connection,
-            NodeSet(proxy.ids, proxy.replicated),
-            Answers(node=node, flushes={promised.id: error}, gone=gone, failed=list(failed)),
+            NodeSet(tuple(map(proxy.server_id, proxy.ids)), proxy.replicated),
+            Answers(node=server_id, flushes={promised.id: error}, gone=gone, failed=list(failed)),
             recheck=LATE_RECHECK_SECONDS if late else RETRY_SECONDS,
             longest_pause=RETRY_SECONDS,
         )
         if error is not None:
-            facts = {"flush_id": promised.id, "server_id": node, "left": len(failed), "cause": str(error)}
+            facts = {"flush_id": promised.id, "server_id": server_id, "left": len(failed), "cause": str(error)}
             log.warning("flush left to the worker", extra={"action": "flush", **facts})
     return count_pending(connection, promised.id)

@@ -1,7 +1,7 @@
-"""A request on its way in: kept until it is whole, so that no thread waits for the rest of it (RFC 9112).
+"""A request on its way in: buffered until it is complete, so that no thread waits for the rest of it (RFC 9112).
 
-This only says when a thread has all that it needs; gunicorn's parser reads it then, and judges it. Where time or space
-was up before, the parser sees the end of the connection.
+This only finds out when a request is complete. Then gunicorn's parser reads and judges it. If the time or the space for
+it runs out first, the parser sees the end of the connection.
 """
 
 import re
@@ -9,9 +9,9 @@ import re
 from gunicorn.http.errors import LimitRequestHeaders
 from gunicorn.http.unreader import Unreader
 
-# Request line and headers together. Of gunicorn's own limits each is kept, but not their product of 800 kB.
+# Of request line and headers together. gunicorn's own limits allow 100 headers of 8 kB, which is 800 kB.
 HEAD_BYTES = 1 << 16
-# Chunks of one byte each take six times the space of what is in them.
+# A chunk of one byte takes six bytes, and eight leaves room for extensions.
 CHUNKED_SIZE = 8
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -23,27 +23,27 @@ CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,8}(?=[ \t]*(?:;|$))")
 
 
 class Incoming:
-    """What has come of a request, and perhaps of those after it.
+    """What has arrived of a request, and perhaps of those after it.
 
     Attributes:
-        bytes: all of it.
-        until: when it is given up, by the monotonic clock.
+        bytes: all that has arrived.
+        until: when the server gives up waiting for the rest, by the monotonic clock.
     """
 
     def __init__(self, begun: bytes, *, most: int, until: float) -> None:
         """Begin.
 
         Args:
-            begun: what is there already.
+            begun: what has arrived already.
             most: bytes of the largest body that the application reads.
             until: when to give up.
         """
         self.until = until
         self.bytes = bytearray(begun)
         self._most = most
-        self._body: int | None = None  # where it begins
+        self._body: int | None = None  # where the body begins
         self._length: int | None = 0  # None: in chunks
-        self._at = 0  # all before it has been looked at
+        self._at = 0  # everything before this is parsed
         self._in_chunks = 0
         self._told = False
 
@@ -51,7 +51,7 @@ class Incoming:
         return len(self.bytes)
 
     def is_whole(self) -> bool:
-        """Whether a thread need not wait: all is there, or as much as it takes to refuse it."""
+        """Whether the request is complete, or has enough to be refused."""
         if self._body is None:
             seen = self._at
             self._find_body()
@@ -63,11 +63,14 @@ class Incoming:
 
     @property
     def has_large_head(self) -> bool:
-        """Whether more has come than request line and headers may have, and not their end."""
+        """Whether request line and headers are too long, and their end has not arrived."""
         return self._body is None and len(self.bytes) > HEAD_BYTES
 
     def wants_continue(self) -> bool:
-        """Whether the client waits for 100 before it sends the body; once, and gunicorn is not to say it again."""
+        """Whether to send 100 now, for which the client waits before it sends the body.
+
+        True once. The header is removed, so that gunicorn does not send another 100.
+        """
         if self._body is None or self._told:
             return False
         self._told = True
@@ -81,7 +84,7 @@ class Incoming:
         return True
 
     def _find_body(self) -> None:
-        start = 2 if self.bytes.startswith(b"\r\n") else 0  # one empty line may go before a request
+        start = 2 if self.bytes.startswith(b"\r\n") else 0  # a request may begin with one empty line
         end = self.bytes.find(b"\r\n\r\n", max(start, self._at - 3))
         if end < 0:
             self._at = len(self.bytes)
@@ -98,7 +101,7 @@ class Incoming:
         while (line_end := self.bytes.find(b"\r\n", self._at)) >= 0:
             size = CHUNK_SIZE.match(self.bytes, self._at, line_end)
             if size is None:
-                return True  # it is none
+                return True  # malformed, as the parser will say
             length, begin = int(size[0], 16), line_end + 2
             if length == 0 and (
                 self.bytes.startswith(b"\r\n", begin) or self.bytes.find(b"\r\n\r\n", begin) >= 0  # after trailers
@@ -117,10 +120,10 @@ class Incoming:
 
 
 class Received(Unreader):
-    """Where gunicorn's parser gets a request from: what has come, and then nothing.
+    """Gives gunicorn's parser what has arrived, and then the end of the connection.
 
     Attributes:
-        is_short: whether more was wanted, so that nobody knows where the next request begins.
+        is_short: whether the parser wanted more, so that nobody knows where the next request begins.
     """
 
     def __init__(self, incoming: Incoming) -> None:

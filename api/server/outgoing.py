@@ -1,9 +1,9 @@
-"""An answer on its way out: what its client does not take is kept, so that no thread waits for that."""
+"""A response on its way out: what the client does not read yet is buffered, so that no thread waits for the client."""
 
 import logging
 import socket
 from tempfile import SpooledTemporaryFile
-from typing import Any, BinaryIO
+from typing import Any
 
 MEMORY_BYTES = 1 << 16
 SEND_BYTES = 1 << 16
@@ -12,9 +12,9 @@ log = logging.getLogger(__name__)
 
 
 class Outgoing:
-    """The socket of a connection, for gunicorn: to send waits no longer than `settimeout` said for this answer.
+    """The socket of a connection, for gunicorn: sending waits no longer than `settimeout` allowed for this response.
 
-    What is left then is in memory, or in a file that nobody else sees, until `send_left` has sent it.
+    The rest is in memory, or in an unlinked temporary file, until `send_left` has sent it.
     """
 
     def __init__(self, client: socket.socket) -> None:
@@ -26,19 +26,19 @@ class Outgoing:
         return getattr(self._client, name)
 
     def setblocking(self, flag: bool) -> None:  # noqa: ARG002  # gunicorn's threads would wait
-        """Never wait, whatever gunicorn says; a thread has nothing to read, and what it sends is kept."""
+        """Never block, whatever gunicorn asks: a thread has nothing to read, and what it sends is buffered."""
         self._client.setblocking(False)
 
     @property
     def has_left(self) -> bool:
-        """Whether there is something to send still."""
+        """Whether something is still to be sent."""
         return self._left is not None
 
     def sendall(self, data: bytes) -> None:
-        """Send what the client takes and keep the rest.
+        """Send what the client takes now and buffer the rest.
 
         Raises:
-            OSError: the connection is gone, or what is left finds no place.
+            OSError: the connection is gone, or the rest cannot be buffered.
         """
         rest = memoryview(data)
         try:
@@ -53,20 +53,11 @@ class Outgoing:
                 log.error("answer broken off", extra={"action": "error", "cause": f"temporary file: {error}"})
                 raise ConnectionResetError(*error.args) from error
 
-    def sendfile(self, file: BinaryIO, offset: int = 0, count: int | None = None) -> int:
-        """As a socket's, but as `sendall` does it."""
-        file.seek(offset)
-        sent = 0
-        while data := file.read(SEND_BYTES if count is None else min(SEND_BYTES, count - sent)):
-            self.sendall(data)
-            sent += len(data)
-        return sent
-
     def send_left(self) -> bool:
-        """Send some of what is left; returns whether that was all.
+        """Send some of the rest; returns whether that was all.
 
         Raises:
-            BlockingIOError: the client takes nothing now.
+            BlockingIOError: the client takes nothing at the moment.
             OSError: the connection is gone.
         """
         assert self._left is not None  # noqa: S101  # see `has_left`
@@ -79,7 +70,7 @@ class Outgoing:
         return True
 
     def forget_left(self) -> None:
-        """Keep nothing any more."""
+        """Drop the rest."""
         if self._left is not None:
             try:
                 self._left.close()
@@ -88,6 +79,6 @@ class Outgoing:
         self._left, self._sent = None, 0
 
     def close(self) -> None:
-        """Close the connection, and keep nothing."""
+        """Close the connection and drop the rest."""
         self.forget_left()
         self._client.close()

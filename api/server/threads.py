@@ -1,14 +1,15 @@
-"""gunicorn's worker with threads, none of which waits for a client that is slow to ask, to take or to go.
+"""gunicorn's worker with threads, none of which waits for a slow client.
 
-A connection is in one of these states. In all but the fourth it costs a file descriptor and what has come, no more.
+A connection is in one of these states. Only in the fourth does it hold a thread; in the others it costs a file
+descriptor and what is buffered.
 
-    silent       has never sent anything                  gunicorn's `pending_conns`, for `keepalive` seconds
-    receiving    has sent a part of a request             `_incoming`, for REGISTRATIONS_API_REQUEST_TIMEOUT
-    waiting      its request is whole                     the queue of gunicorn's threads; see `api.server.waiting`
+    silent       has never sent anything                  gunicorn's `pending_conns`, for `api_request_timeout`
+    receiving    has sent a part of a request             `_incoming`, for `api_request_timeout`
+    waiting      its request is complete                  the queue of gunicorn's threads; see `api.server.waiting`
     at work      a thread answers it                      as long as that takes
-    taking       has to take the rest of the answer       `_taking`, while it takes something within that time
-    kept alive   has its answer, may ask again            gunicorn's `keepalived_conns`, for `keepalive` seconds
-    lingering    has its answer, is being ended           `_lingering`, for LINGER_SECONDS
+    taking       has the rest of the response to read     `_taking`, for `api_request_timeout` after each part
+    kept alive   has its response, may ask again          gunicorn's `keepalived_conns`, for `api_keepalive`
+    lingering    has its response, is being closed        `_lingering`, for LINGER_SECONDS
 """
 
 import logging
@@ -26,16 +27,17 @@ from flask import Flask
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import ThreadWorker
 
+from api.extensions import settings_of
 from api.server.incoming import CONTINUE, Incoming, Received
 from api.server.outgoing import Outgoing
 from api.server.waiting import waited
 
 RECEIVE_BYTES = 1 << 16
-# What all requests may take that are not whole yet; then the one that is longest on its way is given up.
+# For all incomplete requests together. Beyond that the oldest is given up.
 INCOMING_BYTES = 32 << 20
-# How many clients may be slow to take an answer, which may be a file by then; then the one that is slowest is given up.
+# Clients that are slow to read a response, each perhaps with a temporary file. Beyond that the slowest is given up.
 TAKING_CONNECTIONS = 64
-# What a client may still send when it has its answer, and for how long; how many clients may at a time.
+# What a client may still send after its response, for how long, and how many clients may do so at a time.
 LINGER_BYTES = 16 << 20
 LINGER_SECONDS = 2.0
 LINGER_CONNECTIONS = 100
@@ -52,39 +54,39 @@ class _Lingering:
 
 
 class PatientWorker(ThreadWorker):
-    """Speaks HTTP/1.1 in the clear. Its connections have notes of ours: `received`, `waits_since`, `is_read`."""
+    """Speaks HTTP/1.1 without TLS. It adds `received`, `waits_since` and `is_read` to gunicorn's connections."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._incoming: dict[Any, Incoming] = {}
-        self._taking: dict[Any, float] = {}  # the one that took last stands last
+        self._taking: dict[Any, float] = {}  # until when; the client that read last is last
         self._lingering: dict[Any, _Lingering] = {}
 
     @property
     def _patience(self) -> float:
-        return float(cast(Flask, self.wsgi).config["REQUEST_TIMEOUT"])
+        return settings_of(cast(Flask, self.wsgi)).api_request_timeout
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
-        """Refuse what this does not speak."""
+        """Refuse TLS and other protocols."""
         super().check_config(cfg, log)
         if cfg.is_ssl or cfg.protocol != "http" or cfg.proxy_protocol != "off":
-            raise SystemExit(f"{cls.__name__} speaks HTTP/1.1 in the clear: let a reverse proxy do TLS and the rest")
+            raise SystemExit(f"{cls.__name__} speaks HTTP/1.1 without TLS: put a reverse proxy in front of it")
 
     def enqueue_req(self, conn: Any) -> None:
-        """Give a connection to a thread, once a whole request has come."""
+        """Give a connection to a thread once its request is complete."""
         if not conn.initialized and not conn.data_ready:
             if conn.sock.family != socket.AF_UNIX:
-                # A client that is away must be noticed in that time (tcp(7)).
+                # The kernel closes the connection of a client that has vanished (tcp(7)).
                 conn.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._patience * 1000))
             conn.sock = Outgoing(conn.sock)
-            conn.set_timeout()
+            conn.timeout = monotonic() + self._patience
             self.pending_conns.append(conn)
             self.poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
             return
         conn.sock.setblocking(False)
         begun = conn.parser.unreader.take_buffered() if conn.initialized else b""
-        most = cast(Flask, self.wsgi).config["MAX_BODY"]
+        most = settings_of(cast(Flask, self.wsgi)).api_max_body
         incoming = Incoming(begun, most=most, until=monotonic() + self._patience)
         if incoming.is_whole():
             self._give_to_thread(conn, incoming)
@@ -106,7 +108,7 @@ class PatientWorker(ThreadWorker):
                 client.send(CONTINUE)
 
     def _end_receiving(self, conn: Any) -> None:
-        """Go on with what there is, be it whole or not."""
+        """Give what has arrived to a thread, complete or not."""
         incoming = self._incoming.pop(conn)
         self.poller.unregister(conn.sock)
         if incoming.bytes:
@@ -123,7 +125,7 @@ class PatientWorker(ThreadWorker):
         conn.close()
 
     def handle(self, conn: Any) -> bool:
-        """Work on a request, in a thread; returns whether the connection may be used for another one."""
+        """Answer a request, in a thread; returns whether the connection may be used for another one."""
         waited.set(monotonic() - conn.waits_since)
         conn.init()
         conn.parser.unreader = conn.received
@@ -132,7 +134,7 @@ class PatientWorker(ThreadWorker):
         return goes_on and conn.is_read
 
     def finish_request(self, conn: Any, fs: "Future[Any]") -> None:
-        """Go on with a connection whose thread is done. This is the main loop, where gunicorn waits for the client."""
+        """Continue with a connection whose thread is done. gunicorn would block the main loop here."""
         if conn.sock.has_left and conn.sock.fileno() >= 0:
             self._taking[conn] = monotonic() + self._patience
             self.poller.register(conn.sock, EVENT_WRITE, partial(self._send, conn, fs))
@@ -164,14 +166,17 @@ class PatientWorker(ThreadWorker):
             self._taking[conn] = monotonic() + self._patience
 
     def _end_taking(self, conn: Any) -> None:
-        """Give up a client that takes nothing, or has gone."""
-        log.info("answer not taken", extra={"action": "give_up", "address": conn.client[0] if conn.client else ""})
+        """Give up a client that reads nothing or is gone."""
+        log.info(
+            "response not read by the client",
+            extra={"action": "give_up", "address": conn.client[0] if conn.client else ""},
+        )
         del self._taking[conn]
         self.poller.unregister(conn.sock)
         self._close(conn)
 
     def _linger(self, conn: Any) -> None:
-        """Read on for a while: closing at once would make the kernel drop the answer (RFC 9112, 9.6)."""
+        """Read on for a while: if we closed at once, the kernel could drop the response (RFC 9112, 9.6)."""
         self._lingering[conn] = _Lingering(monotonic() + LINGER_SECONDS, LINGER_BYTES)
         self.poller.register(conn.sock, EVENT_READ, partial(self._drop, conn))
 
@@ -190,10 +195,10 @@ class PatientWorker(ThreadWorker):
         self._close(conn)
 
     def notify(self) -> None:
-        """Tell the arbiter that we live, and end what takes too long or is too much.
+        """Tell the arbiter that this worker lives, and give up what takes too long or too much.
 
-        The main loop does this between two looks at what has come, once a second at least. While it goes through that,
-        no connection is closed but the one at hand: another's event may be the next.
+        The main loop calls this between two batches of events, at least once a second. Within a batch only the
+        connection of the current event may be closed, as another one's event may be next.
         """
         super().notify()
         now = monotonic()
@@ -212,7 +217,7 @@ class PatientWorker(ThreadWorker):
             pass
 
     def _make_room(self) -> bool:
-        """Close the oldest connection of the state that most are in; returns whether there was one."""
+        """Close the oldest connection of the state with the most connections; returns whether there was one."""
         waiting: Any = max(self.pending_conns, self._incoming, self.keepalived_conns, self._lingering, key=len)
         if not waiting:
             return False
@@ -227,7 +232,7 @@ class PatientWorker(ThreadWorker):
 
 
 def _taken(client: socket.socket) -> bytes | None:
-    """What has come; nothing at the end, None when there is nothing yet."""
+    """What has arrived; empty at the end of the connection, None if nothing has arrived yet."""
     try:
         return client.recv(RECEIVE_BYTES)
     except BlockingIOError:
@@ -237,7 +242,7 @@ def _taken(client: socket.socket) -> bytes | None:
 
 
 def _is_read(conn: Any) -> bool:
-    """Whether the last request is read to its end, so that another one may follow; if not, what has come of it is."""
+    """Whether the last request is read to its end, so that another one may follow. Reads what has arrived of it."""
     parser = conn.parser
     if parser.mesg is None or parser.mesg.req_number != parser.req_count:
         return False

@@ -1,6 +1,6 @@
-"""gunicorn's worker, and what it answers itself: requests that never reach the application, in the envelope as well.
+"""gunicorn's worker: it stops without a reset, and answers unreadable requests in the envelope as well.
 
-gunicorn has HTML for these, and closes a connection that still sends after 64 KiB, which loses the answer on its way.
+gunicorn answers those in HTML, and closes a connection that still sends after 64 KiB, which loses the answer.
 """
 
 import logging
@@ -19,19 +19,27 @@ log = logging.getLogger(__name__)
 
 
 class EnvelopeWorker(PatientWorker):
-    """The server's; for ``gunicorn --worker-class api.server.worker.EnvelopeWorker``, too."""
+    """The worker of `registrations-api serve`, or of ``gunicorn --worker-class api.server.worker.EnvelopeWorker``."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # A client may send SCRIPT_NAME through a proxy, which would change its path. Nothing here uses the scheme, so
+        # headers that contradict each other about it are no error.
+        self.cfg.set("forwarder_headers", "")
+        self.cfg.set("secure_scheme_headers", {})
+        self.cfg.set("sendfile", False)  # `Outgoing` buffers what the client does not read yet
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
-        """Answer what could not be read as a request, or what failed outside of the application.
+        """Answer what could not be read as a request, or what failed outside the application.
 
         Args:
             req: the request, None when it could not be read.
-            client: where the answer goes; closed afterwards.
+            client: where the answer goes; gunicorn closes it afterwards.
             addr: the client's address, empty on a UNIX socket.
             exc: what happened.
         """
         address = addr[0] if addr else ""
-        # Without the words of the error, which may hold the query, and so a token.
+        # Without the text of the error, which may contain the query and so a token.
         facts = {"action": "refuse", "cause": type(exc).__name__, "address": address}
         if req is None and isinstance(exc, ParseException):
             log.warning("request cannot be read", extra=facts)
@@ -48,26 +56,28 @@ class EnvelopeWorker(PatientWorker):
             client.sendall(f"HTTP/1.1 {response.status}\r\n{head}\r\n".encode("latin-1") + response.get_data())
 
     def set_accept_enabled(self, enabled: bool | None) -> None:
-        """Begin or cease to accept, for a while or because we are to stop."""
+        """Start or stop accepting connections, for a while or because this worker stops."""
         super().set_accept_enabled(enabled)
         self._accept_the_last()
 
     def notify(self) -> None:
-        """Tell the arbiter that we live, which the main loop does every second, also while we stop."""
+        """Tell the arbiter that this worker lives. The main loop does so every second, also while it stops."""
         super().notify()
         self._accept_the_last()
 
     def is_parent_alive(self) -> bool:
-        """Whether the arbiter is; without it this worker stops as by SIGTERM."""
-        self.alive = self.alive and super().is_parent_alive()
-        return self.alive
+        """Whether the main loop goes on. Without its arbiter a worker stops as if it had got SIGTERM."""
+        if not super().is_parent_alive():
+            self.alive = False  # and nothing else sets it: SIGTERM may come at any time
+        return bool(self.alive)
 
     def _accept_the_last(self) -> None:
-        """When we are to stop, take what the kernel has accepted and close our listeners: who comes later is refused.
+        """Once this worker stops, accept what the kernel has in its queue and close the listeners.
 
-        The arbiter closes its own before it tells us to stop, and so does each worker. When only we stop, others go on.
-        For what may come between the last look and the close see `api.server.arbiter`.
-        A listener is never shut down: systemd has it, too, and the server that replaces this one.
+        The arbiter and every worker have a copy of each listener. When the last copy is closed, newcomers are refused;
+        when only this worker stops, the others go on. `api.server.arbiter` says what becomes of clients that come
+        between the last look and the close. A listener is never shut down: systemd, or the server that replaces this
+        one, has it as well.
         """
         if self.alive or self._accepting:  # type: ignore[attr-defined]  # gunicorn's
             return

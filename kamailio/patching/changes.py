@@ -200,7 +200,7 @@ class Change:
 
     def _told_settings(self) -> Iterator[str]:
         for name in dict.fromkeys((*self.now.settings, *self.after.settings)):
-            had, has = (reading.settings.get(name, ("Kamailio's default",))[0] for reading in (self.now, self.after))
+            had, has = (reading.settings.get(name, "Kamailio's default") for reading in (self.now, self.after))
             if had != has:
                 yield f"{name} changes from {had} to {has}"
 
@@ -213,7 +213,7 @@ class Change:
 
 
 def _server_id(reading: Reading) -> int | None:
-    return as_number(reading.settings["server_id"][0]) if "server_id" in reading.settings else 0
+    return as_number(reading.settings.get("server_id", "0"))
 
 
 def _values(reading: Reading, module: str, name: str) -> list[str]:

@@ -20,7 +20,6 @@ _TOKEN = re.compile(
     r"|(?P<sign>[^\s\w])"
     r"|(?P<end>\n)"
 )
-_KINDS = ("comment", "string", "word", "sign", "end")
 _DEEPEST = 20  # defines within defines, and files within files
 
 
@@ -75,8 +74,7 @@ class Preprocessor:
             elif token["file"]:
                 yield from self._included(Path(token["file"].strip("\"'")), path, depth)
             else:
-                kind = next(kind for kind in _KINDS if token[kind] is not None)
-                yield from expanded(Token(kind, token[0], place), self.defines)
+                yield from expanded(Token(str(token.lastgroup), token[0], place), self.defines)
 
     def _condition(self, directive: str, words: list[str], conditions: list[bool | None]) -> None:
         if directive == "ifexp":
@@ -108,9 +106,8 @@ def expanded(token: Token, defines: Mapping[str, str], depth: int = 0) -> Iterat
         yield token
         return
     for found in _TOKEN.finditer(defines[token.text]):
-        kind = next((kind for kind in _KINDS if found[kind] is not None), None)
-        if kind not in (None, "comment", "end"):
-            yield from expanded(Token(str(kind), found[0], token.place), defines, depth + 1)
+        if found.lastgroup in ("string", "word", "sign"):
+            yield from expanded(Token(found.lastgroup, found[0], token.place), defines, depth + 1)
 
 
 def _define(directive: str, rest: str, defines: dict[str, str], environment: Mapping[str, str]) -> None:

@@ -37,17 +37,17 @@ class Reading:
 
     Attributes:
         defines: by name, as text.
-        modules: by name, the place of the first loadmodule.
+        modules: names of the loaded modules.
         parameters: in file order, with every define expanded.
-        sockets: by the text after `listen=`.
+        sockets: by the text after `listen=`, the place of the line.
         settings: of the core, such as `server_id`.
     """
 
     defines: dict[str, str] = field(default_factory=dict)
-    modules: dict[str, Place] = field(default_factory=dict)
+    modules: list[str] = field(default_factory=list)
     parameters: list[Parameter] = field(default_factory=list)
     sockets: dict[str, Place] = field(default_factory=dict)
-    settings: dict[str, tuple[str, Place]] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
 
     def parameter(self, module: str, name: str) -> Parameter | None:
         """Return the modparam in force, which is the last one; None if the module's default applies."""
@@ -135,7 +135,8 @@ class _Reader:
         statement = self._statement[first:]
         if statement[0].text in ("loadmodule", "loadmodulex") and token.kind == "string":
             name = Path(unquoted(token.text)).name.removesuffix(".so")
-            self.found.modules.setdefault(name, token.place)
+            if name not in self.found.modules:  # both branches of an #!ifexp count
+                self.found.modules.append(name)
             self.found.defines[f"MOD_{name}"] = ""
             self._statement = []
         elif statement[0].text in ("modparam", "modparamx") and token.text == ")":
@@ -152,7 +153,7 @@ class _Reader:
         if name.text == "listen":
             self.found.sockets[_spelled(value)] = name.place
         else:
-            self.found.settings[name.text] = _spelled(value), name.place
+            self.found.settings[name.text] = _spelled(value)
 
 
 def names(expression: str, module: str) -> bool:

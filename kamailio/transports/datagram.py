@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import socket
 from abc import ABC, abstractmethod
+from typing import Any
 
 from kamailio.errors import KamailioUnreachable, NotCarried
 from kamailio.transports.base import Answer, Request, reason, remaining
@@ -29,8 +29,8 @@ class DatagramTransport(ABC):
         self._under_way = 0
 
     @abstractmethod
-    def _open(self) -> socket.socket:
-        """Return a new socket that is connected to Kamailio's."""
+    def _resolve(self) -> tuple[socket.AddressFamily, Any]:
+        """Return the address of Kamailio's socket."""
 
     def send(self, request: Request, *, deadline: float) -> None:
         """Send one datagram; wait while Kamailio's queue is full. See `Transport.send`."""
@@ -75,7 +75,11 @@ class DatagramTransport(ABC):
                 self.close()
             else:
                 return
-        self._socket = self._open()
+        family, address = self._resolve()
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        if family == socket.AF_UNIX:
+            self._socket.bind("")
+        self._socket.connect(address)
         self._socket.settimeout(remaining(deadline))
         self._socket.send(datagram)
 
@@ -95,13 +99,8 @@ class UnixTransport(DatagramTransport):
         super().__init__(url)
         self._path = path
 
-    def _open(self) -> socket.socket:
-        with contextlib.ExitStack() as on_error:
-            opened = on_error.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
-            opened.bind("")
-            opened.connect(self._path)
-            on_error.pop_all()
-        return opened
+    def _resolve(self) -> tuple[socket.AddressFamily, str]:
+        return socket.AF_UNIX, self._path
 
 
 class UdpTransport(DatagramTransport):
@@ -115,12 +114,8 @@ class UdpTransport(DatagramTransport):
         super().__init__(url)
         self._address = (match["host6"] or match["host"], int(match["port"]))
 
-    def _open(self) -> socket.socket:
+    def _resolve(self) -> tuple[socket.AddressFamily, Any]:
         found = socket.getaddrinfo(*self._address, type=socket.SOCK_DGRAM)
         # For a name Kamailio prefers the IPv4 address.
-        family, kind, protocol, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
-        with contextlib.ExitStack() as on_error:
-            opened = on_error.enter_context(socket.socket(family, kind, protocol))
-            opened.connect(address)
-            on_error.pop_all()
-        return opened
+        family, _, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+        return family, address

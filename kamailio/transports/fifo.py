@@ -48,7 +48,7 @@ class FifoTransport:
         """Make a reply FIFO and write the request. See `Transport.send`."""
         self.close()
         name = f"registrations_{secrets.token_hex(8)}"  # jsonrpcs refuses one with "." or "/"
-        # jsonrpcs ends a string at a quote without a backslash before it, even if that backslash is itself escaped.
+        # jsonrpcs takes a quote after any backslash as escaped, even after an escaped backslash.
         document = request.encode(reply_name=name).replace(rb"\\", rb"\u005c") + b"\n"
         if len(document) > REQUEST_LIMIT:
             raise NotCarried(self.url, f"{len(document)} bytes, of at most {REQUEST_LIMIT}", request.method)
@@ -57,7 +57,7 @@ class FifoTransport:
                 writer = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
                 stack.callback(os.close, writer)
                 if not stat.S_ISFIFO(os.fstat(writer).st_mode):
-                    raise KamailioUnreachable(self.url, "it is no FIFO")
+                    raise KamailioUnreachable(self.url, "it is not a FIFO")
                 self._open_reply(self.reply_directory / name)
                 _write(writer, document, deadline)
         except OSError as error:

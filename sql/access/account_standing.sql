@@ -1,6 +1,6 @@
--- An account's place in the tree, in Kazoo's words. Kazoo marks resellers by hand; here an account is one when it has
--- accounts below it, so the nearest one above is the parent. At the top there is none above: Kazoo names its
--- master account then, which is the account itself.
+-- An account's place in the tree, in Kazoo's terms. In Kazoo an admin marks resellers. Here an account is a reseller if it
+-- has accounts below it, so an account's reseller is its parent. At the top there is none: Kazoo then names its master
+-- account, which is the account itself.
 select
     a.id::text as account_id,
     a.name as account_name,

@@ -1,9 +1,9 @@
-"""Restrictions of a token: which methods it may use on which paths. Reading them, and telling whether they allow.
+"""Restrictions of a token: which methods it may use on which paths.
 
 Kazoo's form (Crossbar, token_auth.md): ``{method: [pattern, ...]}``. A pattern is matched against the whole path below
-``/v2/``, segment by segment and in its case, without slashes at either end: ``accounts/abc/registrations/count``. The
-alias ``account/...`` is matched as the path it stands for, and the query is not looked at. As in AMQP, ``*`` is one
-segment, ``#`` any number of them, none too; both stand for whole segments only. What no pattern allows is refused.
+``/v2/``, segment by segment, case-sensitively, without slashes at either end: ``accounts/abc/registrations/count``. The
+alias ``account/...`` is matched as the path that it stands for; the query is ignored. As in AMQP, ``*`` is one segment
+and ``#`` any number of segments, also none; both stand for whole segments only. Everything else is refused.
 """
 
 import re
@@ -18,24 +18,24 @@ Restrictions = dict[str, list[str]]
 
 
 class BadRestrictions(ValueError):
-    """Something is not ``{method: [pattern, ...]}``."""
+    """The restrictions are not ``{method: [pattern, ...]}``."""
 
     def __init__(self, rule: str, message: str) -> None:
-        """Say what is wrong.
+        """Describe the mistake.
 
         Args:
-            rule: the rule of JSON Schema that is broken.
-            message: one line for whoever wrote them.
+            rule: the rule of JSON Schema that is violated.
+            message: one line for the author.
         """
         super().__init__(message)
         self.rule = rule
 
 
 def read_restrictions(given: Any) -> Restrictions:
-    """Check what a client or an operator wrote, and bring it to one form: methods in upper case, patterns trimmed.
+    """Validate and normalise what a client or an operator wrote: methods in upper case, patterns trimmed.
 
     Raises:
-        BadRestrictions: it is something else.
+        BadRestrictions: they are invalid.
     """
     if not isinstance(given, dict):
         raise BadRestrictions("type", "must be an object of methods, each with an array of path patterns")
@@ -55,7 +55,7 @@ def allows(restrictions: Mapping[str, Iterable[str]], *, method: str, path: str)
     """Whether a token with these restrictions may do this.
 
     Args:
-        restrictions: as :func:`read_restrictions` gives them.
+        restrictions: as :func:`read_restrictions` returns them.
         method: of the request, in upper case; HEAD counts as GET.
         path: below ``/v2/``, decoded.
     """
@@ -70,7 +70,7 @@ def allows(restrictions: Mapping[str, Iterable[str]], *, method: str, path: str)
 
 
 def _matches(pattern: list[str], segments: list[str]) -> bool:
-    # How many segments can be used up so far, in every way: no pattern takes longer than its length times the path's.
+    # The numbers of segments that the pattern so far can match. So the time is at most its length times the path's.
     used = {0}
     for each in pattern:
         if each == "#":

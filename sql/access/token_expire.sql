@@ -1,5 +1,5 @@
--- Tokens that died of disuse long ago. None is used again, as its use is noted only while it lives (token_access), unless
--- the clock was ahead when it seemed to have died: for that it is kept for a week.
+-- Deletes tokens that expired long ago. token_access does not accept them, but if the clock was ahead a token only seemed to
+-- have expired: so they are kept for a week.
 delete from auth_token
 where id in (
     select id from auth_token

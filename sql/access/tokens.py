@@ -1,7 +1,6 @@
-"""Tokens of the API and what they open. A token is random text; the database keeps its SHA-256 only."""
+"""Tokens of the API and the access that they give. A token is random text; the database has only its SHA-256."""
 
 import hashlib
-import hmac
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,15 +13,15 @@ from sql.access.restrictions import Restrictions
 from sql.connections.database import Connection
 from sql.directory.subscribers import follow_domains
 from sql.errors import StatementFailed
-from sql.statements import statement
+from sql.statements import fetch_row, statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Whom a token stands for, and how the account that it asks for relates to that.
+    """The account of a token, and how the account in the request's path relates to it.
 
-    ``count`` is of that account's bindings, as many as ``list_registrations`` gives: where it was asked for, and the
-    token opens the account.
+    ``count`` is the number of bindings of the account in the path, as ``list_registrations`` has them: if it was
+    requested, the token gives access to that account, and it has no restrictions.
     """
 
     account_id: str
@@ -35,7 +34,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """An account's place in the tree, in Kazoo's words; what they mean here the statement says."""
+    """An account's place in the tree, in Kazoo's terms; `account_standing.sql` says what they mean here."""
 
     account_id: str
     account_name: str
@@ -45,13 +44,12 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """A token as an operator sees it; the text itself is not kept."""
+    """A token as an operator sees it; its text is not stored."""
 
     id: int
     account_id: str
     account_name: str
     note: str
-    created_at: datetime
     last_used_at: datetime
     idle_lifetime: timedelta | None
     restrictions: Restrictions | None
@@ -67,37 +65,24 @@ def _as_json(restrictions: Restrictions | None) -> Jsonb | None:
 
 
 def check_access(connection: Connection, token: str, *, wanted_account: str, and_count: bool = False) -> Access | None:
-    """Look a token up and note its use.
+    """Look up a token and record its use.
 
     Args:
         connection: as the API's role.
         token: as the client sent it.
-        wanted_account: ID of the account in the path; empty: the token's own, or there is none in it.
+        wanted_account: ID of the account in the path; empty for the token's own, or if the path has none.
         and_count: also count that account's bindings.
 
     Returns:
-        None when there is no such token, it died of disuse, or its account is disabled.
+        None if there is no such token, it has expired, or its account is disabled.
     """
-    digest = _digest(token)
-    row = connection.execute(
-        statement("access_check"),
-        {"token_hash": digest, "wanted_account": wanted_account, "and_count": and_count},
-    ).fetchone()
-    if row is None or not hmac.compare_digest(row[0], digest):
-        return None
-    _, account_id, superduper_admin, wanted_exists, wanted_in_tree, restrictions, count = row
-    return Access(
-        account_id=account_id,
-        superduper_admin=superduper_admin,
-        wanted_exists=wanted_exists,
-        wanted_in_tree=wanted_in_tree,
-        restrictions=restrictions,
-        count=count,
-    )
+    values = {"token_hash": _digest(token), "wanted_account": wanted_account, "and_count": and_count}
+    with connection.cursor(row_factory=class_row(Access)) as cursor:
+        return cursor.execute(statement("access_check"), values).fetchone()
 
 
 def find_standing(connection: Connection, account_id: str) -> Standing | None:
-    """Where an account stands in the tree; None when there is none of that ID."""
+    """An account's place in the tree; None if there is no such account."""
     with connection.cursor(row_factory=class_row(Standing)) as cursor:
         return cursor.execute(statement("account_standing"), {"account_id": account_id}).fetchone()
 
@@ -110,26 +95,27 @@ def create_token(
     note: str = "",
     restrictions: Restrictions | None = None,
 ) -> tuple[int, str]:
-    """Make a token for an account and its descendants.
+    """Create a token for an account and its descendants.
 
     Args:
         connection: as a role that may write ``auth_token`` (not the API's).
         account_id: whose.
-        idle_lifetime: after so long without use it dies; None: never.
+        idle_lifetime: time without use until it expires; None: never.
         note: what it is for, for the operator.
-        restrictions: what it may do; None: all.
+        restrictions: what it may do; None: everything.
 
     Returns:
-        Its number, for :func:`revoke_token`, and the token itself, which cannot be had again.
+        Its number, for :func:`revoke_token`, and its text, which is not stored.
 
     Raises:
         StatementFailed: there is no such account.
     """
-    follow_domains(connection)  # the account may be that of a domain that is new
+    follow_domains(connection)  # the account may belong to a new domain
     token = secrets.token_hex(32)
     try:
-        row = connection.execute(
-            statement("token_insert"),
+        row = fetch_row(
+            connection,
+            "token_insert",
             {
                 "token_hash": _digest(token),
                 "account_id": account_id,
@@ -137,26 +123,25 @@ def create_token(
                 "note": note,
                 "restrictions": _as_json(restrictions),
             },
-        ).fetchone()
+        )
     except (psycopg.errors.ForeignKeyViolation, psycopg.errors.CheckViolation) as error:
         raise StatementFailed(f"there is no account {account_id!r}") from error
-    assert row is not None  # noqa: S101  # INSERT ... RETURNING has a row
     return row[0], token
 
 
 def create_token_by_api_key(
     connection: Connection, api_key: str, *, idle_lifetime: timedelta, restrictions: Restrictions | None
 ) -> tuple[str, str] | None:
-    """Make a token for the account that has this API key.
+    """Create a token for the account that has this API key.
 
     Args:
         connection: as the API's role.
         api_key: as the client sent it.
-        idle_lifetime: after so long without use it dies.
-        restrictions: what it may do; None: all.
+        idle_lifetime: time without use until it expires.
+        restrictions: what it may do; None: everything.
 
     Returns:
-        The account's ID and the token; None when no account has the key, or it is disabled.
+        The account's ID and the token; None if no account has the key, or it is disabled.
     """
     token = secrets.token_hex(32)
     row = connection.execute(
@@ -172,21 +157,21 @@ def create_token_by_api_key(
 
 
 def list_tokens(connection: Connection) -> list[Token]:
-    """Every token, dead ones too."""
+    """Every token, expired ones too."""
     with connection.cursor(row_factory=class_row(Token)) as cursor:
         return cursor.execute(statement("token_list")).fetchall()
 
 
 def revoke_token(connection: Connection, number: int) -> bool:
-    """Remove a token; False when there is none of that number."""
+    """Remove a token; False if there is none with that number."""
     return connection.execute(statement("token_delete"), {"id": number}).rowcount == 1
 
 
 def give_token_back(connection: Connection, token: str) -> None:
-    """Remove a token by itself, as who holds it may."""
+    """Remove a token by its text, as its holder may."""
     connection.execute(statement("token_revoke"), {"token_hash": _digest(token)})
 
 
 def expire_tokens(connection: Connection, *, limit: int) -> int:
-    """Remove tokens that died of disuse a week ago or more; returns how many."""
+    """Remove tokens that expired a week ago or more. Returns their number."""
     return connection.execute(statement("token_expire"), {"limit": limit}).rowcount

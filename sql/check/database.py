@@ -1,4 +1,4 @@
-"""What a check looks at in the catalogs: schema, columns, indexes. The rows are `sql.check.rows`'."""
+"""Checks of the catalogs: schema, columns, indexes. `sql.check.rows` checks the rows."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,28 +10,29 @@ from sql.check.grants import check_grants
 from sql.check.rows import check_rows
 from sql.check.writes import check_writes
 from sql.connections.database import Connection
-from sql.console.finding import Finding, Severity, stands
+from sql.console.finding import Finding, Severity, passed
 from sql.kamailio_tables.widening import WIDEN_COMMAND
-from sql.schema.migrate import MIGRATE_COMMAND, missing_migrations
 from sql.schema.obstacles import LOCATION_VERSION
+from sql.schema.record import MIGRATE_COMMAND, missing_migrations
 from sql.schema.search_path import find_elsewhere
-from sql.statements import statement
+from sql.statements import fetch_row, statement
 
-# Share of the ids from which there is no time left to choose a quiet hour.
+# From this share of the ids on, an operator has no time left to wait for a quiet hour.
 IDS_NEARLY_USED = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What the statement check_facts finds.
+    """The result of the statement check_facts.
 
     Attributes:
-        expires_type: of the column of that name; bigint, or a timestamp, whose values have a zone.
-        timezone: in which Kamailio is said to run.
-        zone_offset: of that zone from UTC now, seconds.
-        narrow_columns: of location; of each its width and that of Kamailio's own schema, in characters.
-        used_ids: tables with half of their ids used; of each the last id, the highest that it can have, and whether
-            its sequence then begins again.
+        expires_type: type of the column expires: bigint, or a timestamp in Kamailio's time zone.
+        timezone: Kamailio's time zone, as set.
+        zone_offset: its offset from UTC now, seconds.
+        narrow_columns: columns of location that are narrower than in Kamailio's own schema; the width of each, and that
+            of Kamailio's schema, in characters.
+        used_ids: tables that have used half of their ids; of each the last id, the highest possible one, and whether
+            its sequence then cycles.
         unlogged: tables that a crash of PostgreSQL empties.
     """
 
@@ -47,12 +48,12 @@ class Facts:
 
     @property
     def has_zone(self) -> bool:
-        """Whether rows hold wall clocks (TIMESTAMP columns) and no epoch seconds."""
+        """Whether rows hold wall clock times (TIMESTAMP columns), not epoch seconds."""
         return self.expires_type != "bigint"
 
 
 def find_facts(connection: Connection) -> Facts:
-    """Read the catalogs; the schema must be current."""
+    """Read the catalogs. The schema must be current."""
     with connection.cursor(row_factory=class_row(Facts)) as cursor:
         facts = cursor.execute(statement("check_facts")).fetchone()
     assert facts is not None  # noqa: S101  # a SELECT without FROM has a row
@@ -60,33 +61,33 @@ def find_facts(connection: Connection) -> Facts:
 
 
 def check_schema(connection: Connection) -> Finding:
-    """Whether the database has every migration; without them nothing else can be looked at."""
+    """Check that the database has every migration. Without them nothing else can be checked."""
     missing = missing_migrations(connection)
     if not missing:
-        return stands("schema", "the database has the schema of this version")
+        return passed("schema", "the schema is current")
     if elsewhere := find_elsewhere(connection):
         return Finding(
             "schema",
             Severity.FAULT,
             f"this login does not find our tables: {elsewhere}",
-            "API and worker do not start with such a login",
-            "execute that as the owner of the database, then connect again",
+            "the API and the worker do not start with this login",
+            "execute that command as the owner of the database, then connect again",
         )
     return Finding(
         "schema",
         Severity.FAULT,
-        f"the database lacks migrations: {', '.join(missing)}",
-        "API and worker do not start on an old schema",
+        f"migrations are missing: {', '.join(missing)}",
+        "the API and the worker do not start on an old schema",
         f"run `{MIGRATE_COMMAND}` as the owner of the table location",
     )
 
 
 def check_database(connection: Connection, *, facts: Facts) -> Iterator[Finding]:
-    """Look at everything that the database alone tells; the schema must be current. Locks nothing, leaves nothing.
+    """Check everything that the database alone can tell. The schema must be current. Locks and changes nothing.
 
     Args:
         connection: in autocommit mode.
-        facts: of :func:`find_facts`.
+        facts: from :func:`find_facts`.
     """
     yield check_writes(connection)
     yield from _check_catalogs(facts)
@@ -102,25 +103,25 @@ def _check_catalogs(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "location_version",
             Severity.WARNING,
-            f"table version says that location is {facts.location_version}; this program is for {LOCATION_VERSION}",
-            f"a later Kamailio may write other things there; one that is for {LOCATION_VERSION} does not start",
-            "upgrade this program, too, as soon as there is a release for that Kamailio",
+            f"table version has {facts.location_version} for location; this release supports {LOCATION_VERSION}",
+            f"a later Kamailio may write other values there; one that needs {LOCATION_VERSION} does not start",
+            "upgrade kamailio-registrations as soon as a release supports that Kamailio",
         )
     elif wrong_version:
         yield Finding(
             "location_version",
             Severity.FAULT,
-            f"table version says that location is {facts.location_version or 'nothing'}, not {LOCATION_VERSION}",
-            "Kamailio will not start",
-            f"set table_version to {LOCATION_VERSION} in the row of location, or add that row",
+            f"table version has {facts.location_version or 'nothing'} for location, not {LOCATION_VERSION}",
+            "Kamailio does not start",
+            f"set table_version to {LOCATION_VERSION} in the row for location, or add that row",
         )
     if facts.narrow_columns:
         narrow = [f"{name} has {has}, not {wanted}" for name, (has, wanted) in facts.narrow_columns.items()]
         yield Finding(
             "columns_narrow",
             Severity.FAULT,
-            f"columns of location are narrower than those of Kamailio's own schema: {', '.join(narrow)}",
-            "usrloc writes longer values: such a phone gets a 500 and cannot register; in db_mode 2 it has no row",
+            f"columns of location are narrower than in Kamailio's own schema: {', '.join(narrow)}",
+            "if usrloc writes a longer value, the phone gets a 500 and cannot register; in db_mode 2 it has no row",
             "; ".join(f"{WIDEN_COMMAND} {name} {wanted}" for name, (_, wanted) in facts.narrow_columns.items()),
         )
     yield from _check_ids(facts.used_ids or {})
@@ -129,18 +130,18 @@ def _check_catalogs(facts: Facts) -> Iterator[Finding]:
             "unlogged",
             Severity.WARNING,
             f"UNLOGGED: {', '.join(facts.unlogged)}",
-            "a crash of PostgreSQL, or a failover, empties it, and a standby never has its rows: in db_mode 3 nobody "
-            "can be called before the phone's next REGISTER; in db_mode 1 and 2 Kamailio goes on from memory, unless "
-            "it is restarted, and each row is back at the phone's next refresh; until then no list and no flush has it",
+            "a crash of PostgreSQL or a failover empties it, and a standby never has its rows. In db_mode 3 no phone "
+            "can be called before its next REGISTER. In db_mode 1 and 2 Kamailio still has its memory until a restart, "
+            "and each row returns with the phone's next refresh; until then it is in no list and no flush",
             "; ".join(f"alter table {name} set logged" for name in facts.unlogged)
-            + ", in a quiet hour: that writes the table anew while REGISTERs wait, some seconds for a million rows",
+            + ", in a quiet hour: PostgreSQL rewrites the table while REGISTERs wait, some seconds for a million rows",
         )
     if facts.invalid_indexes:
         yield Finding(
             "index_invalid",
             Severity.WARNING,
-            f"not usable: index {', '.join(facts.invalid_indexes)}",
-            "its building was broken off; it costs at every write and helps nobody",
+            f"invalid index: {', '.join(facts.invalid_indexes)}",
+            "its build was interrupted: it slows every write and no query uses it",
             "; ".join(f"reindex index concurrently {name}" for name in facts.invalid_indexes),
         )
     if facts.refreshed_indexes:
@@ -148,9 +149,9 @@ def _check_catalogs(facts: Facts) -> Iterator[Finding]:
             "index_refreshed",
             Severity.WARNING,
             f"index {', '.join(facts.refreshed_indexes)} has a column that every refresh changes",
-            "refreshes are no heap-only updates then: they write twice as much, and the table grows",
+            "refreshes cannot be heap-only updates: they write twice as much, and the table grows",
             "; ".join(f"drop index concurrently {name}" for name in facts.refreshed_indexes)
-            + "; but keep it in db_mode 3 with nathelper's pings from the table",
+            + "; but keep it if nathelper pings from the table (db_mode 3)",
         )
     if not (
         wrong_version
@@ -160,7 +161,7 @@ def _check_catalogs(facts: Facts) -> Iterator[Finding]:
         or facts.invalid_indexes
         or facts.refreshed_indexes
     ):
-        yield stands("location", "usrloc's table has the columns and indexes that it should")
+        yield passed("location", "usrloc's table has the expected columns and indexes")
 
 
 def _check_schema_open(connection: Connection) -> Iterator[Finding]:
@@ -168,8 +169,8 @@ def _check_schema_open(connection: Connection) -> Iterator[Finding]:
         yield Finding(
             "schema_open",
             Severity.WARNING,
-            f"everybody may make functions in schema {schema}, as PostgreSQL 14 lets them",
-            "any login can run its code with the rights of worker, API and whoever migrates",
+            f"everybody may create functions in schema {schema}, the default of PostgreSQL 14",
+            "any login can run its code with the rights of the worker, the API and whoever migrates",
             f"revoke create on schema {schema} from public",
         )
 
@@ -179,18 +180,16 @@ def _check_ids(used: dict[str, tuple[int, int, bool]]) -> Iterator[Finding]:
         yield Finding(
             "ids_used",
             Severity.FAULT if last >= IDS_NEARLY_USED * highest else Severity.WARNING,
-            f"{last / highest:.0%} of the ids of {table} are used: the last one was {last}, the highest is {highest}",
-            "after the highest they begin again: a phone whose id an older row has gets a 500"
+            f"{table} has used {last / highest:.0%} of its ids: the last one was {last}, the highest is {highest}",
+            "after the highest the sequence starts again: a phone gets a 500 if an older row has its id"
             if cycles
             else "after the highest PostgreSQL refuses new rows: a phone that is not registered yet gets a 500",
-            f"{WIDEN_COMMAND} id{'' if table == 'location' else f' --table {table}'}, while everything runs",
+            f"{WIDEN_COMMAND} id{'' if table == 'location' else f' --table {table}'}, while everything is running",
         )
 
 
 def find_summary(connection: Connection) -> Mapping[str, str]:
-    """How much there is, for the operator's eye, by its names."""
-    row = connection.execute(statement("check_summary")).fetchone()
-    assert row is not None  # noqa: S101  # a SELECT without FROM has a row
+    """Numbers and types for an operator, by name."""
     names = (
         "location rows",
         "not enriched",
@@ -200,4 +199,4 @@ def find_summary(connection: Connection) -> Mapping[str, str]:
         "kamailio time zone",
         "auth view",
     )
-    return dict(zip(names, map(str, row), strict=True))
+    return dict(zip(names, map(str, fetch_row(connection, "check_summary")), strict=True))

@@ -1,4 +1,4 @@
-"""What a check looks at in usrloc's rows: their clock, what they lack. In slices, so that no statement lasts."""
+"""Checks of usrloc's rows: their times, and what they lack. Reads slices, so that no statement takes long."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -7,29 +7,29 @@ from time import monotonic
 from psycopg.rows import class_row
 
 from sql.connections.database import Connection
-from sql.console.finding import Finding, Severity, stands
-from sql.schema.migrate import MIGRATE_COMMAND
+from sql.console.finding import Finding, Severity, passed
+from sql.schema.record import MIGRATE_COMMAND
 from sql.statements import statement
 
 SLICE_ROWS = 5000
-# All slices together; what is not looked at by then is told.
+# For all slices together; a finding says so if that was not enough.
 LOOK_SECONDS = 20.0
-# Kamailio writes last_modified as it registers, so the newest one is never more than moments ahead of the clock, and no
-# row is much older than its making: usrloc's timer, in db_mode 2, is the longest that lies between.
+# Kamailio writes last_modified when a phone registers. So the newest one is never more than moments ahead of the clock,
+# and a new row is never much older than its creation: usrloc's timer in db_mode 2 is the longest delay.
 CLOCK_TOLERANCE_SECONDS = 120
-# A Kamailio that runs removes what expired at its next timer, so rows that all expired long ago are nobody's.
+# A running Kamailio removes expired rows at its next timer. If all rows expired long ago, none runs.
 OVERDUE_SECONDS = 900
 COUNT_LIMIT = 100_000
 
 
 @dataclass(slots=True, kw_only=True)
 class Rows:
-    """Sums over slices; seconds are None where there is nothing to measure.
+    """Sums over slices. Seconds are None if there is nothing to measure.
 
     Attributes:
-        ahead_seconds: by which the newest REGISTER lies in the future.
-        behind_seconds: by which new rows are older than their making, the least of those.
-        overdue_seconds: since the last of the rows expired.
+        ahead_seconds: how far the newest REGISTER lies in the future.
+        behind_seconds: how much older new rows are than their creation; the minimum.
+        overdue_seconds: since the last row expired.
     """
 
     last: int | None = 0
@@ -43,7 +43,7 @@ class Rows:
     overdue_seconds: float | None = None
 
     def add(self, more: "Rows") -> None:
-        """Take another slice in."""
+        """Add another slice."""
         for each in fields(self):
             mine, its = getattr(self, each.name), getattr(more, each.name)
             if its is None or mine is None:
@@ -51,7 +51,7 @@ class Rows:
             elif isinstance(its, int) and each.name != "last":
                 setattr(self, each.name, mine + its)
             else:
-                # The newest one is the farthest ahead, but it takes just one that is not behind, or not expired.
+                # The newest row is the farthest ahead. A single row that is not late, or not expired, is enough.
                 setattr(self, each.name, max(mine, its) if each.name in {"last", "ahead_seconds"} else min(mine, its))
 
 
@@ -68,23 +68,23 @@ def _look(connection: Connection) -> tuple[Rows, bool]:
 
 
 def check_rows(connection: Connection, *, timezone: str | None) -> Iterator[Finding]:
-    """Look at every row, for twenty seconds at the most.
+    """Check every row, for at most twenty seconds.
 
     Args:
         connection: in autocommit mode.
-        timezone: in which Kamailio is said to run; None where rows hold epoch seconds.
+        timezone: Kamailio's time zone, as set; None if rows hold epoch seconds.
     """
     seen, complete = _look(connection)
     if not complete:
         yield Finding(
             "rows",
             Severity.NOTE,
-            f"only the {seen.rows} oldest rows were looked at, for {LOOK_SECONDS:g} seconds",
-            "what is said of rows is said of these",
-            "nothing, or try again when PostgreSQL has less to do",
+            f"only the {seen.rows} oldest rows were checked, for {LOOK_SECONDS:g} seconds",
+            "the other findings about rows are about these",
+            "none, or try again when PostgreSQL is less busy",
         )
     else:
-        yield stands("rows", f"{seen.rows} rows, {seen.live} of them registered now")
+        yield passed("rows", f"{seen.rows} rows, {seen.live} of them registered now")
     yield _check_clock(seen, timezone=timezone)
     yield from _check_bindings(seen)
 
@@ -101,10 +101,10 @@ def _check_clock(seen: Rows, *, timezone: str | None) -> Finding:
             "clock",
             Severity.FAULT,
             f"the newest registration {where}{zone}",
-            "lists show phones that are gone, or hide phones that are there, and a flush takes new for old",
+            "lists show phones that are gone or hide registered ones, and a flush takes new bindings for old ones",
             f"set REGISTRATIONS_KAMAILIO_TIMEZONE to Kamailio's zone and run `{MIGRATE_COMMAND}`"
             if timezone
-            else "let NTP set the clocks of both machines",
+            else "synchronise the clocks of both machines with NTP",
         )
     if (seen.overdue_seconds or 0) > OVERDUE_SECONDS:
         zone = (
@@ -116,9 +116,9 @@ def _check_clock(seen: Rows, *, timezone: str | None) -> Finding:
             f"every registration seems expired, the last one {(seen.overdue_seconds or 0) / 3600:.1f} hours ago: "
             f"{zone} does not run, or its usrloc does not clean the table",
             "lists are empty",
-            "see whether Kamailio runs, in which zone, and with usrloc's db_timer_clean=1, as in registrations.cfg",
+            "check that Kamailio runs, in which zone, and with usrloc's db_timer_clean=1 as in registrations.cfg",
         )
-    return stands("clock", "the times in fresh rows agree with PostgreSQL's clock")
+    return passed("clock", "the times in new rows agree with PostgreSQL's clock")
 
 
 def _check_bindings(seen: Rows) -> Iterator[Finding]:
@@ -126,7 +126,7 @@ def _check_bindings(seen: Rows) -> Iterator[Finding]:
         yield Finding(
             "no_realm",
             Severity.FAULT,
-            f"{seen.without_realm} registrations have no domain, and there is no realm that is theirs",
+            f"{seen.without_realm} registrations have no domain, and no default realm applies",
             "they are in no account's list and cannot be flushed",
             f"set REGISTRATIONS_KAMAILIO_DEFAULT_REALM and run `{MIGRATE_COMMAND}`",
         )
@@ -134,23 +134,23 @@ def _check_bindings(seen: Rows) -> Iterator[Finding]:
         yield Finding(
             "no_account",
             Severity.WARNING,
-            f"{seen.without_account} registrations have a realm that is no account's, and no device",
+            f"{seen.without_account} registrations have a realm that belongs to no account, and no device",
             "they are in no account's list and cannot be flushed",
-            "add the account to the directory, or find out why Kamailio lets them register",
+            "add the account to the directory, or find out why Kamailio accepts them",
         )
     if seen.without_device:
         yield Finding(
             "no_device",
             Severity.NOTE,
             f"{seen.without_device} registrations have an account but no device",
-            "they are in its list without a device and an owner, and follow no change of a device",
-            "add the devices to the directory, or find out why Kamailio lets them register",
+            "the account's list shows them without device and owner, and no change of a device affects them",
+            "add the devices to the directory, or find out why Kamailio accepts them",
         )
     if seen.live and not (seen.without_realm or seen.without_account or seen.without_device):
-        yield stands("bindings", "every registration has its account and its device")
+        yield passed("bindings", "every registration has an account and a device")
 
 
 def find_server_ids(connection: Connection) -> dict[int, int]:
-    """The server_ids that rows have, with how many rows, which are counted to a hundred thousand."""
+    """The number of rows by server_id, counted up to `COUNT_LIMIT` each."""
     found = connection.execute(statement("check_server_ids"), {"limit": COUNT_LIMIT}).fetchall()
     return {row[0]: row[1] for row in found}

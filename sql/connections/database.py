@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: each has a connect timeout, a statement timeout and a name in pg_stat_activity."""
+"""Connections to PostgreSQL. Each has a connect timeout, a statement timeout and a name in pg_stat_activity."""
 
 import threading
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ from sql.statements import statement
 
 __all__ = ["Connection", "Database", "connect", "open_connection"]
 
-# How long after PostgreSQL's own limit for a statement the client gives up: then the server is frozen or unreachable.
+# How long after the statement timeout the client gives up. By then the server is frozen or unreachable.
 ANSWER_GRACE_SECONDS = 2.0
-# How long a pool uses sessions that are read-only. New ones may reach the new primary, or be writable.
+# How long a pool keeps read-only sessions. New ones may reach the new primary, or be writable.
 READ_ONLY_SECONDS = 5.0
 
 
@@ -31,7 +31,7 @@ def _parameters(settings: DatabaseSettings, application_name: str) -> dict[str, 
         "application_name": application_name,
         "connect_timeout": settings.database_connect_timeout,
         "autocommit": True,
-        # A host that vanished without a word is noticed by the kernel, within about half a minute.
+        # The kernel notices within about half a minute that a host vanished.
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 3,
@@ -46,7 +46,7 @@ def _limit(connection: BoundedConnection, seconds: float) -> None:
 
 
 def open_connection(settings: DatabaseSettings, *, application_name: str) -> BoundedConnection:
-    """Open one connection in autocommit mode, to be closed by the caller.
+    """Open one connection in autocommit mode. The caller closes it.
 
     Raises:
         DatabaseUnreachable: nothing answers at the URL, or the server refuses for now.
@@ -63,9 +63,9 @@ def open_connection(settings: DatabaseSettings, *, application_name: str) -> Bou
 
 
 def _require_own_session(connection: BoundedConnection, settings: DatabaseSettings, application_name: str) -> None:
-    """Compare it with a second connection, which is closed again. Where there can be no second one, nothing is known.
+    """Compare the connection with a second one, which is closed again. If there can be no second one, nothing is known.
 
-    Nothing is set in the session before: a pooler would lend it to others with our settings.
+    Call this before anything is set in the session: a pooler would lend it to others with our settings.
 
     Raises:
         SessionShared: a pooler lends sessions for a transaction only.
@@ -79,9 +79,9 @@ def _require_own_session(connection: BoundedConnection, settings: DatabaseSettin
 
 
 def _check(connection: BoundedConnection) -> None:
-    """Ask a server that has said something since: an idle one has only its end to tell, and asking costs a round trip.
+    """Check an idle connection only if the server sent something, which is nearly always that it ends the session.
 
-    A host that vanished without a word does not answer this question any sooner than the statement that is to come.
+    A check costs a round trip. If a host vanished, it would take as long to fail as the next statement.
     """
     idle = poll()
     idle.register(connection.fileno(), POLLIN)
@@ -93,16 +93,16 @@ def _check(connection: BoundedConnection) -> None:
 def connect(
     settings: DatabaseSettings, *, application_name: str, bounded: bool = False, writes: bool = False
 ) -> Iterator[Connection]:
-    """Lend one connection in autocommit mode for a command's life.
+    """Lend one connection in autocommit mode to a command.
 
     Args:
         settings: which database, and the time limits.
         application_name: for pg_stat_activity.
-        bounded: give up a server that does not answer in time; else it is waited for, as long work needs.
-        writes: refuse a server that takes no writes, before anything else is done.
+        bounded: give up a server that does not answer in time. Otherwise a statement may take any time.
+        writes: refuse a read-only server first.
 
     Raises:
-        DatabaseUnreachable: no connection could be had, or it broke, or the server is read-only and that is no use.
+        DatabaseUnreachable: no connection could be had, or it broke; or the server is read-only and ``writes`` is set.
         StatementFailed: PostgreSQL refused the login or a statement.
         SessionShared: a pooler lends sessions for a transaction only.
     """
@@ -115,7 +115,7 @@ def connect(
 
 
 class Database:
-    """A pool of connections to one database, opened when first used and safe to share between threads."""
+    """A pool of connections to one database. It opens when first used, and is safe to share between threads."""
 
     def __init__(
         self,
@@ -130,8 +130,8 @@ class Database:
         Args:
             settings: which database, and the time limits.
             application_name: for pg_stat_activity.
-            pool_size: connections at the most.
-            statement_timeout: seconds; what the settings say when left out.
+            pool_size: maximum of connections.
+            statement_timeout: seconds; the setting's by default.
         """
         limit = statement_timeout or settings.database_statement_timeout
         self._away = False
@@ -140,7 +140,7 @@ class Database:
         self._renewed = monotonic()
 
         def configure(connection: BoundedConnection) -> None:
-            if not self._own_sessions:  # looked at once, when the database is first reached
+            if not self._own_sessions:  # checked once, when the database is first reached
                 _require_own_session(connection, settings, application_name)
                 self._own_sessions = True
             _limit(connection, limit)
@@ -149,8 +149,8 @@ class Database:
             try:
                 _check(connection)
             except psycopg.Error:
-                # The others ended with it, as in a restart, or by idle_session_timeout. One by one the pool would find
-                # that out with growing pauses, and the caller would be told that PostgreSQL is away.
+                # The others ended, too, by a restart or idle_session_timeout. The pool would find that out one by one
+                # with growing pauses, and the caller would get the error that PostgreSQL is away.
                 self._pool.drain()
                 raise
 
@@ -161,8 +161,8 @@ class Database:
             min_size=0,
             max_size=pool_size,
             timeout=settings.database_connect_timeout,
-            # A failed attempt is given up soon, and the next caller makes a new one: a pool that went on with
-            # growing pauses would be away long after PostgreSQL is back.
+            # Give up a failed attempt soon, and let the next caller make a new one. With the pool's growing pauses it
+            # would be unusable long after PostgreSQL is back.
             reconnect_timeout=settings.database_connect_timeout,
             configure=configure,
             check=check,
@@ -171,7 +171,7 @@ class Database:
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """Lend a connection in autocommit mode; several statements that belong together want ``transaction()``.
+        """Lend a connection in autocommit mode. For several statements that belong together use ``transaction()``.
 
         Raises:
             DatabaseUnreachable: no connection could be had, or it broke.
@@ -184,39 +184,39 @@ class Database:
                 try:
                     yield connection
                 except psycopg.errors.ReadOnlySqlTransaction:
-                    connection.close()  # one that is opened anew may reach the new primary
+                    connection.close()  # a new one may reach the new primary
                     raise
                 self._renew_read_only(connection)
 
     def _renew_read_only(self, connection: BoundedConnection) -> None:
-        """Have all sessions opened anew when they are read-only and were opened a while ago."""
+        """Replace all sessions if they are read-only and some seconds old."""
         if not connection.closed and connection.is_read_only() and monotonic() > self._renewed + READ_ONLY_SECONDS:
             self._renewed = monotonic()
             self._pool.drain()
 
     @contextmanager
     def _unless_known_away(self) -> Iterator[None]:
-        """While PostgreSQL is away one caller at a time waits for it; the others are told at once."""
+        """While PostgreSQL is away, one caller at a time waits for it. The others fail at once."""
         probes = self._away and self._probe.acquire(blocking=False)
         if self._away and not probes:
             raise DatabaseUnreachable("PostgreSQL was away a moment ago")
         try:
             yield
         except psycopg_pool.PoolTimeout:
-            self._away = not self._pool.get_stats().get("pool_size")  # or else all of them are lent
+            self._away = not self._pool.get_stats().get("pool_size")  # otherwise all of them are lent
             raise
         finally:
             if probes:
                 self._probe.release()
 
     def occupancy(self) -> dict[str, int]:
-        """How many connections are lent and idle, and how many callers wait for one."""
+        """The number of connections that are lent and idle, and of callers that wait for one."""
         stats = self._pool.get_stats()
         size, idle = stats.get("pool_size", 0), stats.get("pool_available", 0)
         return {"lent": size - idle, "idle": idle, "awaited": stats.get("requests_waiting", 0)}
 
     def close(self) -> None:
-        """Close every connection; what is lent is closed when it comes back."""
+        """Close every connection; a lent one when it is returned."""
         self._pool.close()
 
     def __enter__(self) -> Self:

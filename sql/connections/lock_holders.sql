@@ -1,5 +1,6 @@
--- Sessions that have been in the way since before we began to wait: they hold the advisory lock with that key, or, without a
--- key, a lock on a table of this schema; or, with a process, whatever that one waits for. Of other roles' sessions some facts are hidden from who is not in pg_read_all_stats.
+-- Sessions that blocked us before we began to wait. They hold the advisory lock with that key or, without a key, a lock on a
+-- table of this schema; or, given a process, whatever that one waits for. A role outside pg_read_all_stats does not see all
+-- facts about sessions of other roles.
 select
     case when l.pid is null then 'prepared transaction ' || p.gid else 'process ' || l.pid end as holder,
     concat_ws(
@@ -24,7 +25,7 @@ where l.granted
             then l.locktype = 'advisory' and l.objsubid = 1 and (l.classid::bigint << 32) | l.objid::bigint = %(key)s
         else l.locktype = 'relation'
             and l.relation in (select oid from pg_class where relnamespace = (select oid from pg_namespace where nspname = current_schema()))
-            -- what is over sooner than our own patience is no obstacle, such as a REGISTER
+            -- a shorter transaction, such as a REGISTER, is no obstacle
             and coalesce(a.xact_start, p.prepared, '-infinity') < clock_timestamp() - interval '50 ms'
     end
 group by 1, 2, coalesce(a.xact_start, p.prepared)

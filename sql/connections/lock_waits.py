@@ -1,4 +1,4 @@
-"""Waiting for locks beside a live proxy: for an instant, again and again, and telling who has them."""
+"""Waits for locks beside a live proxy: each time only for an instant, and reports who holds them."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ import psycopg
 
 from sql.connections.database import Connection
 from sql.errors import SchemaRefused
-from sql.statements import statement
+from sql.statements import fetch_row, statement
 
 LOCK_ATTEMPTS = 200
 LOCK_PAUSE_SECONDS = 0.1
@@ -19,29 +19,27 @@ SILENT_SECONDS = 1.0
 
 
 def lock_out_others(connection: Connection, *, report: Callable[[str], None]) -> None:
-    """Wait until no other session changes the schema; from now on none can, until this connection ends.
+    """Wait until no other session changes the schema. Then none can until this connection ends.
 
-    Any login can take that lock, and one that a pooler keeps stays: so whoever has it is named.
+    Any login can take that advisory lock, and a pooler can keep a session that has it. So the holder is reported.
     """
     told: set[str] = set()
     while True:
-        row = connection.execute(statement("migrate_lock")).fetchone()
-        assert row is not None  # noqa: S101  # a SELECT without a condition has a row
-        is_ours, key = row
+        is_ours, key = fetch_row(connection, "migrate_lock")
         if is_ours:
             return
         holders = _holders(connection, key=key)
         if holders.keys() - told:
             report(
-                f"waiting for the lock on migrations of this database, which has {_written(holders)}; if that is "
-                "no migration, `select pg_terminate_backend(...)` of its process ends it"
+                f"waiting for the lock on migrations of this database, held by {_written(holders)}; if that is "
+                "no migration, end it by `select pg_terminate_backend(...)` with its process"
             )
         told |= holders.keys()
         sleep(LOCK_PAUSE_SECONDS)
 
 
 def _holders(connection: psycopg.Connection[Any], *, key: int | None = None, pid: int | None = None) -> dict[str, str]:
-    """Name the sessions that hold that advisory lock, or what a process waits for, or else tables of the schema."""
+    """The sessions that hold that advisory lock, or what a process waits for, or otherwise tables of the schema."""
     return dict(connection.execute(statement("lock_holders"), {"key": key, "pid": pid}).fetchall())
 
 
@@ -51,9 +49,9 @@ def _written(holders: dict[str, str]) -> str:
 
 @contextmanager
 def _telling_waits(connection: Connection, *, name: str, report: Callable[[str], None]) -> Iterator[None]:
-    """Name whom the session waits for where it has patience, as for a transaction that is older than an index.
+    """Report whom the session waits for while it has no lock_timeout, as for transactions older than an index build.
 
-    By a second connection, opened only if it takes more than a second; where there can be none, nothing is told.
+    It asks over a second connection, opened after one second. If there can be none, it reports nothing.
     """
     info, ended = connection.info, Event()
 
@@ -78,13 +76,13 @@ def _telling_waits(connection: Connection, *, name: str, report: Callable[[str],
 
 
 def in_a_gap(connection: Connection, change: Callable[[], None], *, name: str, report: Callable[[str], None]) -> None:
-    """Change the schema beside a live proxy: a lock is waited for an instant only, then all of it is tried again.
+    """Change the schema beside a live proxy. If a lock is not free within an instant, start again.
 
     Args:
-        connection: in autocommit; its time limits are changed.
-        change: what to do, in a transaction of its own or so that it can be repeated.
-        name: what the messages call it.
-        report: called with a line when a table is in use, which names who uses it, and again when others do.
+        connection: in autocommit mode; its time limits are changed.
+        change: the work, in its own transaction or safe to repeat.
+        name: of the change, for messages.
+        report: called with a line that names who uses a table, and again if others do.
 
     Raises:
         SchemaRefused: PostgreSQL refuses it, or a table is locked by another session for too long.
@@ -100,7 +98,9 @@ def in_a_gap(connection: Connection, change: Callable[[], None], *, name: str, r
             holders = _holders(connection)
             by = f" by {_written(holders)}" if holders else ""
             if attempt == LOCK_ATTEMPTS:
-                raise SchemaRefused(f"{name}: a table is locked{by} for too long; end that, then try again") from error
+                raise SchemaRefused(
+                    f"{name}: a table is locked{by} for too long; end that session, then try again"
+                ) from error
             if attempt == 1 or holders.keys() - told:
                 report(f"{name}: a table is in use{by}; waiting for a gap between transactions")
             told |= holders.keys()
@@ -110,7 +110,7 @@ def in_a_gap(connection: Connection, change: Callable[[], None], *, name: str, r
                 f"{name}: {error.diag.message_primary}; migrate as the owner of Kamailio's tables, with CREATEROLE"
             ) from error
         except psycopg.OperationalError:
-            raise  # the caller's connection makes it DatabaseUnreachable
+            raise  # the caller turns it into DatabaseUnreachable
         except psycopg.Error as error:
             detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
             raise SchemaRefused(f"{name}: {error.diag.message_primary or error}{detail}") from error

@@ -1,4 +1,4 @@
-"""Connecting to PostgreSQL with the SQLSTATE of a refused login, which is the same in every language of the server."""
+"""Logging in to PostgreSQL. A refused login has its SQLSTATE, which is the same in every language of the server."""
 
 import ctypes
 import re
@@ -14,20 +14,20 @@ from psycopg.waiting import Wait
 from sql.errors import Refusal
 
 DEFAULT, VERBOSE = 1, 2  # PGVerbosity in libpq-fe.h
-# The libpq that psycopg has loaded. Its compiled module is linked with it, and gives what is in it, too.
+# The libpq that psycopg has loaded. Its compiled module is linked with it and also resolves its symbols.
 _compiled = sys.modules[pq.PGconn.__module__].__file__
 _libpq = ctypes.CDLL(find_libpq_full_path() if pq.__impl__ == "python" else _compiled)
 
 # "FATAL:  28P01: password authentication failed", as libpq's pqBuildErrorMessage3 writes it.
 ANSWER = re.compile(rb":  ([0-9A-Z]{5}): (.*)")
 
-# Classes of SQLSTATE (PostgreSQL manual, appendix A) with which no later attempt will fare better: the role or its
-# password is wrong or pg_hba.conf has no entry (28), the database does not exist (3D), the role may not connect to it
-# or the URL sets a parameter that does not exist (42) or a value that is not valid (22).
+# Classes of SQLSTATE (PostgreSQL manual, appendix A) for which a retry is no use: the role or its password is wrong or
+# pg_hba.conf has no entry (28), the database does not exist (3D), the role may not connect to it or the URL sets an
+# unknown parameter (42) or an invalid value (22).
 REFUSED = (b"22", b"28", b"3D", b"42")
 
-# Of what PgBouncer says itself, everything has the same SQLSTATE, 08P01, and its words are English everywhere. Before
-# 1.20 it gave the same SQLSTATE to what PostgreSQL had said.
+# All errors of PgBouncer's own have one SQLSTATE, 08P01, and an English text. Before 1.20 it also gave that SQLSTATE to
+# errors of PostgreSQL.
 POOLER = b"08P01"
 REFUSED_BY_POOLER = re.compile(
     rb"authentication failed|no such (database|user)|does not exist|not permitted to log in|no pg_hba\.conf entry"
@@ -37,19 +37,19 @@ WAITS: dict[int, Wait] = {pq.PollingStatus.READING: Wait.R, pq.PollingStatus.WRI
 
 
 def _set_verbosity(pgconn: PGconn, verbosity: int) -> None:
-    """Say how much the messages of a connection tell.
+    """Set how verbose the error messages of a connection are.
 
-    When a connection fails, libpq gives its callers a text and no SQLSTATE. A verbose text begins with the SQLSTATE,
-    but psycopg does not wrap the function that asks for it (its issue 1188).
+    When a connection fails, libpq gives its caller a text and no SQLSTATE. A verbose text begins with the SQLSTATE, but
+    psycopg does not wrap the function that requests it (its issue 1188).
     """
     _libpq.PQsetErrorVerbosity(ctypes.c_void_p(pgconn.pgconn_ptr), verbosity)  # type: ignore[attr-defined]
 
 
 def log_in(conninfo: str) -> PQGenConn[PGconn]:
-    """Connect to one host as ``psycopg.generators.connect`` does, and tell a refused login from an outage.
+    """Connect to one host as ``psycopg.generators.connect`` does, but distinguish a refused login from an outage.
 
     Raises:
-        Refusal: PostgreSQL refuses the login, or wants a password and there is none.
+        Refusal: PostgreSQL refuses the login, or asks for a password and there is none.
         OperationalError: anything else.
     """
     pgconn = pq.PGconn.connect_start(conninfo.encode())
@@ -61,8 +61,8 @@ def log_in(conninfo: str) -> PQGenConn[PGconn]:
         _set_verbosity(pgconn, DEFAULT)
         pgconn.nonblocking = 1
         return pgconn
-    # libpq may try twice, with and without encryption, and pg_hba.conf may have an entry for one of these only. So one
-    # answer that is not a refusal is enough: the server is full, or away.
+    # libpq may try with and without encryption, and pg_hba.conf may have an entry for only one of them. So a single
+    # answer that is no refusal means that the server is full or away.
     answers = ANSWER.findall(pgconn.error_message)
     refused = all(_refuses(*answer) for answer in answers) if answers else pgconn.needs_password
     error = (Refusal if refused else psycopg.OperationalError)(f"connection failed: {pgconn.get_error_message()}")

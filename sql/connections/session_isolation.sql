@@ -1,3 +1,3 @@
--- A hot standby answers nothing that is serializable, and elsewhere a statement of ours could fail by another session's. It
--- reads no table, so the standby takes it, unlike a select.
+-- A hot standby refuses serializable transactions. Elsewhere one of ours could fail because of another session. Unlike a
+-- select, SET needs no snapshot, so a standby takes it.
 set default_transaction_isolation = 'read committed'

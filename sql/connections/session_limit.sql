@@ -1,10 +1,10 @@
--- A program that is frozen in a transaction would keep others from what it has locked, so PostgreSQL ends its session. No
--- living one of ours is idle for so long; a list waits for a slow client for less (api/spool.py).
--- Compiling costs more than any statement of ours saves by it, and so does a plan for each value that it is given: most
--- are over in less time than the planner takes.
--- The rest is how values are written and read, which server, database, role or URL may have set otherwise: psycopg reads
--- times and intervals in one form only, without array_nulls a null in an array is the text NULL. By a warning PostgreSQL tells
--- that a commit is not on its synchronous standby (sql/connections/bounded.py).
+-- A program that freezes in a transaction would block others by its locks, so PostgreSQL ends its session. No running
+-- program of ours is idle in a transaction for 30 s; a list waits less for a slow client (api/spool.py).
+-- JIT costs more than any of our statements gains by it, and so does a plan for each value: most statements take less time
+-- than the planner.
+-- The rest sets how values are written and read. Server, database, role or URL may have other values, but psycopg reads
+-- only one format of times and intervals, and without array_nulls a null in an array becomes the text NULL. PostgreSQL warns
+-- by a notice if a commit is not on its synchronous standby (sql/connections/bounded.py).
 select
     set_config('statement_timeout', %(milliseconds)s, false),
     set_config('idle_in_transaction_session_timeout', '30s', false),

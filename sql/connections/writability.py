@@ -1,20 +1,18 @@
-"""Whether PostgreSQL takes writes: a replica, a read-only server and one with a full disk answer reads as ever."""
+"""Whether PostgreSQL takes writes. A replica, a read-only server and one with a full disk still answer reads."""
 
 from time import monotonic
 
 from sql.connections.bounded import Connection
 from sql.errors import DatabaseError, DatabaseReadOnly, translated
-from sql.statements import statement
+from sql.statements import fetch_row, statement
 
-# The write costs some milliseconds, and anybody may ask for it.
+# How long an outcome is valid: the write costs some milliseconds, and anybody may request it.
 OUTCOME_SECONDS = 10.0
 
 
 def find_read_only(connection: Connection) -> str | None:
-    """Why the session cannot write, in one clause; None when it can."""
-    row = connection.execute(statement("write_state")).fetchone()
-    assert row is not None  # noqa: S101  # a SELECT without FROM has a row
-    in_recovery, read_only = row
+    """Why the session cannot write, in one clause; None if it can."""
+    in_recovery, read_only = fetch_row(connection, "write_state")
     if in_recovery:
         return "the server is a replica"
     return "default_transaction_read_only is on" if read_only else None
@@ -24,7 +22,7 @@ def refuse_read_only(connection: Connection) -> None:
     """Refuse a session that cannot write.
 
     Raises:
-        DatabaseReadOnly: says why it cannot.
+        DatabaseReadOnly: says why.
     """
     reason = find_read_only(connection)
     if reason:
@@ -32,15 +30,15 @@ def refuse_read_only(connection: Connection) -> None:
 
 
 def try_write(connection: Connection) -> None:
-    """Write a megabyte to the database's disk and a commit to the WAL; nothing of it is left behind.
+    """Write a megabyte to the database's disk and a commit to the WAL. It leaves nothing behind.
 
     Args:
         connection: in autocommit mode, of any role.
 
     Raises:
-        DatabaseFull: the disk has no room.
-        DatabaseUnreachable: the disk does not work, or PostgreSQL went away.
-        StatementFailed: something else is wrong with the disk, such as a quota.
+        DatabaseFull: the disk is full.
+        DatabaseUnreachable: the disk failed, or PostgreSQL went away.
+        StatementFailed: another problem of the disk, such as a quota.
     """
     with translated(), connection.transaction():
         connection.execute(statement("write_limits"))
@@ -48,14 +46,14 @@ def try_write(connection: Connection) -> None:
 
 
 class Writability:
-    """Looks at the session each time, and writes when the last attempt is older than OUTCOME_SECONDS."""
+    """Checks the session each time, and writes if the last attempt is older than OUTCOME_SECONDS."""
 
     def __init__(self) -> None:
         self._due = 0.0
         self._error: DatabaseError | None = None
 
     def require(self, connection: Connection) -> None:
-        """Refuse a session that cannot write, or whose server could not the last time.
+        """Refuse a session that cannot write, or whose server failed the last write.
 
         Args:
             connection: in autocommit mode.
@@ -66,7 +64,7 @@ class Writability:
         """
         refuse_read_only(connection)
         if monotonic() >= self._due:
-            self._due = monotonic() + OUTCOME_SECONDS  # before: other threads go by the last outcome meanwhile
+            self._due = monotonic() + OUTCOME_SECONDS  # first, so that other threads do not write as well
             self._error = None
             try:
                 try_write(connection)

@@ -1,4 +1,4 @@
-"""How API and worker log: one event a line, as logfmt or as JSON, each line of a request with the request's ID."""
+"""How the API and the worker log: one event a line, as logfmt or JSON, with the ID of the HTTP request."""
 
 import logging
 from contextvars import ContextVar
@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-# Of the HTTP request that is worked on; a thread that is started for it takes it along with its context.
+# ID of the current HTTP request. A thread that works for the request copies its context.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 FORMATTERS: dict[str, dict[str, Any]] = {
@@ -29,10 +29,10 @@ class LogSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="REGISTRATIONS_")
 
     log_format: Literal["logfmt", "json"] = Field(
-        "logfmt", description="`logfmt`, or `json`: one object a line, of API and worker"
+        "logfmt", description="format of the logs of API and worker: `logfmt`, or `json` with one object a line"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="what is logged; `debug` has each call to Kamailio"
+        "info", description="lowest level that is logged; `debug` includes each call to Kamailio"
     )
 
     @field_validator("log_level", "log_format", mode="before")
@@ -42,7 +42,7 @@ class LogSettings(BaseSettings):
 
 
 class RequestId(logging.Filter):
-    """Adds the ID of the request that is worked on, where a record does not name one itself."""
+    """Adds the ID of the current HTTP request to records that do not name one."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let every record pass."""
@@ -52,7 +52,7 @@ class RequestId(logging.Filter):
 
 
 def log_configuration(settings: LogSettings) -> dict[str, Any]:
-    """Return what `logging.config.dictConfig` takes, and gunicorn as its ``logconfig_dict``."""
+    """The configuration for `logging.config.dictConfig`, and for gunicorn's ``logconfig_dict``."""
     level = settings.log_level.upper()
     return {
         "version": 1,
@@ -63,8 +63,8 @@ def log_configuration(settings: LogSettings) -> dict[str, Any]:
         "root": {"level": level, "handlers": ["stderr"]},
         "loggers": {
             "gunicorn.error": {"level": level, "handlers": [], "propagate": True},
-            # Its lines would hold the query, and so tokens; the application logs each request itself.
+            # Its lines contain the query, and so tokens. The application logs each request itself.
             "gunicorn.access": {"level": "WARNING", "handlers": [], "propagate": True},
-            "apscheduler": {"level": "ERROR"},  # a job that still runs is no news
+            "apscheduler": {"level": "ERROR"},  # it warns if a run is skipped because the last one still runs
         },
     }

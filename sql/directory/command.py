@@ -1,4 +1,4 @@
-"""The operator's command `registrations-db import`, and what it shares with an import from elsewhere."""
+"""The command `registrations-db import`, and what `registrations-sync import-kazoo` shares with it."""
 
 import sys
 from collections.abc import Callable
@@ -10,18 +10,20 @@ from sql.console.mistakes import operators_mistakes
 from sql.directory.importing import DELETE_AT_MOST, import_directory
 from sql.directory.writing import ImportCounts
 from sql.errors import DirectoryRefused, PermissionLacking
-from sql.schema.migrate import require_current_schema
+from sql.schema.record import require_current_schema
 from sql.settings import DatabaseSettings
 from sql.worker.enrichment import Reconciled, reconcile
 
-replace_option = click.option("--replace", is_flag=True, help="Delete accounts, owners and devices that it lacks.")
+replace_option = click.option(
+    "--replace", is_flag=True, help="Delete accounts, owners and devices that are not imported."
+)
 delete_at_most_option = click.option(
     "--delete-at-most",
     metavar="PERCENT",
     type=click.IntRange(0, 100),
     default=DELETE_AT_MOST,
     show_default=True,
-    help="With --replace: refuse to delete a larger share of accounts, owners or devices, and more than ten.",
+    help="With --replace: refuse to delete a larger share of the accounts, owners or devices if it is more than ten.",
 )
 
 
@@ -30,10 +32,11 @@ delete_at_most_option = click.option(
 @replace_option
 @delete_at_most_option
 def import_command(files: tuple[str, ...], *, replace: bool, delete_at_most: int) -> None:
-    """Import accounts, owners and devices from files, all of it or nothing.
+    """Import accounts, owners and devices from files, all or nothing.
 
-    FILE... is one JSON file, or CSV files of accounts, owners and devices, which are told apart by their headers. What
-    the files lack stays as it is. A device may come with a password or an ha1; without either it keeps its ha1.
+    FILE... is one JSON file, or up to three CSV files, whose headers say which has accounts, owners or devices. Without
+    --replace, what the files do not have stays as it is. A device may have a password or an ha1; without either it
+    keeps its ha1.
     """
     with operators_mistakes():
         settings = DatabaseSettings()
@@ -49,12 +52,12 @@ def import_command(files: tuple[str, ...], *, replace: bool, delete_at_most: int
 
 
 def report(line: str) -> None:
-    """Tell the operator of progress, on standard error."""
+    """Report progress on standard error."""
     click.echo(line, err=True)
 
 
 def import_and_tell(settings: DatabaseSettings, import_: Callable[[], ImportCounts]) -> None:
-    """Import, bring registrations up to date and print the counts; a refused directory ends the command with 1."""
+    """Import, update the registrations and print the counts. If the directory is refused, print why and exit with 1."""
     try:
         counts = import_()
     except DirectoryRefused as refused:
@@ -67,16 +70,16 @@ def import_and_tell(settings: DatabaseSettings, import_: Callable[[], ImportCoun
     click.echo(f"owners: {counts.owner}")
     click.echo(f"devices: {counts.device}")
     if done.flushed:
-        click.echo(f"registrations to be flushed by the worker: {done.flushed:,}")
+        click.echo(f"registrations that the worker will flush: {done.flushed:,}")
     if counts.tokens_deleted:
-        click.echo(f"{counts.tokens_deleted:,} token(s) went with their accounts")
+        click.echo(f"tokens deleted with their accounts: {counts.tokens_deleted:,}")
 
 
 def _reconcile(settings: DatabaseSettings) -> Reconciled:
-    report("bringing registrations up to date")
+    report("updating registrations")
     try:
         with connect(settings, application_name="registrations-db import") as connection:
             return reconcile(connection)
-    except PermissionLacking:  # registrations_import does not see them
-        report("this role may not: the worker does it, within REGISTRATIONS_SYNC_RECONCILE_INTERVAL")
+    except PermissionLacking:  # registrations_import cannot read them
+        report("left to the worker, within REGISTRATIONS_SYNC_RECONCILE_INTERVAL: this role may not update them")
         return Reconciled(0, 0)

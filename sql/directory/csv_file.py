@@ -1,157 +1,111 @@
-"""Reading CSV (RFC 4180, UTF-8) as a stream of records that know where each cell stood.
+"""A CSV file (RFC 4180, UTF-8) of accounts, owners or devices; its header tells which."""
 
-The csv module of Python tells the last line of a row only, so the cells are taken apart here.
-"""
-
+import csv
+import re
+from collections import Counter
 from collections.abc import Iterator
+from difflib import get_close_matches
+from itertools import zip_longest
 from typing import BinaryIO
 
-from sql.directory.problems import Place, Problems, place, shown
-from sql.directory.rows import FIELDS, KINDS, REQUIRED, Record, unknown_field
+from sql.directory.problems import Problems, Source, shown
+from sql.directory.rows import KINDS, Row, unknown_field
 
-Row = tuple[list[str], list[Place]]
+FLAGS = {"": None, "true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+# RFC 4180, 2.5: a cell with quotes in it begins and ends with one. Python's reader takes others as they are.
+RFC_4180_ROW = re.compile(r'(?:"(?:[^"]|"")*"|[^",]*)(?:,(?:"(?:[^"]|"")*"|[^",]*))*')
 
 
 class CsvFile:
-    """A file of accounts, owners or devices; its header tells which, in `kind`.
+    """Reads the header at once, and the rows as a stream.
 
-    Raises nothing: what is wrong becomes a problem, and `kind` is None when the header tells nothing.
+    What is wrong becomes a problem. Without a usable header `source` is None and there are no rows.
     """
 
-    def __init__(self, name: str, stream: BinaryIO, problems: Problems) -> None:
-        self.name = name
-        self.kind: str | None = None
+    def __init__(self, path: str, stream: BinaryIO, problems: Problems) -> None:
+        self.source: Source | None = None
+        self._path = path
         self._problems = problems
-        self._line_number = 0
-        self._lines = self._decoded(stream)
-        self._rows = self._split()
-        self._header: list[str] = []
-        header = next(self._rows, None)
-        if header is None:
-            problems.add(name, place(1, 1), "the file is empty; it must begin with a header line")
+        self._rows = self._split(stream)
+        number, self._names = next(self._rows, (1, list[str]()))
+        if self._names:
+            self.source = self._source_of_header(number)
         else:
-            self._read_header(*header)
+            problems.of_file(path, "the file is empty; it must begin with a header line")
 
-    def records(self) -> Iterator[Record]:
-        """The rows below the header, once; a row's missing cells are empty."""
-        header, width = self._header, len(self._header)
-        for cells, places in self._rows:
+    def rows(self) -> Iterator[tuple[int, dict[str, object]]]:
+        """Each row below the header, once, with the line that it begins on."""
+        assert self.source is not None  # noqa: S101  # the caller has looked
+        flags, width = KINDS[self.source.kind].flags, len(self._names)
+        for number, cells in self._rows:
             if len(cells) != width:
-                self._even_out(cells, places)
-            yield Record(places[0], dict(zip(header, cells, strict=False)), dict(zip(header, places, strict=False)))
+                self._fault(number, f"the row has {len(cells)} cells, the header {width}")
+            values: dict[str, object] = dict(zip_longest(self._names, cells[:width], fillvalue=""))
+            for name in flags & values.keys():
+                values[name] = FLAGS.get(str(values[name]).lower(), values[name])
+            yield number, values
 
-    def _read_header(self, names: list[str], places: list[Place]) -> None:
-        kind = _kind_of(names)
-        if kind is None:
-            hint = ""
-            if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
-                hint = "; cells are separated by commas"
-            wanted = "; ".join(f"{each}s: {','.join(FIELDS[each])}" for each in KINDS)
-            self._problems.add(self.name, places[0], f"this header is not one of {wanted}{hint}")
-            return
-        for index, (name, at) in enumerate(zip(names, places, strict=True)):
-            if name not in FIELDS[kind]:
-                hint = unknown_field(name, FIELDS[kind])
-                self._problems.add(self.name, at, f"{kind}s have no column {shown(name)}; {hint}")
-            elif name in names[:index]:
-                self._problems.add(self.name, at, f"column {name} is there twice")
-        missing = [name for name in REQUIRED[kind] if name not in names]
-        if missing:
-            end = places[-1] + len(names[-1])
-            self._problems.add(self.name, end, f"{kind}s need a column {' and '.join(missing)}")
-        self.kind, self._header = kind, names
+    def _source_of_header(self, number: int) -> Source | None:
+        model = _model_of(self._names)
+        if model is None:
+            hint = "; cells are separated by commas" if re.search("[;\t]", self._names[0]) else ""
+            wanted = "; ".join(f"{kind}s: {','.join(each.model_fields)}" for kind, each in KINDS.items())
+            self._fault(number, f"this header is not one of {wanted}{hint}")
+            return None
+        wrong = [
+            f"{model.kind}s have no column {shown(name)}; {unknown_field(name, model.model_fields)}"
+            for name in self._names
+            if name not in model.model_fields
+        ]
+        wrong += [f"column {name} is there twice" for name, count in Counter(self._names).items() if count > 1]
+        if missing := [name for name in model.required() if name not in self._names]:
+            wrong.append(f"{model.kind}s need a column {' and '.join(missing)}")
+        for message in wrong:
+            self._fault(number, message)
+        return None if wrong else Source(self._path, model.kind, is_json=False)
 
-    def _even_out(self, cells: list[str], places: list[Place]) -> None:
-        width = len(self._header)
-        at = places[width] if len(cells) > width else places[-1] + len(cells[-1])
-        self._problems.add(self.name, at, f"the row has {len(cells)} cells, the header {width}")
-        cells.extend([""] * (width - len(cells)))
-        places.extend([at] * (width - len(places)))
+    def _split(self, stream: BinaryIO) -> Iterator[tuple[int, list[str]]]:
+        raw: list[str] = []
+        reader = csv.reader(self._decoded(stream, raw), strict=True)
+        while True:
+            raw.clear()
+            number = reader.line_num + 1
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                self._fault(number, f"this is not CSV, look for a quote that is missing or too many: {error}")
+                self._problems.rows_lost = True
+                continue
+            text = "".join(raw)
+            if '"' in text and not RFC_4180_ROW.fullmatch(text.rstrip("\r\n")):
+                self._fault(number, "a cell with quotes in it must begin and end with a quote")
+            if cells:
+                yield number, cells
 
-    def _decoded(self, stream: BinaryIO) -> Iterator[str]:
+    def _decoded(self, stream: BinaryIO, raw: list[str]) -> Iterator[str]:
         for number, line in enumerate(stream, start=1):
             try:
                 text = line.decode()
             except UnicodeDecodeError as error:
                 text = line.decode(errors="replace")
-                column = len(line[: error.start].decode()) + 1
-                self._problems.add(self.name, place(number, column), f"byte 0x{line[error.start]:02x} is not UTF-8")
-            self._line_number = number
-            yield text.removeprefix("\ufeff") if number == 1 else text
+                self._fault(number, f"byte 0x{line[error.start]:02x} is not UTF-8")
+            raw.append(text.removeprefix("\ufeff") if number == 1 else text)
+            yield raw[-1]
 
-    def _split(self) -> Iterator[Row]:
-        for line in self._lines:
-            at = place(self._line_number, 1)
-            if '"' in line:
-                yield self._split_quoted(line)
-                continue
-            text = line.rstrip("\r\n")
-            if not text:
-                continue
-            cells = text.split(",")
-            places = []
-            for cell in cells:
-                places.append(at)
-                at += len(cell) + 1
-            yield cells, places
-
-    def _split_quoted(self, line: str) -> Row:
-        cells: list[str] = []
-        places: list[Place] = []
-        position = 0
-        while True:
-            at = place(self._line_number, position + 1)
-            places.append(at)
-            if line.startswith('"', position):
-                cell, line, position = self._quoted_cell(line, position + 1, at)
-            else:
-                cell, position = _plain_cell(line, position)
-                if '"' in cell:
-                    self._problems.add(self.name, at, "a cell with quotes in it must begin and end with a quote")
-            cells.append(cell)
-            rest, position = _plain_cell(line, position)
-            if rest:
-                at = place(self._line_number, position - len(rest) + 1)
-                self._problems.add(self.name, at, "text after the closing quote; a quote within a cell is doubled")
-            if line[position : position + 1] != ",":
-                return cells, places
-            position += 1
-
-    def _quoted_cell(self, line: str, position: int, at: Place) -> tuple[str, str, int]:
-        parts = []
-        while True:
-            end = line.find('"', position)
-            if end >= 0:
-                parts.append(line[position:end])
-                if line[end + 1 : end + 2] != '"':
-                    return "".join(parts), line, end + 1
-                parts.append('"')
-                position = end + 2
-                continue
-            parts.append(line[position:])
-            following = next(self._lines, None)
-            if following is None:
-                self._problems.add(self.name, at, "the quote that begins here is never closed")
-                return "", "", 0
-            line, position = following, 0
+    def _fault(self, number: int, message: str) -> None:
+        if self.source is None:
+            self._problems.of_file(self._path, message, line=number)
+        else:
+            self._problems.of_row(self.source, number, message)
 
 
-def _plain_cell(line: str, position: int) -> tuple[str, int]:
-    end = line.find(",", position)
-    if end < 0:
-        end = max(position, len(line.rstrip("\r\n")))
-    return line[position:end], end
-
-
-def _kind_of(names: list[str]) -> str | None:
+def _model_of(names: list[str]) -> type[Row] | None:
     """The kind whose columns these are, or nearly: a misspelt one must not hide what the file is."""
 
-    def cost(kind: str) -> tuple[int, int]:
-        unknown = [name for name in names if name not in FIELDS[kind]]
-        misspelt = [name for name in unknown if unknown_field(name, FIELDS[kind]).startswith("did")]
-        missing = [name for name in REQUIRED[kind] if name not in names]
-        return len(unknown) - len(misspelt) + max(0, len(missing) - len(misspelt)), len(unknown) + len(missing)
+    def known(model: type[Row]) -> int:
+        return sum(bool(get_close_matches(name.strip().lower(), model.model_fields, n=1)) for name in names)
 
-    best = min(KINDS, key=cost)
-    known = sum(name in FIELDS[best] for name in names)
-    return best if known >= 2 or names == ["id"] else None
+    best = max(KINDS.values(), key=lambda model: (known(model), -len(set(model.required()) - set(names))))
+    return best if known(best) > 1 else None

@@ -1,36 +1,45 @@
-"""The files of one import, one JSON or up to three CSV, as rows of the directory that remember where they stood."""
+"""The files of one import, one JSON or up to three CSV, as numbered rows of values that no rule has checked yet."""
 
+import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from sql.directory.csv_file import CsvFile
-from sql.directory.json_file import JsonFile
-from sql.directory.problems import WHOLE_FILE, Problems, place
-from sql.directory.rows import Account, Device, Owner, Record
-from sql.directory.rules import RowReader
+from sql.directory.problems import Problems, Source, shown
+from sql.directory.rows import KINDS, TWICE, unknown_field
+
+SECTIONS = {f"{kind}s": kind for kind in KINDS}
 
 
 class DirectoryFiles:
-    """Opens the files and tells by what is in them which is which; closes them at the end of the ``with``.
+    """Opens the files and tells by their content which is which; closes them at the end of the ``with``.
 
-    What is wrong with them is added to the problems, most of it while the rows are read. A CSV is read as a stream,
-    so each kind of row can be asked for once; of JSON the text is held.
+    What is wrong with a file becomes a problem at once, what is wrong with a row when it is read. CSV is read as a
+    stream, and may come from a pipe. JSON is held in memory.
     """
 
     def __init__(self, paths: Sequence[str], problems: Problems) -> None:
-        self.names: dict[str, str] = {}
+        self.sources: dict[str, Source] = {}
+        self._rows: dict[str, Iterator[tuple[int, Any]]] = {}
         self._problems = problems
-        self._csv: dict[str, CsvFile] = {}
-        self._json: JsonFile | None = None
         self._streams = ExitStack()
         for path in paths:
-            stream = self._open(path)
-            if stream is not None:
-                self._read(path, stream, alone=len(paths) == 1)
+            try:
+                stream = Path(path).open("rb")  # noqa: SIM115  # closed by the stack
+                self._streams.enter_context(stream)
+                if not _looks_like_json(path, stream):
+                    self._read_csv(path, stream)
+                elif len(paths) == 1:
+                    self._read_json(path, stream)
+                else:
+                    problems.of_file(path, "a JSON file holds the whole directory: import it alone")
+            except OSError as error:  # a directory can be opened, but not read
+                problems.of_file(path, (error.strerror or str(error)).lower())
 
     def __enter__(self) -> Self:
         return self
@@ -40,64 +49,65 @@ class DirectoryFiles:
     ) -> None:
         self._streams.close()
 
-    def accounts(self) -> Iterator[Account]:
-        """The accounts; none when no file has them."""
-        return map(self._reader("account").account, self._records("account"))
-
-    def owners(self) -> Iterator[Owner]:
-        """The owners; none when no file has them."""
-        return map(self._reader("owner").owner, self._records("owner"))
-
-    def devices(self) -> Iterator[Device]:
-        """The devices; none when no file has them."""
-        return map(self._reader("device").device, self._records("device"))
-
-    def _open(self, path: str) -> BufferedReader | None:
-        try:
-            return self._streams.enter_context(Path(path).open("rb"))
-        except OSError as error:
-            self._problems.add(path, WHOLE_FILE, (error.strerror or str(error)).lower())
-            return None
-
-    def _read(self, path: str, stream: BufferedReader, *, alone: bool) -> None:
-        try:
-            if _looks_like_json(path, stream):
-                self._read_json(path, stream, alone=alone)
+    def rows(self, kind: str) -> Iterator[tuple[int, dict[str, object]]]:
+        """The rows of one kind, once, each with its number; none when no file has them."""
+        for number, values in self._rows.get(kind, ()):
+            if isinstance(values, dict):
+                yield number, values
             else:
-                self._read_csv(path, stream)
-        except OSError as error:  # a directory can be opened, but not read
-            self._problems.add(path, WHOLE_FILE, (error.strerror or str(error)).lower())
-
-    def _read_json(self, path: str, stream: BufferedReader, *, alone: bool) -> None:
-        if not alone:
-            self._problems.add(path, WHOLE_FILE, "a JSON file holds the whole directory: import it alone")
-            return
-        self._json = JsonFile(path, stream, self._problems)
-        self.names = dict.fromkeys(self._json.kinds, path)
+                self._problems.of_row(self.sources[kind], number, f"must be an object, the {kind}")
+                self._problems.rows_lost = True
 
     def _read_csv(self, path: str, stream: BufferedReader) -> None:
         file = CsvFile(path, stream, self._problems)
-        if file.kind is None:
+        if file.source is None:
             return
-        if file.kind in self._csv:
-            message = f"this is a second file of {file.kind}s, the first is {self.names[file.kind]}"
-            self._problems.add(path, place(1, 1), message)
+        if first := self.sources.get(file.source.kind):
+            self._problems.of_file(path, f"this is a second file of {first.kind}s, the first is {first.file}")
             return
-        self._csv[file.kind] = file
-        self.names[file.kind] = path
+        self._add(file.source, file.rows())
 
-    def _reader(self, kind: str) -> RowReader:
-        return RowReader(self.names.get(kind, ""), self._problems, flags_are_words=self._json is None)
+    def _read_json(self, path: str, stream: BufferedReader) -> None:
+        try:
+            # As float, a number of any length is read; no field is one.
+            document = json.loads(stream.read().decode("utf-8-sig"), object_pairs_hook=_object, parse_int=float)
+        except UnicodeDecodeError as error:
+            message = f"byte 0x{error.object[error.start]:02x} is not UTF-8"
+            return self._problems.of_file(path, message, line=error.object.count(b"\n", 0, error.start) + 1)
+        except json.JSONDecodeError as error:
+            return self._problems.of_file(path, f"this is not JSON: {error}")
+        except RecursionError:
+            return self._problems.of_file(path, "arrays and objects are nested too deeply")
+        if not isinstance(document, dict):
+            return self._problems.of_file(path, f"must be an object with {', '.join(SECTIONS)}")
+        for name, rows in document.items():
+            if name not in SECTIONS:
+                self._problems.of_file(path, f"there is no {shown(name)}; {unknown_field(name, SECTIONS)}")
+            elif rows is TWICE:
+                self._problems.of_file(path, f"{name} is there twice")
+            elif not isinstance(rows, list):
+                self._problems.of_file(path, f"{name} must be an array")
+            else:
+                self._add(Source(path, SECTIONS[name], is_json=True), enumerate(rows))
+        return None
 
-    def _records(self, kind: str) -> Iterator[Record]:
-        if kind not in self.names:
-            return iter(())
-        return self._csv[kind].records() if self._json is None else self._json.records(kind)
+    def _add(self, source: Source, rows: Iterator[tuple[int, Any]]) -> None:
+        self.sources[source.kind] = source
+        self._rows[source.kind] = rows
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; the value of a key that it has twice is TWICE."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        values |= {name: TWICE for name in values if counts[name] > 1}
+    return values
 
 
 def _looks_like_json(path: str, stream: BufferedReader) -> bool:
     if path.lower().endswith(".json"):
         return True
-    # BufferedReader's peek, which leaves what it saw to be read: a pipe cannot be wound back.
+    # peek leaves what it saw to be read: a pipe cannot be wound back.
     start: bytes = stream.peek(64)
     return start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in {b"{", b"["}

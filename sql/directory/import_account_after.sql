@@ -1,8 +1,8 @@
--- Every account that there will be, and what becomes of each.
+-- All accounts as they will be after the import, and what the import does with each.
 create temporary table account_after on commit drop as
 select
     next.*,
-    i.id_at, coalesce(i.parent_id_at, i.id_at) as parent_id_at, i.realm_at, i.superduper_admin_at, i.api_key_at,
+    i.at,
     a.realm::text as realm_before,
     next.superduper_admin <> coalesce(a.superduper_admin, false) as gives_superduper_admin,
     next.api_key_hash is distinct from a.api_key_hash as gives_api_key,

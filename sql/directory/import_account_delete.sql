@@ -1,2 +1,2 @@
--- Their tokens go with them.
+-- Deletes their tokens, too.
 delete from account a where not exists (select from account_after t where t.id = a.id::text)

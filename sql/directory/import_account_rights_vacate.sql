@@ -1,4 +1,4 @@
--- Whoever gives up an API key lets go of it first, so that another can take it.
+-- An account that gives up its API key loses it first, so that another account can take it.
 update account a set api_key_hash = null
 from account b
 left join account_after t on t.id = b.id::text

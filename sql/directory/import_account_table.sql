@@ -1,4 +1,4 @@
--- The file as it is: null is what it does not say, '' is none; *_at are lines and columns.
+-- The rows as the file has them. Null: the file does not have the field; empty text: none. `at` is the number of the row.
 create temporary table import_account (
     id text not null,
     parent_id text,
@@ -7,9 +7,5 @@ create temporary table import_account (
     enabled boolean,
     superduper_admin boolean,
     api_key_hash bytea,
-    id_at bigint not null,
-    parent_id_at bigint,
-    realm_at bigint not null,
-    superduper_admin_at bigint,
-    api_key_at bigint
+    at integer not null
 ) on commit drop

@@ -1,5 +1,5 @@
--- Whoever gives up a realm lets go of it first, so that another can take it. The parent, too: a constraint trigger looks at
--- this version of the row when the transaction ends, when the old parent may lie below.
+-- An account that gives up its realm loses it first, so that another account can take it. It loses its parent as well, since a
+-- constraint trigger looks at this version of the row at the end of the transaction, when the old parent may be below it.
 update account a set
     parent_id = null,
     realm = case when t.realm = a.realm::text then a.realm else gen_random_uuid()::text end

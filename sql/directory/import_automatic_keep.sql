@@ -1,2 +1,2 @@
--- The others become accounts like any other.
+-- The remaining ones become ordinary accounts.
 update account set automatic = false where automatic

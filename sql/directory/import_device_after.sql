@@ -1,11 +1,10 @@
--- The devices of the file as they will be, and those of the database whose realm changes with their account's:
--- of these the place is that of the account's new realm.
+-- The devices of the files as they will be after the import, and other devices whose realm changes with their account's; of
+-- these `at` is the row of the account.
 create temporary table device_after on commit drop as
 select
     next.*,
     'device' as file_kind,
-    i.id_at, i.account_id_at, coalesce(i.owner_id_at, i.account_id_at) as owner_id_at, i.sip_username_at,
-    coalesce(i.sip_realm_at, i.account_id_at) as sip_realm_at,
+    i.at,
     d.sip_username as sip_username_before,
     d.realm as realm_before,
     (i.ha1 is null and d.ha1 is not null) as ha1_kept,
@@ -43,7 +42,7 @@ union all
 select
     d.id::text, d.account_id::text, d.owner_id::text, d.name, d.sip_username, null, a.realm, a.realm, d.ha1, d.enabled,
     d.presence_id, d.suppress_unregister_notify, d.register_overwrite_notify,
-    'account', a.realm_at, a.realm_at, a.realm_at, a.realm_at, a.realm_at,
+    'account', a.at,
     d.sip_username, d.realm, d.ha1 is not null, 'cascaded'
 from account_after a
 join device d on d.account_id::text = a.id

@@ -1,4 +1,4 @@
--- An owner cannot go, or move to another account, while devices point at it; they get theirs in import_device_update.
+-- An owner with devices cannot be deleted or moved to another account. import_device_update sets the new owners.
 update device d set owner_id = null
 from owner o
 left join owner_after t on t.id = o.id::text

@@ -7,4 +7,4 @@ select
     register_overwrite_notify
 from device_after
 where state = 'created'
-order by id_at
+order by at

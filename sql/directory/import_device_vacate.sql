@@ -1,5 +1,5 @@
--- Two devices may exchange what must be unique, and AoRs move with the realm of an account before their devices
--- come to their turn: whoever gives up an AoR takes one that nobody has, until import_device_update.
+-- Devices may exchange AoRs, and the realm of an account changes before its devices are updated. So a device that gives up an
+-- AoR gets a unique one until import_device_update.
 update device d set sip_username = gen_random_uuid(), sip_realm = null
 from device_after t
 where t.id = d.id::text

@@ -1,4 +1,4 @@
--- For this transaction alone: the daemons' limit is far too short for a million devices.
+-- For this transaction only. The daemons' statement timeout is too short for a million devices.
 select
     set_config('statement_timeout', '1h', true),
     set_config('lock_timeout', %(lock_timeout)s, true),

@@ -1,2 +1,2 @@
--- Nobody else writes what the checks have seen, nor imports at the same time; everybody reads on.
+-- Nobody else may import, or change rows that the checks have read. Readers are not affected.
 lock table account, owner, device in share row exclusive mode

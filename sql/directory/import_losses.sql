@@ -1,5 +1,5 @@
--- Of each kind: how many there are, how many go, and whether any will be there. An account that was made of a domain was
--- never imported, so no import loses it.
+-- How many accounts, owners and devices there are, how many the import would delete, and whether any would be left. An account
+-- that was made of a domain does not count, since it was never imported.
 select 'account', count(*), count(*) filter (where not exists (select from account_after t where t.id = a.id::text)),
     exists (select from account_after)
 from account a

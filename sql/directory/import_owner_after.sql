@@ -1,8 +1,8 @@
--- Every owner that there will be, and what becomes of each.
+-- All owners as they will be after the import, and what the import does with each.
 create temporary table owner_after on commit drop as
 select
     next.*,
-    i.id_at, i.account_id_at,
+    i.at,
     o.account_id::text as account_id_before,
     case
         when i.id is null then 'untouched'

@@ -1,26 +1,75 @@
-"""What is wrong with the files of an import, and where: collected, so that the operator mends all of it at once."""
+"""What is wrong with the files of an import, collected so that the operator learns all of it at once."""
 
 import json
 from bisect import insort
+from typing import NamedTuple
 
+from sql.directory.rows import KINDS
 from sql.errors import DirectoryRefused
 
 SHOWN_PROBLEMS = 50
 SHOWN_CHARACTERS = 70
-
-# Line and column in one number, as the temporary tables hold it: places of one file sort as they stand in it.
-Place = int
-WHOLE_FILE: Place = 0
+WHOLE_FILE = -1
 
 
-def place(line: int, column: int) -> Place:
-    """Pack a line and a column, both counted from 1; a column is a character, not a byte."""
-    return line << 32 | column
+class Source(NamedTuple):
+    """The file that has the rows of one kind. A row's number is its line in CSV, its index in JSON's array."""
+
+    file: str
+    kind: str
+    is_json: bool
+
+    def place(self, number: int, field: str = "") -> str:
+        """Where a row, or a field of it, is: ``accounts.csv line 17: realm`` or ``d.json: accounts[17].realm``."""
+        field = field if field.isidentifier() or not field else shown(field)
+        if self.is_json:
+            return f"{self.file}: {self.kind}s[{number}]" + (f".{field}" if field else "")
+        return f"{self.file} line {number}" + (f": {field}" if field else "")
 
 
-def located(file: str, at: Place) -> str:
-    """Write a place as compilers do, FILE:LINE:COLUMN; only FILE for `WHOLE_FILE`."""
-    return file if at == WHOLE_FILE else f"{file}:{at >> 32}:{at & 0xFFFFFFFF}"
+class Problems:
+    """Collects problems. Of one field, and of a row as a whole, the first problem stands for what follows from it."""
+
+    def __init__(self) -> None:
+        self._seen = set[tuple[int, int, str]]()
+        self._kept: list[tuple[int, int, int, str]] = []
+        self.rows_lost = False  # a row could not be read at all
+
+    def of_file(self, file: str, message: str, *, line: int | None = None) -> None:
+        """Note what is wrong with a file as a whole, or with a line of it that is no row."""
+        place = file if line is None else f"{file} line {line}"
+        self._keep((WHOLE_FILE, len(self._seen), ""), 0, f"{place}: {message}")
+
+    def of_row(self, source: Source, number: int, message: str, *, field: str = "") -> None:
+        """Note what is wrong with a row, or with a field of it."""
+        kind = KINDS[source.kind]
+        rank = list(KINDS).index(source.kind)
+        if (rank, number, "") in self._seen:
+            return
+        order = list(kind.model_fields).index(field) if field in kind.model_fields else -1
+        self._keep((rank, number, field), order, f"{source.place(number, field)}: {message}")
+
+    def refuse_any(self) -> None:
+        """Raise what was collected.
+
+        Raises:
+            DirectoryRefused: there is a problem; accounts, owners, devices, each in the order of its file.
+        """
+        if not self._seen:
+            return
+        lines = [message for *_, message in self._kept]
+        if len(self._seen) > len(lines):
+            lines.append(f"and {len(self._seen) - len(lines):,} more")
+        raise DirectoryRefused(lines)
+
+    def _keep(self, key: tuple[int, int, str], order: int, message: str) -> None:
+        if key in self._seen:
+            return
+        self._seen.add(key)
+        kept = (*key[:2], order, message)
+        if len(self._kept) < SHOWN_PROBLEMS or kept < self._kept[-1]:
+            insort(self._kept, kept)
+            del self._kept[SHOWN_PROBLEMS:]
 
 
 def shown(value: str) -> str:
@@ -28,48 +77,3 @@ def shown(value: str) -> str:
     text = value if len(value) <= SHOWN_CHARACTERS else value[: SHOWN_CHARACTERS - 1] + "…"
     quoted = json.dumps(text, ensure_ascii=False)
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in quoted)
-
-
-def json_type(value: object) -> str:
-    """Name the type of what the json module decoded, for a message."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true or false"
-    names: dict[type, str] = {str: "text", int: "a number", float: "a number", list: "an array", dict: "an object"}
-    return names[type(value)]
-
-
-class Problems:
-    """Collects problems; the first one at a place stands for what follows from it there."""
-
-    def __init__(self) -> None:
-        self._ranks: dict[str, int] = {}
-        self._seen: set[tuple[int, Place]] = set()
-        self._kept: list[tuple[int, Place, str]] = []
-
-    def __len__(self) -> int:
-        return len(self._seen)
-
-    def add(self, file: str, at: Place, message: str) -> None:
-        """Note one problem; all are counted, the texts of those that stand first in the files are kept."""
-        key = (self._ranks.setdefault(file, len(self._ranks)), at)
-        if key in self._seen:
-            return
-        self._seen.add(key)
-        if len(self._kept) < SHOWN_PROBLEMS or key < self._kept[-1][:2]:
-            insort(self._kept, (*key, f"{located(file, at)}: {message}"))
-            del self._kept[SHOWN_PROBLEMS:]
-
-    def refuse_any(self) -> None:
-        """Raise what was collected.
-
-        Raises:
-            DirectoryRefused: there is a problem; they are sorted by file, line and column.
-        """
-        if not self._seen:
-            return
-        lines = [message for _, _, message in self._kept]
-        if len(self._seen) > len(lines):
-            lines.append(f"and {len(self._seen) - len(lines):,} more")
-        raise DirectoryRefused(lines)

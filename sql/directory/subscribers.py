@@ -1,6 +1,6 @@
-"""The directory of a proxy that has none of its own: Kamailio's table `subscriber`, and an account for each domain.
+"""The default directory: Kamailio's table `subscriber`, with an account for each domain.
 
-It is in force on a database of kamdbctl until a directory is imported, or the operator replaces the view `directory`.
+A database of kamdbctl uses it until a directory is imported or the operator replaces the view `directory`.
 """
 
 from time import sleep
@@ -16,22 +16,22 @@ LOCK_PAUSE_SECONDS = 0.1
 
 
 def follow_domains(connection: Connection) -> int:
-    """Make accounts for the domains of subscribers and phones that have none; returns how many.
+    """Create accounts for domains of subscribers and registrations that have none; returns how many.
 
-    Does nothing where another directory is in force.
+    Does nothing if another directory is used.
     """
     row = connection.execute(statement("account_follow_domains")).fetchone()
     return int(row[0]) if row else 0
 
 
 def make_room(connection: Connection) -> int:
-    """Let what an import brings replace the accounts that were made of domains; before it looks at the tables.
+    """Delete accounts that were made of domains if the import has another account with their realm.
 
     Args:
-        connection: in the import's transaction, after it has read the accounts of its files.
+        connection: in the import's transaction, once import_account is filled.
 
     Returns:
-        How many tokens went with accounts that were replaced.
+        How many tokens were deleted with these accounts.
     """
     row = connection.execute(statement("import_automatic_tokens")).fetchone()
     connection.execute(statement("import_automatic_yield"))
@@ -39,15 +39,16 @@ def make_room(connection: Connection) -> int:
 
 
 def leave_subscriber(connection: Connection) -> None:
-    """Let accounts of domains be like any other, and the view `directory` read what was imported.
+    """Make the view `directory` read account, owner and device, and accounts that were made of domains ordinary ones.
 
-    Who waits for a view's lock makes every reader behind it wait, so it is tried for an instant, again and again.
+    A session that waits for the lock of a view makes later readers wait behind it. So each attempt waits for an instant
+    only.
 
     Args:
-        connection: in the import's transaction, as the view's owner.
+        connection: in the import's transaction, of the view's owner.
 
     Raises:
-        DatabaseUnreachable: somebody reads it all the time.
+        DatabaseUnreachable: other sessions read the view all the time.
     """
     connection.execute(statement("import_automatic_keep"))
     row = connection.execute(statement("directory_is_of_subscriber")).fetchone()

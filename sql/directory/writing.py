@@ -1,4 +1,4 @@
-"""The writes of an import, from its temporary tables into those of the directory, and what it counts of them."""
+"""The writes of an import, from its temporary tables into account, owner and device, and their counts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -10,7 +10,7 @@ from sql.statements import statement
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KindCounts:
-    """What became of the rows of one kind; ``unchanged`` are rows of the files that the database had like that."""
+    """Counts of accounts, owners or devices; ``unchanged`` counts rows of the files that needed no write."""
 
     created: int = 0
     updated: int = 0
@@ -23,7 +23,7 @@ class KindCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportCounts:
-    """What an import did; ``tokens_deleted`` went with their accounts."""
+    """What an import did; ``tokens_deleted`` counts tokens of deleted accounts."""
 
     account: KindCounts
     owner: KindCounts
@@ -34,22 +34,22 @@ class ImportCounts:
 def write_directory(
     connection: Connection, *, replace: bool, rights: bool, report: Callable[[str], None]
 ) -> ImportCounts:
-    """Bring the tables to what the import's temporary tables say, which the checks have found good.
+    """Write what the temporary tables of the import hold, after the checks.
 
     Args:
         connection: in the import's transaction.
-        replace: the files are the whole directory.
-        rights: this role may write superduper_admin and api_key_hash; else the checks have found no change of these.
-        report: called with a line now and then.
+        replace: delete what the files do not have.
+        rights: this role may write superduper_admin and api_key_hash. If not, the checks have refused changes of them.
+        report: called with a line of progress.
     """
     counts: dict[str, dict[str, int]] = {kind: {} for kind in KINDS}
     for kind, state, count in connection.execute(statement("import_states")):
         counts[kind][state] = count
     tokens = 0
-    # The order matters: who gives something up does it before others take it, and what is pointed at comes before
-    # and goes after what points at it.
+    # The order matters: a row gives up a unique value before another takes it, and a row that others refer to is
+    # created before them and deleted after them.
     if replace:
-        report("deleting devices that the files do not have")
+        report("deleting devices")
         counts["device"]["deleted"] = connection.execute(statement("import_device_delete")).rowcount
     report("writing accounts and owners")
     connection.execute(statement("import_device_vacate"))

@@ -1,4 +1,4 @@
--- How much flushes of an account have still to remove, up to a limit.
+-- The number of bindings that flushes of an account still have to remove, up to a limit.
 select count(*)
 from (
     select from flush q

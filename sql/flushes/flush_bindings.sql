@@ -1,6 +1,6 @@
--- The bindings of an account, or of one username of it, that a flush is to remove. Those that are hidden already, too:
--- a Kamailio that was restarted has them in memory again. Where usrloc writes late (db_mode 2) memory may be ahead of the
--- row, so there all is old that registered before this second; what was granted lasts as long as the row's.
+-- The bindings of an account, or of one username, for a flush. Includes those that are hidden already: a Kamailio that was
+-- restarted has them in memory again. If usrloc writes late (db_mode 2), memory may be ahead of the row: then every binding
+-- is old that registered before this second, and expires after the same time as the row.
 insert into flush_binding
     (
         flush_id, ruid, username, domain, server_id, modified_epoch, cseq, seen_epoch, seen_cseq, seen_callid,

@@ -1,5 +1,5 @@
--- One node is clean of these bindings. When all are that may hold one, only its row can be left, to be looked at later;
--- until then the others are asked as before.
+-- One node does not have these bindings. Once no node that may hold a binding has it, only its row can be left, which is
+-- checked later. Until then the other nodes are asked as before.
 update flush_binding f set
     confirmed = case when %(node)s = any (f.confirmed) then f.confirmed else f.confirmed || %(node)s::integer end,
     settled_at = case when t.settled then coalesce(f.settled_at, now()) end,

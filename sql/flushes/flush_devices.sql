@@ -1,7 +1,7 @@
--- AoRs of the devices of an account, or of those with one username, that no row shows to be registered: whatever a node
--- holds of them from before this second is to go. Where usrloc writes late (db_mode 2) also those that have a row: they may
--- have another binding, or be at another node. For a day: no registration is older by then. With AoRs without a domain
--- (use_domain=0) only devices of the realm that these are of: Kamailio would take any other's for one of them.
+-- The AoRs of an account's devices, or of those with one username, that have no live row: a node has to remove whatever it
+-- holds of them from before this second. If usrloc writes late (db_mode 2), also AoRs with a row: they may have another
+-- binding, or be at another node. The records last a day; no registration is older by then. For AoRs without a domain
+-- (use_domain=0) only devices of their realm: Kamailio could not tell those of another realm from them.
 insert into flush_binding
     (flush_id, ruid, username, domain, server_id, modified_epoch, cseq, expires_epoch, shown, due_at)
 select

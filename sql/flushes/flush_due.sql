@@ -1,10 +1,10 @@
--- What one node is to be asked about now: bindings that it has not confirmed, and confirmed ones whose row is still
--- there, which a Kamailio that restarts would take up again. Also those whose last unconfirmed node is no node any more.
--- Or what is left of one flush, due or not.
+-- The bindings that are due at one node: those that it has not confirmed, and confirmed ones whose row still exists, which
+-- a Kamailio that restarts would load again. Also those whose last unconfirmed node was removed from the settings. Or what
+-- is left of one flush, due or not.
 --
--- Where rows follow memory at once, they tell what registered since, whatever the clock says. That matters when it was set
--- back, for then a new REGISTER seems older than the flush: registered_again has the binding itself, newcomers those of an
--- AoR that are not as the flush saw them. A bound that is not a row's own time is held against the clock where it can be.
+-- If usrloc writes at once, rows tell what registered since, whatever the clock says. That matters after the clock was set
+-- back, when a new REGISTER seems older than the flush: registered_again is about the binding itself, newcomers are bindings
+-- of an AoR that differ from what the flush saw. A bound that is not a row's own time is compared with the clock.
 select
     f.id, f.flush_id, f.ruid, f.username, f.domain, f.server_id, f.modified_epoch, f.cseq,
     f.seen_callid as call_id, f.shown, f.confirmed, f.attempts,

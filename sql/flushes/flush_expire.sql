@@ -1,7 +1,6 @@
--- Bindings that would have expired by themselves, and flushes that were finished long ago; both some time later, as a clock
--- may be ahead and be set right again. What somebody holds is left for the next time: the answers of nodes lock a flush
--- before its bindings, this does not. A flush that found nothing to hide is nobody's business for long, and of an account
--- only so many are kept: or a token could fill the disk.
+-- Deletes bindings that have expired anyway, and flushes that were finished long ago; both after a grace time, since a clock
+-- may be ahead and be corrected. Skips locked rows: a node's answers lock a flush before its bindings, in another order than
+-- this. Empty flushes are kept for a short time, and an account keeps a limited number, so that no token can fill the disk.
 with over as materialized (
     select o.id from flush_binding o
     where o.expires_epoch < extract(epoch from now()) - %(grace)s

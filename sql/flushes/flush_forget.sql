@@ -1,5 +1,4 @@
--- What has come true: every node that may hold these bindings is clean of them, and their rows are gone or have registered
--- again. What is not there any more needs no hiding.
+-- Deletes the records of bindings that are done: no node has them, and their rows are gone or have registered again.
 delete from flush_binding f
 where f.id = any (%(ids)s)
     and flush_holders(f.server_id, %(nodes)s, %(replicated)s) <@ (f.confirmed || %(node)s::integer)

@@ -1,4 +1,4 @@
--- Tombstones: these rows show no more, unless they register again; what has registered meanwhile is left alone.
+-- Sets tombstones: lists hide these rows until they register again. Skips rows that have registered meanwhile.
 with doomed as materialized (
     select l.id, f.modified_epoch, f.cseq, f.seen_callid
     from unnest(%(ids)s::bigint[]) as wanted (id)

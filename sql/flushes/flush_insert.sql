@@ -1,4 +1,4 @@
--- A promise is on the disk when the client hears of it, even where commits do not wait for that (synchronous_commit=off).
+-- A promise is on the disk before the client gets its answer, even if synchronous_commit is off.
 insert into flush (account_id, username, cause, requested_by, request_id)
 values (%(account_id)s, sip_lower(%(username)s), %(cause)s, %(requested_by)s, %(request_id)s)
 returning id, case current_setting('synchronous_commit') when 'off' then set_config('synchronous_commit', 'on', true) end

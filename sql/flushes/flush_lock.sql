@@ -1,5 +1,5 @@
--- The answers of two nodes are noted one after the other, or neither would see that the other's was the last. All the
--- flushes that they concern, in one order: so nobody waits for a binding while another waits for him.
+-- Stores the answers of two nodes one after the other; otherwise neither would see that the other's was the last one. Locks
+-- all flushes concerned in one order, so that two sessions cannot deadlock.
 select from flush
 where id in (
     select unnest(%(flush_ids)s::text[])

@@ -17,5 +17,5 @@ on conflict (flush_id, node) do update set
     attempted_at = now(),
     confirmed_at = excluded.confirmed_at,
     last_error = excluded.last_error
--- Confirmed once is enough: a worker that was frozen may bring an answer from before that.
+-- A confirmation stays: a worker that was frozen may store an older answer.
 where n.confirmed_at is null or excluded.confirmed_at is null

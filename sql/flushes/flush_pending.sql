@@ -1,5 +1,5 @@
--- Of a flush: bindings that showed and those that have a row at all, whose own node, or any where that is not known, has
--- not confirmed yet; and all that some node has still to be asked about.
+-- Of a flush, the bindings that lists showed, and those that have a row, that their own node has not confirmed (any node if
+-- that is unknown); and everything that some node has not confirmed.
 select
     count(*) filter (where f.shown and not t.own_confirmed),
     count(*) filter (where f.ruid is not null and not t.own_confirmed),

@@ -1,4 +1,4 @@
--- A node refused or did not answer. The pause grows; it is the caller's to leave a dead node alone altogether.
+-- A node refused or did not answer. The next attempt is due after a growing pause; the caller backs off from a dead node.
 update flush_binding f set
     attempts = f.attempts + 1,
     asked_at = now(),

@@ -1,5 +1,5 @@
--- Rows that Kamailio left behind, of bindings that no node has any more: after an outage of PostgreSQL, say. Should one
--- come to life at this very moment, usrloc's next write inserts it again (db_check_update).
+-- Deletes rows that Kamailio left behind, for example after an outage of PostgreSQL: no node has their binding. If one
+-- registers at this moment, usrloc's next write inserts it again (db_check_update).
 with left_behind as materialized (
     select l.id
     from location l

@@ -1,5 +1,5 @@
--- Of these bindings those whose rows are still there: whether it is as it was when its flush was asked for, so that
--- somebody held it when it was to be removed, or has registered since.
+-- Which of these bindings still have a row, and whether it is unchanged: then another session had locked it. Otherwise it
+-- has registered again.
 select f.id, registration_is(
     registration_epoch(l.last_modified), l.cseq, l.callid, f.modified_epoch, f.cseq, f.seen_callid
 ) as held

@@ -1,5 +1,5 @@
--- db_mode 3, where the table is the memory: removes bindings that have not registered since their flush was asked for. A
--- row that somebody holds at the moment is left for the next try: who waits for it would keep others waiting for the rest.
+-- For db_mode 3, in which the table is the memory: removes bindings that have not registered since their flush was
+-- requested. Skips locked rows until the next attempt: waiting for one would keep others waiting for the rest.
 with doomed as materialized (
     select l.id
     from unnest(%(ids)s::bigint[]) as wanted (id)

@@ -1,6 +1,6 @@
--- These registered again after their flush was asked for: it is over for them, and they show. The clock may have been set
--- back since, so that a new REGISTER seems older than the flush: then the row has a tombstone that is taken away. If
--- somebody holds the row at the moment, it stays until a REGISTER is later than the flush.
+-- These bindings registered again after their flush was requested, so the flush no longer concerns them and lists show them.
+-- If the clock was set back since, the new REGISTER seems older than the flush: then remove the row's tombstone. A locked
+-- row keeps it until a REGISTER is later than the flush.
 with newer as materialized (
     delete from flush_binding where id = any (%(ids)s)
     returning flush_id, shown, ruid, modified_epoch, cseq, seen_epoch, seen_cseq, seen_callid

@@ -1,4 +1,4 @@
--- Which rows somebody held when they were to be hidden.
+-- The rows that were locked when they should have been hidden.
 select f.id
 from unnest(%(ids)s::bigint[]) as wanted (id)
 join flush_binding f on f.id = wanted.id

@@ -1,4 +1,4 @@
-"""How far a flush has come: what nodes answered, what is due at each, what is left, when it can be forgotten."""
+"""The progress of flushes: what nodes answered, what is due at each node, what is left, what can be deleted."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,22 +6,22 @@ from dataclasses import dataclass
 from sql.connections.database import Connection
 from sql.flushes.requests import BATCH_ROWS, Binding, NodeSet, execute_once, read_bindings
 
-# For whoever asked to look at what became of it.
+# How long the record of a flush that found nothing is kept for its requester, and the maximum of records an account.
 EMPTY_SECONDS = 300.0
 KEPT_FLUSHES = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """What one node said of bindings, by the ids of their records.
+    """One node's answers about bindings, by the ids of their records.
 
     Attributes:
         node: its server_id.
-        flushes: each flush that it was asked about, with what went wrong or None. It is kept as the name of its type, a
-            colon, and its words, which name URLs: these are for operators.
-        gone: bindings that it has no more.
-        newer: those that registered again since their flush was asked for.
-        failed: those of which neither is certain; they are due again after a pause.
+        flushes: each flush that the node was asked about, with its error or None. The error is stored as the name of
+            its type, a colon and its message, which names URLs: it is for operators.
+        gone: bindings that it does not have.
+        newer: bindings that registered again after their flush was requested.
+        failed: bindings for which neither is certain; they are due again after a pause.
     """
 
     node: int
@@ -34,14 +34,14 @@ class Answers:
 def note_answers(
     connection: Connection, nodes: NodeSet, answers: Answers, *, recheck: float, longest_pause: float
 ) -> None:
-    """Write down what a node said, and what has come true by it.
+    """Store a node's answers, and finish the flushes that they complete.
 
     Args:
         connection: in autocommit mode.
-        nodes: all there are.
+        nodes: all nodes.
         answers: of one of them.
-        recheck: seconds until the worker looks at a row that is still there.
-        longest_pause: seconds between two tries at the most.
+        recheck: seconds until the worker checks a row that still exists.
+        longest_pause: maximum of seconds between two attempts.
     """
     values = {
         "node": answers.node,
@@ -63,18 +63,19 @@ def note_answers(
         if answers.failed:
             execute_once(connection, "flush_postpone", {**values, "ids": list(answers.failed)})
         if answers.flushes:
+            execute_once(connection, "flush_node_renumber", values)
             execute_once(connection, "flush_node_write", values)
             execute_once(connection, "flush_finish", values)
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """What of a flush is not confirmed.
+    """The part of a flush that is not confirmed.
 
     Attributes:
-        shown: bindings of it that showed in lists, by their own node.
-        bindings: all that have a row, such as those that an earlier flush hides already; by their own node.
-        unsettled: whatever a node has still to be asked about.
+        shown: bindings that lists showed and that their own node has not confirmed.
+        bindings: the same for all bindings that have a row, also those that an earlier flush hides already.
+        unsettled: everything that some node has not confirmed.
     """
 
     shown: int
@@ -83,7 +84,7 @@ class Pending:
 
 
 def count_pending(connection: Connection, flush_id: str) -> Pending:
-    """How much of a flush is left."""
+    """The part of a flush that is not confirmed."""
     row = execute_once(connection, "flush_pending", {"flush_id": flush_id}).fetchone()
     return Pending(*row) if row else Pending(0, 0, 0)
 
@@ -91,15 +92,15 @@ def count_pending(connection: Connection, flush_id: str) -> Pending:
 def find_due(
     connection: Connection, nodes: NodeSet, node: int, *, limit: int, flush_id: str | None = None
 ) -> list[Binding]:
-    """What a node is to be asked about now, longest waiting first; or what is left of one flush, due or not."""
+    """The bindings that are due at a node, oldest first; or what is left of one flush, due or not."""
     common = {"node": node, "nodes": list(nodes.ids), "replicated": nodes.replicated}
     return read_bindings(connection, "flush_due", {**common, "limit": limit, "flush_id": flush_id})
 
 
 def delete_left_rows(connection: Connection, records: Sequence[int]) -> int:
-    """Delete rows that stayed although no node has their binding any more; returns how many.
+    """Delete rows that are left although no node has their binding. Returns their number.
 
-    In batches, and what a Kamailio statement holds at this moment is left: no SIP worker waits.
+    Deletes in batches and skips rows that a statement of Kamailio has locked, so no SIP worker waits.
     """
     return sum(
         execute_once(connection, "flush_rows_delete", {"ids": list(records[start : start + BATCH_ROWS])}).rowcount
@@ -109,11 +110,11 @@ def delete_left_rows(connection: Connection, records: Sequence[int]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class RowsLeft:
-    """Rows that are still there after they were to be removed, by the ids of their bindings' records.
+    """Rows that could not be removed, by the ids of their bindings' records.
 
     Attributes:
-        newer: registered again since their flush was asked for.
-        held: by a statement of somebody else's at that moment.
+        newer: they registered again after their flush was requested.
+        held: another session had locked them.
     """
 
     newer: set[int]
@@ -121,9 +122,9 @@ class RowsLeft:
 
 
 def remove_rows(connection: Connection, records: Sequence[int]) -> RowsLeft:
-    """Remove bindings that live in their rows alone (db_mode 3), unless they registered since. Waits for nobody.
+    """Remove bindings that exist only as rows (db_mode 3), unless they registered again. Waits for no lock.
 
-    PostgreSQL compares and deletes in one step. Kamailio does it in several, and a REGISTER comes in between.
+    PostgreSQL compares and deletes in one step. Kamailio needs several, and a REGISTER may come in between.
 
     Args:
         connection: in autocommit mode, so that the rows' locks end with each batch.
@@ -139,27 +140,27 @@ def remove_rows(connection: Connection, records: Sequence[int]) -> RowsLeft:
 
 
 def measure_backlog(connection: Connection, account_id: str, *, limit: int) -> int:
-    """How many bindings flushes of an account have still to remove, up to ``limit``."""
+    """The number of bindings that flushes of an account still have to remove, up to ``limit``."""
     row = execute_once(connection, "flush_backlog", {"account_id": account_id, "limit": limit}).fetchone()
     return int(row[0]) if row else 0
 
 
 def expire_flushes(connection: Connection, *, grace: float, keep: float, limit: int) -> int:
-    """Forget bindings that would have expired by themselves, and flushes that were finished long ago.
+    """Delete bindings that have expired anyway, and flushes that were finished long ago.
 
     Args:
         connection: in autocommit mode.
-        grace: seconds since a binding would have expired.
-        keep: seconds since a flush was finished; `EMPTY_SECONDS` if it found nothing. An account keeps `KEPT_FLUSHES`.
-        limit: of each at the most.
+        grace: seconds after a binding's expiry.
+        keep: seconds after a flush was finished; `EMPTY_SECONDS` if it found nothing. An account keeps `KEPT_FLUSHES`.
+        limit: maximum of each.
 
     Returns:
-        How many flushes were deleted.
+        The number of flushes deleted.
     """
     values = {"grace": grace, "keep": keep, "keep_empty": EMPTY_SECONDS, "most": KEPT_FLUSHES, "limit": limit}
     return execute_once(connection, "flush_expire", values).rowcount
 
 
 def find_request_ids(connection: Connection, flush_ids: Sequence[str]) -> dict[str, str | None]:
-    """The IDs of the HTTP requests that asked for these flushes; None for those of a command or the worker."""
+    """The IDs of the HTTP requests that requested these flushes; None if a command or the worker did."""
     return dict(execute_once(connection, "flush_requests", {"flush_ids": list(flush_ids)}).fetchall())

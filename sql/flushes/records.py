@@ -1,4 +1,4 @@
-"""The flushes of an account, as a client or an operator sees them."""
+"""The flushes of an account, as clients and operators see them."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from sql.statements import statement
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlushRecord:
-    """One flush and how far it has come.
+    """One flush and its progress.
 
-    ``nodes`` has for each node that was asked ``node`` (its server_id), ``name``, ``attempts``, ``attempted`` and
+    ``nodes`` has, for each node that was asked, ``node`` (its server_id), ``name``, ``attempts``, ``attempted`` and
     ``confirmed`` (epoch seconds or None) and the last ``error``. ``pending`` counts bindings that their own node has
-    not confirmed, ``pending_shown`` those of them that showed until this flush; ``superseded`` those that registered
-    again before a retry came to them.
+    not confirmed, ``pending_shown`` those of them that lists showed before, ``superseded`` those that registered again
+    before a retry.
     """
 
     position: int
@@ -53,9 +53,9 @@ def list_flushes(
         connection: lent until the generator is used up or closed.
         account_id: whose.
         flush_id: only this one.
-        ascending: the oldest first; the newest otherwise.
-        start: ``position`` to begin at, that one included.
-        limit: how many at the most.
+        ascending: oldest first; otherwise newest first.
+        start: the ``position`` of the first one.
+        limit: maximum number.
     """
     direction, bound = ("asc", ">=") if ascending else ("desc", "<=")
     with connection.cursor(row_factory=class_row(FlushRecord)) as cursor:

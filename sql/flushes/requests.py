@@ -1,7 +1,7 @@
-"""Flushes as they are asked for, and how their bindings are hidden; how far they come is `sql.flushes.progress`'s.
+"""Requests for flushes, and hiding their bindings. `sql.flushes.progress` has what happens afterwards.
 
-A flush is a promise from the moment that :func:`request_flush` has committed: the worker carries it out whatever
-becomes of the one who asked. From :func:`hide_bindings` on no list has its bindings.
+Once :func:`request_flush` has committed, a flush is a promise: the worker carries it out even if the requester dies.
+After :func:`hide_bindings` no list has its bindings.
 """
 
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ from psycopg import Cursor, Rollback, sql
 from psycopg.rows import TupleRow, class_row
 
 from sql.connections.database import Connection
-from sql.statements import statement
+from sql.statements import fetch_row, statement
 
 Cause = Literal["request", "command", "disabled", "deleted", "moved", "credentials"]
 
-# Rows of location that are locked together: few enough that no SIP worker waits for one of them for long.
+# Rows of location that are locked together: so few that no SIP worker waits long.
 BATCH_ROWS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class NodeSet:
-    """Which nodes there are: their server_ids, and whether each may hold any binding (DMQ, or no server_id_filter)."""
+    """The server_ids of all nodes, and whether each may hold any binding (DMQ, or no server_id_filter)."""
 
     ids: tuple[int, ...]
     replicated: bool
@@ -30,24 +30,24 @@ class NodeSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Binding:
-    """A binding as it was when its flush was asked for.
+    """A binding as it was when its flush was requested.
 
     Attributes:
         id: of this record, not of the row in location.
-        ruid: None stands for whatever the AoR had.
+        ruid: None stands for all bindings of the AoR.
         username: of the AoR, up to its last "@".
         domain: the rest; None with usrloc's use_domain=0.
-        server_id: of the node that took its REGISTER; None when no row is known.
-        modified_epoch: epoch second of the last REGISTER that is to go; what is later is a newer one.
-        cseq: of that REGISTER; -1 when none of that second is to go.
-        call_id: of that REGISTER; None when the release before asked for the flush, which did not keep it.
-        shown: whether it was in lists until then.
-        confirmed: nodes whose memory is clean of it.
-        settled_for: seconds since the last node confirmed; None before. Its row may still be there.
-        attempts: how often a node was asked about it.
-        registered_again: whether its row says so, which holds good where usrloc writes at once (db_mode 1 and 3).
-        newcomers: ruids of the AoR whose rows say that they registered since; looked for only where ruid is None and
-            the clock was set back.
+        server_id: of the node that received its REGISTER; None if it has no row.
+        modified_epoch: epoch second of the last REGISTER to flush; later ones are newer bindings.
+        cseq: of that REGISTER; -1 if every REGISTER of that second is newer.
+        call_id: of that REGISTER; None if the previous release requested the flush, which did not store it.
+        shown: whether lists showed it before the flush.
+        confirmed: nodes that confirmed that they do not have it.
+        settled_for: seconds since the last node confirmed; None before. Its row may still exist.
+        attempts: number of requests to nodes about it.
+        registered_again: whether its row has a later REGISTER; valid if usrloc writes at once (db_mode 1 and 3).
+        newcomers: ruids of the AoR whose rows have registered since; filled only if ruid is None and the clock was set
+            back.
     """
 
     id: int
@@ -69,21 +69,20 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Flush:
-    """A flush that has just been asked for, and is in the database."""
+    """A flush that was just requested and is in the database."""
 
     id: str
     bindings: list[Binding]
 
     @property
     def shown(self) -> int:
-        """How many of the bindings were in lists."""
+        """The number of bindings that lists showed."""
         return sum(binding.shown for binding in self.bindings)
 
 
 def account_exists(connection: Connection, account_id: str) -> bool:
-    """Whether there is such an account: the flush of one that is not there would have nothing to do, and be done."""
-    row = connection.execute(statement("account_exists"), {"account_id": account_id}).fetchone()
-    return bool(row and row[0])
+    """Whether the account exists. A flush of an unknown account would find nothing and succeed."""
+    return bool(fetch_row(connection, "account_exists", {"account_id": account_id})[0])
 
 
 def request_flush(
@@ -97,21 +96,21 @@ def request_flush(
     lease: float,
     late: bool,
 ) -> Flush | None:
-    """Promise a flush; nothing is hidden yet.
+    """Promise a flush. Its bindings are not hidden yet.
 
     Args:
         connection: in autocommit mode.
         account_id: whose bindings.
-        username: only of this one, in any case; all if None.
+        username: only its bindings, in any case; None for all.
         cause: why.
         requested_by: account of the token, or user of the shell.
         request_id: of the HTTP request.
-        lease: seconds that the caller needs for a first try of his own, before the worker looks at it.
-        late: count on rows that lag behind memory, and on bindings without a row (db_mode 2). Then all is old that
-            registered before the second of the request, by the clocks of Kamailio and PostgreSQL.
+        lease: seconds for the caller's own first attempt, before the worker retries.
+        late: whether rows may lag behind memory, or be missing (db_mode 2). Then every binding is old that registered
+            before the second of the request, by the clocks of Kamailio and PostgreSQL.
 
     Returns:
-        None when ``username`` is neither a device's nor a live binding's; nothing is written then.
+        None if no device and no live binding has ``username``; nothing is written then.
     """
     values = {"account_id": account_id, "username": username, "lease": lease, "late": late}
     with connection.transaction() as transaction:
@@ -134,7 +133,7 @@ def request_flush(
 
 
 def execute_once(connection: Connection, name: str, values: dict[str, Any]) -> Cursor[TupleRow]:
-    """Execute a statement with a plan of its own: one that was made for a small table, and kept, is quadratic later."""
+    """Execute a statement with a new plan: a kept plan that was made for a small table is quadratic later."""
     return connection.execute(statement(name), values, prepare=False)
 
 
@@ -145,16 +144,16 @@ def read_bindings(connection: Connection, name: str, values: dict[str, Any]) -> 
 
 
 def hide_bindings(connection: Connection, records: Sequence[int], *, wait: bool) -> None:
-    """Let rows show no more unless they register again.
+    """Hide rows from lists until they register again.
 
     Args:
         connection: in autocommit mode, so that the rows' locks end with each batch.
         records: ids of `Binding`s.
-        wait: for rows that somebody holds at the moment, each by itself so that nobody waits for another; else they
-            are left.
+        wait: whether to wait for rows that another session has locked, one at a time so that nobody waits for more
+            than one; otherwise skip them.
 
     Raises:
-        DatabaseUnreachable: somebody holds a row for longer than a statement may take.
+        DatabaseBusy: a row was locked for longer than the statement timeout.
     """
     hide = sql.SQL(statement("flush_hide"))
     for start in range(0, len(records), BATCH_ROWS):

@@ -1,4 +1,4 @@
-"""Changes that an operator makes to a table of Kamailio's, such as an upgrade of its schema, beside our views on it."""
+"""Changes that an operator makes to a table of Kamailio's that has views of ours, such as an upgrade of its schema."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from sql.connections.database import Connection, connect
 from sql.connections.lock_waits import in_a_gap, lock_out_others
 from sql.errors import SchemaRefused
 from sql.kamailio_tables.views import drop_views, find_views, no_vacuum, refuse_obstacles, require_same, restore_views
-from sql.schema.migrate import refuse_what_is_not_ours_to_change
+from sql.schema.obstacles import refuse_unfit
 from sql.schema.search_path import enter_schema, find_unfit_collations
 from sql.settings import DatabaseSettings
 
@@ -25,22 +25,22 @@ def alter(
     table: str = "location",
     report: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Execute commands while no view holds the table, all or nothing; then its views are as they were.
+    """Execute commands while the table has no views, then make the views again as they were; all or nothing.
 
     Args:
         settings: which database.
         commands: SQL, such as ALTER TABLE; none that begins or ends a transaction, or cannot run in one.
-        table: whose views are taken away meanwhile, and which is locked.
+        table: whose views are dropped meanwhile, and which is locked.
         report: called with a line when the table is in use.
 
     Raises:
-        SchemaRefused: PostgreSQL refuses the commands, or to make a view again, or a column got a collation with which
-            the views cannot be read; nothing was changed.
+        SchemaRefused: PostgreSQL refuses the commands, or a view cannot be made again, or a column got a collation
+            with which the views do not work; nothing was changed.
         DatabaseUnreachable: PostgreSQL is away.
     """
     with connect(settings, application_name=ALTER_COMMAND, writes=True) as connection:
         lock_out_others(connection, report=report)
-        refuse_what_is_not_ours_to_change(connection)
+        refuse_unfit(connection)
         enter_schema(connection)
         in_a_gap(connection, lambda: _alter(connection, table, commands), name=ALTER_COMMAND, report=report)
 

@@ -1,4 +1,4 @@
-"""The indexes of one of usrloc's tables that have its id, and the same ones on the second column that is to be id."""
+"""The indexes on id of one of usrloc's tables, and the same indexes on the column that will replace it."""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from sql.connections.database import Connection
 from sql.kamailio_tables.views import Column
 from sql.statements import statement
 
-# The column id in the definition of an index, quoted or not; other quoted names, and strings, are matched as a whole.
+# The column id in the definition of an index, quoted or not. Other quoted names, and strings, match as a whole.
 ID = re.compile(r"""('(?:[^']|'')*'|"(?!id"(?!"))(?:[^"]|"")*")|"id"|\bid\b""")
 
 
@@ -18,11 +18,11 @@ class Index:
     """An index that has the column id.
 
     Attributes:
-        wide_name: name of the same index on the second column, until that takes the place of id.
+        wide_name: name of the same index on the second column, until that replaces id.
         head: the command that makes that index, up to the table.
         body: the rest of the command that made this one, from USING on.
         is_built: None if there is none yet, False if building it was interrupted.
-        kept: commands that set what is dropped with this one, such as its comment.
+        kept: commands that restore what is dropped with this one, such as its comment.
     """
 
     name: str

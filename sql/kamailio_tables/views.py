@@ -29,7 +29,7 @@ class Column:
         sequence_options: the others, as ALTER TABLE wants them.
         generated: of an identity column: always, or by default.
         owns_sequence: whether dropping the column drops that sequence.
-        kept: commands that set the privileges on this column and its comment.
+        kept: commands that restore its privileges, comment and statistics target.
     """
 
     table_oid: int
@@ -52,7 +52,7 @@ class View:
 
     Attributes:
         definition: the command that makes it.
-        commands: they then set its owner, privileges, defaults, rules, triggers and comments.
+        commands: those that then restore its owner, privileges, defaults, rules, triggers and comments.
     """
 
     oid: int
@@ -100,18 +100,18 @@ def refuse_obstacles(
     rebuilt: bool,
     anew: Sequence[str] = (),
 ) -> None:
-    """Refuse a change if something depends on the column, or on the views, that could not be put back as it is.
+    """Refuse a change if something that depends on the column, or on the views, could not be made again as it is.
 
     Args:
         connection: any.
         table_oid: which table.
-        number: of the column; None leaves it to PostgreSQL what depends on the columns of the table.
-        views: those that are dropped.
-        rebuilt: whether the column's indexes are built anew; else PostgreSQL keeps them.
-        anew: indexes that the caller builds anew in any case.
+        number: of the column; None: any, and PostgreSQL itself refuses what depends on it.
+        views: those that will be dropped.
+        rebuilt: whether the column's indexes are built again; else PostgreSQL keeps them.
+        anew: indexes that the caller builds again in any case.
 
     Raises:
-        SchemaRefused: names what it is.
+        SchemaRefused: names it.
     """
     values = {"table_oid": table_oid, "number": number}
     more = {"views": [view.oid for view in views], "rebuilt": rebuilt, "anew": list(anew)}
@@ -125,10 +125,10 @@ def refuse_obstacles(
 
 @contextmanager
 def no_vacuum(connection: Connection, table: str) -> Iterator[None]:
-    """Begin a transaction, and wait until no vacuum works on the table; REGISTERs pass meanwhile.
+    """Begin a transaction and wait until no vacuum works on the table; REGISTERs pass meanwhile.
 
-    PostgreSQL cancels an autovacuum for a lock that was waited for as long as deadlock_timeout, a second. The few
-    milliseconds for which a lock may be waited that keeps phones waiting would never do that.
+    PostgreSQL cancels an autovacuum for a session that has waited for its lock for deadlock_timeout, a second. A lock
+    that keeps phones waiting is waited for some milliseconds only, so it would never get there.
     """
     with connection.transaction():
         connection.execute(statement("session_patience"))
@@ -145,17 +145,17 @@ def replace_column(
     rebuilt: bool,
     change: Callable[[Column], sql.Composable],
 ) -> None:
-    """Change a column in one transaction, which locks its table and takes its views away meanwhile.
+    """Change a column in one transaction, which locks its table and drops its views meanwhile.
 
     Args:
         connection: in autocommit mode, with a short lock_timeout.
         table: of usrloc's.
         name: of the column.
-        rebuilt: whether its indexes are built anew; else PostgreSQL keeps them.
-        change: returns the commands, given the column as it is once the table is locked. They must read no row.
+        rebuilt: whether its indexes are built again; else PostgreSQL keeps them.
+        change: returns the commands, given the column as it is while the table is locked. They must read no row.
 
     Raises:
-        SchemaRefused: something could not be put back as it was; nothing was changed.
+        SchemaRefused: something could not be made again as it was; nothing was changed.
     """
     with no_vacuum(connection, table):
         connection.execute(sql.SQL("lock table {} in access exclusive mode").format(sql.Identifier(table)))
@@ -165,7 +165,7 @@ def replace_column(
         definitions = sql.SQL("\n".join(view.definition for view in views))
         script = sql.SQL("\n").join([drop_views(views), change(column), definitions, restore_views(views)])
         with phones_still_register(connection, f"{table}.{name}: {FAILS}"):
-            # In one round trip, as a migration: the lock is held.
+            # In one round trip, since the table is locked.
             connection.execute(script, prepare=False)
         changed = require_column(connection, table, name)
         require_same(views, find_views(connection, changed.table_oid, changed.number))
@@ -175,7 +175,7 @@ def require_same(views: Sequence[View], made: Sequence[View]) -> None:
     """Compare the views that were dropped with those that were made again.
 
     Raises:
-        SchemaRefused: names those that are not as they were.
+        SchemaRefused: names those that differ.
     """
     found = {each.name: each.commands for each in made}
     other = [each.name for each in views if found.get(each.name) != each.commands]
@@ -190,5 +190,5 @@ def drop_views(views: Sequence[View]) -> sql.SQL:
 
 
 def restore_views(views: Sequence[View]) -> sql.SQL:
-    """The commands that give views, once they are made again, what DROP lost."""
+    """The commands that restore what views lost when they were dropped."""
     return sql.SQL("\n".join(f"{command};" for view in views for command in view.commands))

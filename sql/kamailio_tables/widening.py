@@ -1,7 +1,7 @@
 """Widening a column of usrloc's tables beside a live proxy: a varchar to more characters, and id to bigint.
 
 A wider varchar changes the catalogs only. ALTER TABLE to bigint would rewrite the table while every phone waits. So a
-second column is filled and indexed beside id, and then takes its place.
+second column is filled and indexed beside id, and then replaces it.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from time import sleep
 
 from psycopg import sql
 
-from sql.batch_size import WRITING_SECONDS, Pace
+from sql.batch_size import WRITING_SECONDS, BatchSize
 from sql.connections.database import Connection, connect
 from sql.connections.lock_waits import LOCK_PAUSE_SECONDS, in_a_gap, lock_out_others
 from sql.errors import SchemaRefused
@@ -25,7 +25,8 @@ from sql.kamailio_tables.views import (
     replace_column,
     require_column,
 )
-from sql.schema.migrate import missing_migrations, refuse_what_is_not_ours_to_change
+from sql.schema.obstacles import refuse_unfit
+from sql.schema.record import missing_migrations
 from sql.schema.search_path import enter_schema
 from sql.schema.trial import FAILS, phones_still_register
 from sql.settings import DatabaseSettings
@@ -34,7 +35,7 @@ from sql.statements import statement
 WIDEN_COMMAND = "registrations-db widen"
 TABLES = ("location", "location_attrs")
 BATCH_ROWS = 200
-# Neighbouring rows are written in so many turns, see widen_fill.
+# In how many passes neighbouring rows are written, see widen_fill.
 TURNS = 8
 LOWEST_ID = -(2**63)
 HIGHEST_ID = 2**63 - 1
@@ -54,7 +55,7 @@ def widen(
     dry_run: bool = False,
     report: Callable[[str], None] = lambda _: None,
 ) -> bool:
-    """Widen a column. If it was interrupted, the next call continues where it stopped.
+    """Widen a column. If that was interrupted, the next call continues it.
 
     Args:
         settings: which database.
@@ -68,12 +69,12 @@ def widen(
         Whether there was anything to do.
 
     Raises:
-        SchemaRefused: it would not be wider, or something that holds it could not be put back as it is.
+        SchemaRefused: it would not be wider, or something that depends on it could not be made again as it is.
         DatabaseUnreachable: PostgreSQL is away.
     """
     with connect(settings, application_name=WIDEN_COMMAND, writes=True) as connection:
         lock_out_others(connection, report=report)
-        refuse_what_is_not_ours_to_change(connection)
+        refuse_unfit(connection)
         enter_schema(connection)
         found = require_column(connection, table, column)
         if column == "id":
@@ -126,7 +127,7 @@ def _widen_text(
 
 
 class _Id:
-    """The id of one table on its way to bigint. The catalogs tell which steps are done."""
+    """The steps by which the id of one table becomes bigint. The catalogs tell which of them are done."""
 
     def __init__(self, connection: Connection, table: str, report: Callable[[str], None], *, is_dry_run: bool) -> None:
         self._connection = connection
@@ -137,7 +138,7 @@ class _Id:
         self._names = {"table": sql.Identifier(table), "name": sql.Identifier(f"{table}_id_wide")}
 
     def widen(self, column: Column) -> bool:
-        """Take every step that is left; returns whether there was any."""
+        """Take every step that is left; returns whether there were any."""
         if column.type == "bigint":
             if column.sequence is None or column.sequence_highest in (None, HIGHEST_ID):
                 return False
@@ -158,7 +159,7 @@ class _Id:
         return True
 
     def _require_serial(self, column: Column) -> None:
-        """Refuse an id that is not kamdbctl's, but for an identity column."""
+        """Refuse an id that is neither as kamdbctl makes it nor an identity column."""
         is_serial = column.type == "integer" and column.sequence is not None
         if not is_serial or not any(index.is_primary for index in find_indexes(self._connection, column)):
             raise SchemaRefused(
@@ -186,7 +187,7 @@ class _Id:
 
     def _fill(self) -> None:
         self._connection.execute(statement("session_patience"))
-        query, pace, held = self._composed("widen_fill"), Pace(WRITING_SECONDS, most=BATCH_ROWS), 1
+        query, pace, held = self._composed("widen_fill"), BatchSize(WRITING_SECONDS, most=BATCH_ROWS), 1
         while held:
             held = 0
             for turn in range(TURNS):
@@ -225,7 +226,7 @@ class _Id:
         own_sequence = sql.SQL("alter sequence {sequence} owned by {table}.id_wide;")
         value, widen_sequence = sql.SQL(f"set default {column.default}"), sql.Composed([_widen_sequence(column)])
         if column.generated:
-            # Dropped with the column, and made again, where it was.
+            # Dropped with the column, and made again with the value that it had.
             own_sequence = sql.SQL("alter table {table} alter column id drop identity;")
             options = f"sequence name {column.sequence} {column.sequence_options}"
             value = sql.SQL(f"add generated {column.generated} as identity ({options})")

@@ -1,19 +1,19 @@
-"""How many registrations there are, by account, node and transport. In slices, so that no statement lasts."""
+"""The number of registrations by account, node and transport. Reads slices, so that no statement takes long."""
 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sql.batch_size import READING_SECONDS, Pace
+from sql.batch_size import READING_SECONDS, BatchSize
 from sql.connections.database import Connection
 from sql.statements import statement
 
-SLICE_ROWS = 5000  # at the most
+SLICE_ROWS = 5000  # maximum
 
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """Registrations that show in lists; None stands for what is not known of a row."""
+    """Registrations that lists show. None counts the rows without that value."""
 
     accounts: Counter[str | None] = field(default_factory=Counter)
     nodes: Counter[int] = field(default_factory=Counter)
@@ -21,19 +21,19 @@ class Census:
 
 
 def take_census(connection: Connection, *, stopping: Callable[[], bool] = lambda: False) -> Census | None:
-    """Read every row; what registers or goes meanwhile is counted or not.
+    """Count all rows. A registration that comes or goes meanwhile may or may not be counted.
 
     Args:
         connection: in autocommit mode.
-        stopping: asked between two slices.
+        stopping: called between two slices; True ends the count.
 
     Returns:
-        None when it was to stop.
+        None if it was stopped.
     """
-    census, pace, after = Census(), Pace(READING_SECONDS, most=SLICE_ROWS), 0
+    census, size, after = Census(), BatchSize(READING_SECONDS, most=SLICE_ROWS), 0
     while not stopping():
-        with pace.measured():
-            rows = connection.execute(statement("census"), {"after": after, "limit": pace.rows}).fetchall()
+        with size.measured():
+            rows = connection.execute(statement("census"), {"after": after, "limit": size.rows}).fetchall()
         if rows[0][0] is None:
             return census
         after = rows[0][0]

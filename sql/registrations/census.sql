@@ -1,5 +1,5 @@
--- Of a slice of the table the registrations that show, by account, node and transport; as the view registrations has
--- them. The last id also when none shows.
+-- The registrations in a slice of the table, by account, node and transport, as the view registrations has them. Returns
+-- the last id even if no row of the slice shows.
 select s.last::bigint, c.account_id, c.server_id, c.transport, coalesce(c.count, 0)
 from (
     select max(id) as last from (select id from location where id > %(after)s order by id limit %(limit)s) slice

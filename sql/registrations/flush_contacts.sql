@@ -1,4 +1,4 @@
--- Where the phones of a flush can be reached. An AoR without a domain (use_domain=0) has the account's realm.
+-- The contacts of a flush's phones. An AoR without a domain (use_domain=0) has the account's realm.
 select
     aor_username(l.username, l.domain) as username,
     coalesce(aor_realm(l.domain), kamailio_default_realm(), a.realm::text) as domain, l.contact::text,

@@ -1,2 +1,2 @@
--- Making the plan of a page takes longer than reading it: it is made once a session, for any account.
+-- Planning a page takes longer than reading it, so each session plans once, for any account.
 select set_config('plan_cache_mode', 'force_generic_plan', true)

@@ -1,2 +1,2 @@
--- The pages of one list are read as of one moment.
+-- All pages of a list come from one snapshot.
 set transaction isolation level repeatable read, read only

@@ -1,4 +1,4 @@
-"""Lists of registrations, from the view `registrations`, as fast as PostgreSQL makes their texts."""
+"""Lists of registrations from the view `registrations`, as fast as PostgreSQL can produce their texts."""
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
@@ -10,14 +10,14 @@ from psycopg import Cursor, sql
 from psycopg.rows import TupleRow
 
 from sql.connections.database import Connection
-from sql.registrations.model import CELLS, NULLABLE_KEYS, ORDERED_KEYS, TYPES, Condition, Listed, clause
+from sql.registrations.model import CELLS, NULLABLE_KEYS, ORDERED_KEYS, TYPES, Condition, Listed, where
 from sql.statements import statement
 
-# Rows that are in memory at a time. Two pages of this size fit into a socket: while one is used the next is on its way.
+# Rows in memory at a time. Two pages of this size fit into a socket: while one is used, the next is on its way.
 PAGE_ROWS = 500
-# Of these only the numbers are.
+# Ids in memory at a time.
 IDS_AT_A_TIME = 10 * PAGE_ROWS
-# Between the texts of a row: ASCII's own character for this, which nearly no text has.
+# Between the texts of a row: ASCII's unit separator, which hardly any text contains.
 SEPARATOR = "\x1f"
 # No row of location has a higher id.
 LAST_POSITION = 2**63 - 1
@@ -32,15 +32,15 @@ def list_registrations(
     start: int | None = None,
     limit: int | None = None,
 ) -> Generator[Listed, None, None]:
-    """The bindings of one account that are registered now, some at a time, as of one moment; memory does not grow.
+    """The registered bindings of one account, some at a time, in one snapshot and constant memory.
 
     Args:
         connection: lent until the generator is used up or closed.
         account_id: whose.
         conditions: all of them must hold.
-        ascending: oldest binding first; newest first otherwise.
-        start: the ``position`` to begin at, that one included.
-        limit: how many at the most.
+        ascending: oldest binding first; otherwise newest first.
+        start: the ``position`` of the first one.
+        limit: maximum number.
 
     Raises:
         ValueError: a condition's key is none of KEYS.
@@ -51,17 +51,16 @@ def list_registrations(
         limit = LAST_POSITION
     if limit == 0:
         return
-    values = {f"value_{number}": condition.value for number, condition in enumerate(conditions)}
-    clauses = [clause(condition, name) for condition, name in zip(conditions, values, strict=True)]
+    clauses, values = where(conditions)
     pages = _pages(
         connection,
-        _page_query(clauses) if clauses else _whole_page_query(),
+        _page_query(clauses) if conditions else _whole_page_query(),
         {**values, "account_id": account_id},
         ascending=ascending,
         start=start,
         limit=limit,
-        # Where all of a page is wanted, no more ids than that.
-        most=IDS_AT_A_TIME if clauses else min(limit, IDS_AT_A_TIME),
+        # Without conditions, no more ids than the page has.
+        most=IDS_AT_A_TIME if conditions else min(limit, IDS_AT_A_TIME),
     )
     with closing(pages):
         for page in pages:
@@ -73,13 +72,13 @@ def list_registrations(
 
 
 def _cells(connection: Connection, position: int, text: str) -> list[str]:
-    """The cells of one row; where its texts hold the separator, they are read column by column."""
+    """The cells of one row. If a text contains the separator, read the row column by column."""
     cells = text.split(SEPARATOR)
     if len(cells) == CELLS:
         return cells
     query = sql.SQL(statement("registrations_row")).format(values=_values())
     row = connection.execute(query, {"id": position}).fetchone()
-    assert row is not None  # noqa: S101  # it is there in this snapshot
+    assert row is not None  # noqa: S101  # this snapshot has it
     return [str(cell) for cell in row]
 
 
@@ -93,9 +92,9 @@ def _pages(
     limit: int,
     most: int,
 ) -> Generator[list[TupleRow], None, None]:
-    """Page by page in the order of an index, so that no statement takes long, whatever the conditions leave of a page.
+    """Page by page in the order of an index, so that no statement takes long, however few rows meet the conditions.
 
-    While a page is looked at, PostgreSQL works on the next one (libpq's pipeline mode).
+    While a page is used, PostgreSQL works on the next one (libpq's pipeline mode).
     """
     pages = _bounds(connection, values["account_id"], ascending=ascending, start=start, most=most)
     with connection.pipeline(), connection.transaction():
@@ -115,7 +114,7 @@ def _pages(
             if under_way:
                 yield _in_order(under_way, ascending=ascending)[:limit]
         except GeneratorExit:
-            return  # the caller wants no more. That is no failure, so the transaction commits.
+            return  # the caller has enough, which is no failure: the transaction commits
 
 
 def _in_order(page: Cursor[TupleRow], *, ascending: bool) -> list[TupleRow]:
@@ -125,7 +124,7 @@ def _in_order(page: Cursor[TupleRow], *, ascending: bool) -> list[TupleRow]:
 def _bounds(
     connection: Connection, account_id: str, *, ascending: bool, start: int, most: int
 ) -> Generator[tuple[int, int], None, None]:
-    """The lowest and the highest of the account's ids on each page."""
+    """The lowest and the highest id on each page."""
     while True:
         values = {"account_id": account_id, "start": start, "limit": most}
         rows = connection.execute(_ids_query(ascending=ascending), values, prepare=True).fetchall()
@@ -146,16 +145,13 @@ def _ids_query(*, ascending: bool) -> bytes:
     return query.as_bytes()
 
 
-def _page_query(clauses: Sequence[sql.Composed]) -> bytes:
-    query = sql.SQL(statement("registrations_page")).format(
-        values=_values(), conditions=sql.SQL("").join(sql.SQL(" and ") + each for each in clauses)
-    )
-    return query.as_bytes()
+def _page_query(clauses: sql.Composable) -> bytes:
+    return sql.SQL(statement("registrations_page")).format(values=_values(), conditions=clauses).as_bytes()
 
 
 @cache
 def _whole_page_query() -> bytes:
-    return _page_query(())
+    return _page_query(sql.SQL(""))
 
 
 def _values() -> sql.Composed:
@@ -165,4 +161,4 @@ def _values() -> sql.Composed:
 def _as_text(key: str) -> sql.Composed:
     if TYPES[key] is bool:
         return sql.SQL("case when {} then 'true' else 'false' end").format(sql.Identifier(key))
-    return sql.SQL("coalesce({}, '')" if key in NULLABLE_KEYS else "{}").format(sql.Identifier(key))
+    return sql.SQL("coalesce({}::text, '')" if key in NULLABLE_KEYS else "{}").format(sql.Identifier(key))

@@ -1,19 +1,21 @@
-"""The read model: what a registration is, how many there are, and what a list of them can be asked for."""
+"""The read model: a registration, the number of them, and the conditions of a list."""
 
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, NotRequired, TypedDict, get_type_hints
+from typing import Any, Literal, NamedTuple, NotRequired, TypedDict, get_type_hints
 
 from psycopg import sql
 
 from sql.connections.database import Connection
-from sql.statements import statement
+from sql.statements import fetch_row, statement
 
 
 class Registration(TypedDict):
     """One binding, with Crossbar's keys (public code: cb_registrations.erl, ecallmgr_registrar.erl).
 
-    Times are Gregorian seconds, ``expires`` is seconds from ``event_timestamp``. Text that is not known is ``""``,
-    for ``network_ip`` and ``network_port`` ``"undefined"``; what is not required are Kazoo's extras, null in the view.
+    Times are Gregorian seconds, ``expires`` is seconds from ``event_timestamp``. An unknown text is ``""``, an unknown
+    ``network_ip`` or ``network_port`` is ``"undefined"``. The keys that are not required are null in the view when they
+    are not known: Kazoo's extras, and ``instance`` and ``reg_id``, which only this project has.
     """
 
     account_name: str
@@ -30,6 +32,7 @@ class Registration(TypedDict):
     from_host: str
     from_user: str
     initial_registration: int
+    instance: NotRequired[str]
     last_registration: int
     network_ip: str
     network_port: str
@@ -41,6 +44,7 @@ class Registration(TypedDict):
     proxy_port: str
     proxy_protocol: NotRequired[str]
     realm: str
+    reg_id: NotRequired[int]
     register_overwrite_notify: bool
     registrar_hostname: NotRequired[str]
     registrar_node: NotRequired[str]
@@ -61,19 +65,19 @@ CELLS = len(ORDERED_KEYS)
 
 
 class Listed(NamedTuple):
-    """Some registrations as text; whoever lists thousands has no time for an object each.
+    """Some registrations as texts: for thousands an object each would take too long.
 
     Attributes:
-        positions: where each stands in the order of lists.
-        cells: CELLS of each, one registration after the other: for each of ORDERED_KEYS its text, ``true`` or
-            ``false`` for booleans. Empty for one of NULLABLE_KEYS that is null; no other text of these is empty.
+        positions: the position of each in the order of lists.
+        cells: CELLS texts for each registration, in the order of ORDERED_KEYS; booleans are ``true`` or ``false``. For
+            NULLABLE_KEYS an empty text means null.
     """
 
     positions: list[int]
     cells: list[str]
 
     def first(self, count: int) -> "Listed":
-        """The first so many of them."""
+        """The first ``count`` of them."""
         return Listed(self.positions[:count], self.cells[: count * CELLS])
 
 
@@ -82,10 +86,9 @@ Kind = Literal["filter", "filter_not", "has_key", "key_missing", "has_value", "m
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What a registration must fulfil to be listed.
+    """A condition for registrations in a list.
 
-    ``key`` is one of KEYS; ``value`` is what it is compared with: the texts of which it is, or is not, one for filters,
-    a time in Gregorian seconds for bounds.
+    ``key`` is one of KEYS. ``value`` is a list of texts for filters, a time in Gregorian seconds for bounds.
     """
 
     kind: Kind
@@ -93,7 +96,7 @@ class Condition:
     value: list[str] | int | None = None
 
 
-# A value is compared as the text that JSON shows; a key is missing where its column is null, and compares as "". What
+# A value is compared as the text that JSON shows. A key is missing if its column is null, which compares as "". What
 # counts as empty is Kazoo's rule (public code: crossbar_filter.erl, kz_term:is_empty).
 _CLAUSES: dict[Kind, sql.SQL] = {
     "filter": sql.SQL("coalesce({key}::text, '') = any ({value}::text[])"),
@@ -107,23 +110,34 @@ _CLAUSES: dict[Kind, sql.SQL] = {
 }
 
 
-def clause(condition: Condition, parameter: str) -> sql.Composed:
-    """SQL for a condition on the view's columns; its value is the parameter of that name.
+def where(conditions: Sequence[Condition], *, keys: Container[str] = KEYS) -> tuple[sql.Composed, dict[str, Any]]:
+    """SQL for conditions on columns that have the names of the keys, and the values of its parameters.
+
+    Returns:
+        `` and ...`` for each condition, nothing if there is none; a value for each placeholder in it.
 
     Raises:
-        ValueError: the condition's key is none of KEYS.
+        ValueError: the key of a condition is none of these.
     """
-    if condition.key not in KEYS:
-        raise ValueError(f"registrations have no {condition.key!r}")
-    return _CLAUSES[condition.kind].format(key=sql.Identifier(condition.key), value=sql.Placeholder(parameter))
+    clauses, values = [], {}
+    for number, condition in enumerate(conditions):
+        if condition.key not in keys:
+            raise ValueError(f"there is no key {condition.key!r}")
+        name = f"value_{number}"
+        values[name] = condition.value
+        clauses.append(_CLAUSES[condition.kind].format(key=sql.Identifier(condition.key), value=sql.Placeholder(name)))
+    return sql.SQL("").join(sql.SQL(" and ") + each for each in clauses), values
 
 
-def count_registrations(connection: Connection) -> int:
-    """Count all bindings, with and without an account; `sql.access.tokens.check_access` counts those of one account."""
-    row = connection.execute(statement("registrations_count_all")).fetchone()
-    return row[0] if row else 0
+def count_registrations(connection: Connection, account_id: str | None = None) -> int:
+    """Count the bindings of an account; None: all bindings, with and without an account.
+
+    `sql.access.tokens.check_access` counts those of an account together with the check of a token.
+    """
+    which = "registrations_count_all" if account_id is None else "registrations_count_account"
+    return int(fetch_row(connection, which, {"account_id": account_id})[0])
 
 
 def list_registered_devices(connection: Connection, account_id: str) -> list[str]:
-    """IDs of the account's devices that have a binding, each once, in the order of the text."""
+    """IDs of the account's devices that have a binding, each once, sorted."""
     return [row[0] for row in connection.execute(statement("registrations_devices"), {"account_id": account_id})]

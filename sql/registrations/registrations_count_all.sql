@@ -1,2 +1,2 @@
--- Of every account, and of none: a system's count is of bindings, not of accounts.
+-- All bindings, also those without an account.
 select count(*) from live_location

@@ -1,8 +1,8 @@
--- Where pages begin and end: the rows of an account, those that do not show as well, so that an index alone can tell.
--- Found in its order, so that the first page of an account of a million costs what that of one of fifty does. The view
--- cannot do that, it joins before it sorts.
--- Both columns of the index are compared as a pair and sorted by: "account_id = ... order by id" would let the planner
--- read the whole table in the order of its primary key, where it takes the account for a large part of it.
+-- The ids of an account's rows, from which the pages are cut. Includes hidden and expired rows, so that the index alone is
+-- enough. It reads in the order of the index, so the first page of an account of a million costs as much as that of an
+-- account of fifty. The view joins before it sorts, so it cannot do that.
+-- Compares and sorts by both columns of the index: with "account_id = ... order by id" the planner would read the whole
+-- table in the order of its primary key if it took the account for a large part of the table.
 select p.id::bigint
 from (
     (

@@ -1,4 +1,4 @@
--- One registration, column by column: for the rare text that holds the character that is put between texts.
+-- One registration, column by column: for the rare text that contains the separator.
 select {values}
 from registrations
 where id = %(id)s

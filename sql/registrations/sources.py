@@ -1,74 +1,64 @@
-"""What a REGISTER said that usrloc does not store: where it came from, and the From of a third party."""
+"""Facts about a REGISTER that usrloc does not store: its source address, and the From of a third party."""
 
 from collections.abc import Collection
 from threading import Event
-from typing import Protocol
+from typing import NamedTuple
 
-from sql.batch_size import READING_SECONDS, Pace
+from sql.batch_size import READING_SECONDS, BatchSize
 from sql.connections.database import Connection
-from sql.statements import statement
+from sql.statements import fetch_row
 
 SLICE_ROWS = 5000
 
 
-class Source(Protocol):
-    """Of one binding; what is not known, or not different, is None.
+class Source(NamedTuple):
+    """The facts about one binding. None: unknown, or no third party.
 
     Attributes:
         ruid: of the binding.
-        source: URI of where the REGISTER came from.
-        from_user: of its From.
-        from_host: likewise.
+        source: URI of the address that the REGISTER came from.
+        from_user: user of its From.
+        from_host: host of its From.
     """
 
-    @property
-    def ruid(self) -> str: ...  # noqa: D102
-    @property
-    def source(self) -> str | None: ...  # noqa: D102
-    @property
-    def from_user(self) -> str | None: ...  # noqa: D102
-    @property
-    def from_host(self) -> str | None: ...  # noqa: D102
+    ruid: str
+    source: str | None = None
+    from_user: str | None = None
+    from_host: str | None = None
 
 
 def write_sources(connection: Connection, sources: Collection[Source], *, age: float) -> int:
-    """Write what is not known already, in one statement; of a binding of which nothing is said the row goes.
+    """Write what is new, in one statement. If nothing is known about a binding, its row is deleted.
 
     Args:
         connection: in autocommit mode.
-        sources: one a binding.
-        age: seconds since the first of them was fetched; a row that was written since then is newer, and stays.
+        sources: one for each binding, and at least one.
+        age: seconds since the first was fetched. Rows that were written since then are newer and stay.
 
     Returns:
-        How many rows were written or deleted.
+        The number of rows written or deleted.
     """
-    values = {
-        "ruids": [each.ruid for each in sources],
-        "sources": [each.source for each in sources],
-        "from_users": [each.from_user for each in sources],
-        "from_hosts": [each.from_host for each in sources],
-        "age": age,
-    }
-    row = connection.execute(statement("sources_write"), values).fetchone()
-    return sum(row or ())
+    ruids, received, from_users, from_hosts = map(list, zip(*sources, strict=True))
+    values = {"ruids": ruids, "sources": received, "from_users": from_users, "from_hosts": from_hosts, "age": age}
+    return sum(fetch_row(connection, "sources_write", values))
 
 
 def expire_sources(connection: Connection, *, stopping: Event) -> int:
-    """Delete what was said of bindings that are gone.
+    """Delete the facts about bindings that are gone.
 
     Args:
         connection: in autocommit mode, so that the rows' locks end with each slice.
         stopping: ends it between two slices.
 
     Returns:
-        How many rows were deleted.
+        The number of rows deleted.
     """
-    pace, after, deleted = Pace(READING_SECONDS, most=SLICE_ROWS), "", 0
+    size, after, deleted = BatchSize(READING_SECONDS, most=SLICE_ROWS), "", 0
     while not stopping.is_set():
-        with pace.measured():
-            values = {"after": after, "limit": pace.rows}
-            row = connection.execute(statement("sources_expire"), values).fetchone()
-        if row is None or row[0] is None:
+        with size.measured():
+            values = {"after": after, "limit": size.rows}
+            after, count = fetch_row(connection, "sources_expire", values)
+        if after is None:
             break
-        after, deleted = row[0], deleted + row[1]
+        deleted += count
     return deleted

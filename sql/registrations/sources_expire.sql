@@ -1,5 +1,5 @@
--- A slice of the table, so that no statement lasts. An hour's grace: in db_mode 2 it is said here before usrloc writes
--- the binding's row. A row of the future was written before the clock was set back.
+-- Reads a slice of the table, so that no statement takes long. A row is kept for an hour: in db_mode 2 it is written before
+-- usrloc writes the binding's row. A row from the future was written before the clock was set back.
 with slice as materialized (
     select f.ruid from registration_source f where f.ruid > %(after)s order by f.ruid limit %(limit)s
 ),

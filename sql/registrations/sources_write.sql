@@ -1,7 +1,7 @@
--- Nothing is written of a row that says the same already: PostgreSQL locks and logs even what `on conflict` leaves alone.
--- What a row was told after these were fetched stays, unless that is of the future: the clock was set back since. In the
--- order of the key, so that two workers cannot block each other. The commit does not wait for the disk: what a crash takes
--- back, Kamailio announces again.
+-- Skips rows that have these values already: PostgreSQL locks and logs even a row that `on conflict` leaves alone. A row
+-- that was written after these facts were fetched stays, unless its time is in the future: then the clock was set back.
+-- Writes in the order of the key, so that two workers cannot deadlock. The commit does not wait for the disk: Kamailio
+-- announces again what a crash loses.
 with said as materialized (
     select s.ruid, s.received, s.from_user, s.from_host, num_nulls(s.received, s.from_user, s.from_host) = 3 as nothing
     from unnest(%(ruids)s::text[], %(sources)s::text[], %(from_users)s::text[], %(from_hosts)s::text[])

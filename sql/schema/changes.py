@@ -1,29 +1,30 @@
-"""What `migrate` would change about Kamailio's own tables in this very database, told beforehand, a line each.
+"""What `migrate` would change in Kamailio's own tables of this database, one line for each change.
 
-A test compares the catalogs before and after with what was told.
+A test compares the lines with the catalogs before and after.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Set
 
 from sql.connections.database import Connection, connect
-from sql.schema.migrate import MIGRATE_COMMAND, missing_migrations
+from sql.schema.migration import KAMAILIO_TABLES
 from sql.schema.own_objects import (
     EXPIRES_INDEX,
     INDEXES_OF_SUBSCRIBER,
     KAMAILIO_INDEXES,
     OPTIONS,
     ROLES,
+    TRIGGER_OF_SUBSCRIBER,
     expected_grants,
     kamailio_widths,
     own_schema,
 )
-from sql.schema.plan import KAMAILIO_TABLES
+from sql.schema.record import MIGRATE_COMMAND, missing_migrations
 from sql.settings import DatabaseSettings
 from sql.statements import statement
 
-# Migrations that change what a later hand of the operator's may have changed again.
-COLUMNS, INDEXES, SUBSCRIBER = "0001-location", "0002-location-indexes", "0018-subscriber-directory"
+# Migrations that change what the operator may have changed again since.
+COLUMNS, INDEXES, SUBSCRIBER = "0001-location", "0002-location-indexes", "0005-subscribers"
 OPTIONS_MEAN = {
     "fillfactor": "pages keep room for the next version of their rows; the table grows by a third with time",
     "autovacuum_vacuum_scale_factor": "it is vacuumed when one row in twenty is dead",
@@ -43,9 +44,9 @@ def foretell(settings: DatabaseSettings) -> list[str]:
         missing = frozenset(missing_migrations(connection))
         facts, grants, roles = _read(connection)
     if not facts["location", "column"]:
-        return []  # usrloc's tables are made, which `plan` reports
+        return []  # usrloc's tables will be made, which `plan` reports
     tables = [*_columns(facts, missing), *_indexes(facts, missing), *_options(facts, missing)] if missing else []
-    return [*tables, *_roles(grants, roles)]  # these are given back whenever they are missing
+    return [*tables, *_roles(grants, roles)]  # every `migrate` restores these
 
 
 def _read(connection: Connection) -> tuple[_Facts, set[tuple[str, str, str]], set[str]]:
@@ -82,17 +83,12 @@ def _columns(facts: _Facts, missing: Set[str]) -> Iterator[str]:
                     f"location.{name} gets {width} characters instead of {now}, as in Kamailio's own schema, unless a "
                     "view shows it; no row is rewritten"
                 )
-    for name in ours.triggers:
-        if name not in facts["location", "trigger"]:
-            yield f"location gets the trigger {name}"
     for name in facts["location", "trigger"]:
-        if name not in ours.triggers:
-            yield (
-                f"your trigger {name} of location meets rows with more columns: migrate tries it, and refuses if it "
-                "fails, as one does that stores rows whole (old.*); what worker and API write calls it, too, with the "
-                "rights of registrations_sync and registrations_api: grant them what it needs, or make its function "
-                "security definer"
-            )
+        yield (
+            f"your trigger {name} of location meets rows with more columns: migrate tries it, and refuses if it fails, "
+            "as one does that stores rows whole (old.*); what worker and API write calls it, too, with the rights of "
+            "registrations_sync and registrations_api: grant them what it needs, or make its function security definer"
+        )
 
 
 def _indexes(facts: _Facts, missing: Set[str]) -> Iterator[str]:
@@ -115,12 +111,14 @@ def _indexes(facts: _Facts, missing: Set[str]) -> Iterator[str]:
             f"location gets the indexes {', '.join(made)}, built beside the running proxy; new registrations write "
             "them, refreshes do not"
         )
-    is_read = SUBSCRIBER in missing or "subscriber_realm_idx" in facts["subscriber", "index"]
-    made = [name for name, migration in INDEXES_OF_SUBSCRIBER.items() if migration in missing]
-    if made and is_read and facts["subscriber", "column"]:
+    if SUBSCRIBER in missing and facts["subscriber", "column"]:
         yield (
-            f"subscriber gets the indexes {', '.join(made)}, unless a directory was imported; kamctl waits while they "
-            "are built, Kamailio only reads it"
+            f"subscriber gets the indexes {', '.join(INDEXES_OF_SUBSCRIBER)}; kamctl waits while they are built, "
+            "Kamailio only reads it"
+        )
+        yield (
+            f"subscriber gets the trigger {TRIGGER_OF_SUBSCRIBER}: it counts the statements that write subscriber, so "
+            "that the worker sees a change; no statement fails because of it or waits for it"
         )
 
 

@@ -1,5 +1,5 @@
--- Of the privileges on database and schema those that a role has not got and this login may not give, as commands. A role that
--- is not there yet may what everybody may.
+-- Privileges on database and schema that a role lacks and this login may not give, as commands. A role that does not exist
+-- yet has those of PUBLIC.
 select format('grant %%s on %%s to %%I', lower(w.privilege collate "C"), o.named, w.role)
 from unnest(%(roles)s::text[], %(kinds)s::text[], %(privileges)s::text[]) w (role, kind, privilege)
 cross join lateral (select coalesce((select r.rolname from pg_roles r where r.rolname = w.role), 'public')) r (name)

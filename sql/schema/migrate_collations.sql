@@ -1,5 +1,6 @@
--- Columns of Kamailio's tables whose collation the views cannot have, before the first migration or whenever it is asked. A
--- nondeterministic one knows no patterns; subscriber's become columns of the view directory, which has the database's own.
+-- Columns of Kamailio's tables with a collation that our views cannot have, before the first migration or, if adopted, at any
+-- time. A nondeterministic collation has no pattern matching. Those of subscriber become columns of the view directory, which
+-- has the collation of the database.
 select a.attrelid::regclass::text || '.' || a.attname
 from pg_attribute a
 join pg_collation c on c.oid = a.attcollation

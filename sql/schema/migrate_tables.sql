@@ -1,4 +1,4 @@
--- What the catalogs say of Kamailio's tables, as far as the migrations change it, and which of the roles are there.
+-- What the migrations change in Kamailio's tables, as the catalogs have it now, and which of our roles exist.
 with kamailio (name, relation) as (select t.name, to_regclass(t.name)::oid from unnest(%(tables)s::text[]) t (name))
 select 'column' as kind, k.name as "table", a.attname::text as name, (a.atttypmod - 4)::text as value
 from kamailio k
@@ -17,7 +17,7 @@ select 'trigger', k.name, t.tgname::text, null
 from kamailio k
 join pg_trigger t on t.tgrelid = k.relation and not t.tgisinternal
 union all
--- but for those that name the columns that they send, as they can since PostgreSQL 15
+-- but not those that name the columns that they send, as they can since PostgreSQL 15
 select 'publication', k.name, t.pubname::text, null
 from kamailio k
 join pg_class c on c.oid = k.relation

@@ -1,4 +1,4 @@
--- What has a name already that a missing migration would give. A table's row has a type of the table's name.
+-- What already has a name that a missing migration would give. The type of a table's rows has the table's name.
 select pg_describe_object(o.class, o.object, o.part), r.rolname
 from (
     select 'pg_class'::regclass, c.oid, 0, c.relowner

@@ -1,1 +1,1 @@
-select migration_id from _yoyo_migration
+select name from registrations_migration

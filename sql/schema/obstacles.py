@@ -1,22 +1,21 @@
-"""What would stop `migrate`, found before the first change and told at once, each obstacle with its remedy."""
+"""What would stop `migrate`: found before the first change, and reported all at once, each with its remedy."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from psycopg.rows import class_row
-from yoyo.migrations import Migration
 
 from sql.connections.database import Connection
 from sql.errors import SchemaRefused
+from sql.schema.migration import KAMAILIO_TABLES, Migration
 from sql.schema.names import names_made_by
-from sql.schema.plan import KAMAILIO_TABLES
 from sql.schema.privileges import missing_roles
-from sql.schema.search_path import find_unfit_collations, find_wrong_schema
+from sql.schema.search_path import find_unfit_collations, find_wrong_schema, refuse_planted
 from sql.schema.trial import failure_of_the_migrations
 from sql.statements import statement
 
 LOCATION_VERSION = 9
-# As roles_make.sql sets them for roles in the hands of people.
+# As in roles_make.sql, for the roles that people use.
 LIMITS = {"registrations_report": " connection limit 20", "registrations_import": " connection limit 5"}
 
 
@@ -55,15 +54,15 @@ class Table:
 
 
 def find_unfit(connection: Connection, *, report: Callable[[str], None] = lambda _: None) -> list[str]:
-    """Say why no command may change the schema of this database; reads catalogs and the table version only.
+    """Say why no command may change the schema of this database. Reads catalogs and the table version only.
 
     Args:
         connection: with the search_path with which it was opened.
-        report: called with one line when the database has no table of usrloc's yet, as another that was named by
-            mistake, or one of a later Kamailio.
+        report: called with one line when the database has no table of usrloc's yet, as when another database was named
+            by mistake, or one of a later Kamailio.
 
     Raises:
-        SchemaRefused: the schema was restored without its data, so that nothing there tells what is ours.
+        SchemaRefused: the schema was restored without its data, so the record of migrations is empty.
     """
     facts = _facts(connection)
     if facts.has_location and facts.has_version and facts.location_version is None:
@@ -125,7 +124,7 @@ def find_obstacles(
         applied: those that the database has, in their order.
         missing: the others.
         is_fit: whether `find_unfit` found nothing.
-        report: called with a line when the migrations could not be tried.
+        report: called with a line when the migrations cannot be tried.
 
     Raises:
         psycopg.OperationalError: a table is locked by another session, or PostgreSQL is away.
@@ -140,7 +139,7 @@ def find_obstacles(
     found += _taken_names(connection, applied, missing)
     found += find_unfit_collations(connection)
     if found or not is_fit:
-        return found  # a trial would end at the first of these
+        return found  # a trial would fail at the first of these
     if not facts.may_create_schemas:
         report(
             "event triggers, triggers of yours and columns of another type cannot be looked at beforehand, since role "
@@ -149,6 +148,33 @@ def find_obstacles(
     elif failure := failure_of_the_migrations(connection, [*applied, *missing]):
         found.append(failure)
     return found
+
+
+def refuse(obstacles: Sequence[str]) -> None:
+    """Refuse to change the schema if there are any.
+
+    Raises:
+        SchemaRefused: names them all.
+    """
+    if len(obstacles) > 1:
+        lines = "".join(f"\n  - {each}" for each in obstacles)
+        raise SchemaRefused(f"{len(obstacles)} things are in the way, nothing was changed:{lines}")
+    if obstacles:
+        raise SchemaRefused(f"{obstacles[0]} (nothing was changed)")
+
+
+def refuse_unfit(connection: Connection, *, report: Callable[[str], None] = lambda _: None) -> None:
+    """Refuse a database whose schema no command may change, or where another role could run code with our rights.
+
+    Args:
+        connection: to that database.
+        report: as of `find_unfit`.
+
+    Raises:
+        SchemaRefused: says why, and what to do.
+    """
+    refuse_planted(connection)
+    refuse(find_unfit(connection, report=report))
 
 
 def _facts(connection: Connection) -> Facts:
@@ -182,7 +208,7 @@ def _roles(connection: Connection, facts: Facts) -> list[str]:
 
 
 def _table(facts: Facts, table: Table) -> list[str]:
-    """What of Kamailio's own tables is not as the first migrations need it."""
+    """What the first migrations cannot work with in one of Kamailio's own tables."""
     found = []
     if table.name != "location" and not table.is_ours_to_change:  # location: see find_unfit
         found.append(_belongs_to_another(facts, table))
@@ -210,11 +236,11 @@ def _table(facts: Facts, table: Table) -> list[str]:
 
 
 def _taken_names(connection: Connection, applied: Sequence[Migration], missing: Sequence[Migration]) -> list[str]:
-    given, ours = names_made_by(missing), names_made_by(applied)
-    # An index whose building was interrupted, by the migration that is to be repeated, is ours, too.
-    if not missing[0].use_transactions and applied:
-        ours.relations |= names_made_by(missing[:1]).indexes
-    wanted = {kind: sorted(names - asdict(ours)[kind]) for kind, names in asdict(given).items()}
+    ours = [*applied]
+    if applied and not missing[0].has_transaction:
+        ours.append(missing[0])  # it may have been interrupted, and is repeated
+    given, known = asdict(names_made_by(missing)), asdict(names_made_by(ours))
+    wanted = {kind: sorted(names - known[kind]) for kind, names in given.items()}
     return [
         f"{what}, of role {owner}, has a name that is to be ours: rename it, or move it into another schema"
         for what, owner in connection.execute(statement("migrate_taken_names"), wanted)

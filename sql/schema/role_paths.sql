@@ -38,7 +38,7 @@ join (
     select coalesce(
         (
             select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace
-            where c.oid = to_regclass('_yoyo_migration')
+            where c.oid = to_regclass('registrations_migration')
         ),
         current_schema()
     ) as schema

@@ -1,5 +1,8 @@
--- Those of our roles that the server has not got, as 0005 and 0021 make them: it may have been restored without. A role that is
--- there is the operator's, with its limits.
+-- Those of our roles that the server lacks. They can log in once they have a password. Kamailio, API and worker have no limit
+-- of connections: their own settings say how many they need, and a limit that is too low would keep phones out. The two for
+-- people and their tools have one. The other limits of registrations_report are defaults, which a session may change: a long
+-- statement, or a transaction that nobody ends, keeps VACUUM from what phones leave behind. A role that is there already is
+-- the operator's, and so is every later change of one.
 do $$
 declare
     role_name text;

@@ -13,5 +13,5 @@ select
     )
 from pg_class c
 join pg_namespace n on n.oid = c.relnamespace
-where c.relname = '_yoyo_migration' and c.relkind = 'r' and not n.nspname = any (current_schemas(false))
+where c.relname = 'registrations_migration' and c.relkind = 'r' and not n.nspname = any (current_schemas(false))
 order by 1

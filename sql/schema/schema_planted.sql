@@ -1,6 +1,7 @@
--- Functions and operators of other roles in the session's schemas that PostgreSQL may prefer to its own of that name, as
--- public.lower(varchar) to lower(text), and tables in the place of yoyo's. A superuser's are trusted, and those of who owns
--- the schema, the database or the table location. Only catalogs are read, whose types have operators of their own.
+-- Functions and operators of other roles in the session's schemas that PostgreSQL may prefer to its own of that name, such as
+-- public.lower(varchar) to lower(text); and a table where our record is looked for. Those of a superuser are trusted, and of
+-- the owners of the schema, the database and the table location. Only catalogs are read, whose types have operators of their
+-- own.
 select pg_describe_object(o.class, o.object, 0), r.rolname
 from (
     select 'pg_proc'::regclass, p.oid, p.pronamespace, p.proowner
@@ -13,7 +14,7 @@ from (
     union all
     select 'pg_class'::regclass, c.oid, c.relnamespace, c.relowner
     from pg_class c
-    where c.relname in ('_yoyo_log', '_yoyo_migration', '_yoyo_version', 'yoyo_lock')
+    where c.relname = 'registrations_migration'
 ) o (class, object, namespace, owner)
 join pg_namespace n on n.oid = o.namespace
 join pg_roles r on r.oid = o.owner

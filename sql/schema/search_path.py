@@ -1,4 +1,4 @@
-"""Where a session with the rights of the schema's owner looks names up, and what in a schema it refuses to meet."""
+"""In which schema a session with the owner's rights looks up names, and when that is refused."""
 
 from collections.abc import Callable
 
@@ -8,21 +8,21 @@ from sql.statements import statement
 
 
 def enter_schema(connection: Connection) -> None:
-    """Look names up in the first schema of the session's search_path and in no other, in temporary tables last.
+    """Look up names in the first schema of the session's search_path and in no other, in temporary tables last.
 
-    Functions that are made from now on by ``set search_path from current`` do the same, whoever calls them.
+    Functions that are made from now on with ``set search_path from current`` do the same, whoever calls them.
     """
     connection.execute(statement("session_schema"))
 
 
 def refuse_planted(connection: Connection) -> None:
-    """Refuse to go on where another role could have this session run its code. Reads catalogs only.
+    """Refuse a schema in which another role could have this session run its code. Reads catalogs only.
 
     Args:
         connection: as the schema's owner, often a superuser.
 
     Raises:
-        SchemaRefused: names what is there, and whose it is.
+        SchemaRefused: names what it finds, and the owner.
     """
     found = [f"{what} of role {owner}" for what, owner in connection.execute(statement("schema_planted"))]
     if found:
@@ -33,11 +33,11 @@ def refuse_planted(connection: Connection) -> None:
 
 
 def find_unfit_collations(connection: Connection, *, adopted: bool = False) -> list[str]:
-    """Say which columns of Kamailio's have collations that our views cannot have, before the first migration.
+    """Name the columns of Kamailio's tables that have a collation with which our views do not work.
 
     Args:
         connection: with the search_path of the schema.
-        adopted: say it of usrloc's tables after the first migration.
+        adopted: look after the first migration, too, and at usrloc's tables only.
     """
     columns = [column for (column,) in connection.execute(statement("migrate_collations"), {"adopted": adopted})]
     return columns and [
@@ -47,11 +47,11 @@ def find_unfit_collations(connection: Connection, *, adopted: bool = False) -> l
 
 
 def find_wrong_schema(connection: Connection, *, report: Callable[[str], None]) -> list[str]:
-    """Say why tables must not be made or changed where the search_path leads: usrloc's are elsewhere.
+    """Say why no table may be made or changed where the search_path leads: usrloc's tables are elsewhere.
 
     Args:
-        connection: with the search_path with which it began.
-        report: called with one line when there is no table of usrloc's, as where another database was named.
+        connection: with the search_path with which it was opened.
+        report: called with one line when there is no table of usrloc's.
     """
     row = connection.execute(statement("schema_of_location")).fetchone()
     assert row is not None  # noqa: S101  # a SELECT without FROM has a row
@@ -80,6 +80,6 @@ def find_wrong_schema(connection: Connection, *, report: Callable[[str], None]) 
 
 
 def find_elsewhere(connection: Connection) -> str | None:
-    """Where our tables are, and what lets this login find them; None if they are where it looks, or nowhere."""
+    """Where our tables are, and how this login would find them; None if it does, or there are none."""
     rows = connection.execute(statement("schema_elsewhere")).fetchall()
     return "; or ".join(f"schema {schema} has them ({cure})" for schema, cure in rows) or None

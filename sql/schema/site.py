@@ -1,4 +1,4 @@
-"""Facts of the site that the views need: Kamailio's zone, the realm of AoRs without one, the names of its nodes."""
+"""Facts of the site that the views need: Kamailio's time zone, its default realm, the names of its nodes."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from sql.statements import statement
 
 
 def write_site(connection: Connection, settings: DatabaseSettings, *, report: Callable[[str], None]) -> None:
-    """Write those facts that are set and differ; what is not set stays as it is in the database."""
+    """Write the facts that are set and differ; those that are not set stay as they are in the database."""
     row = connection.execute(statement("site_facts")).fetchone()
     assert row is not None  # noqa: S101  # a SELECT without FROM has a row
     timezone, default_realm = row
@@ -32,5 +32,5 @@ def write_site(connection: Connection, settings: DatabaseSettings, *, report: Ca
 
 
 def _define(connection: Connection, name: str, value: str | None) -> None:
-    # CREATE FUNCTION takes no parameters, so the value goes in as a quoted literal.
+    # CREATE FUNCTION takes no parameters, so the value is a quoted literal.
     connection.execute(sql.SQL(statement(name)).format(value=sql.Literal(value)))

@@ -1,4 +1,4 @@
-"""Trying beforehand: whether a phone can register, by the operator's triggers, too, and whether the migrations work."""
+"""Trials: whether a phone can register despite the operator's triggers, and whether the migrations work here."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -6,12 +6,11 @@ from contextlib import contextmanager
 
 import psycopg
 from psycopg import sql
-from yoyo.migrations import Migration
 
 from sql.connections.database import Connection
 from sql.errors import SchemaRefused
-from sql.schema.names import names_made_by
-from sql.schema.plan import KAMAILIO_TABLES, planned
+from sql.schema.migration import KAMAILIO_TABLES, Migration
+from sql.schema.own_objects import own_schema
 from sql.statements import statement
 
 TRIAL = "registrations_trial"
@@ -22,10 +21,10 @@ TRIGGER_CURE = "name the columns there, in place of old.* or new.*"
 
 
 def failure_of_a_registration(connection: Connection) -> str | None:
-    """Write a row as usrloc does, refresh it, remove it, and take all back.
+    """Write a row as usrloc does, refresh it, remove it, and roll back.
 
-    It takes no number of the sequence. It is found by its place, so that no other row is read under the table's lock.
-    Triggers that are deferred are called at once.
+    The row takes no number of the sequence. It is found by its ctid, so that no other row is read while the table is
+    locked. Deferred triggers are called at once.
 
     Args:
         connection: within a transaction.
@@ -34,7 +33,7 @@ def failure_of_a_registration(connection: Connection) -> str | None:
         What went wrong; None when nothing did.
 
     Raises:
-        psycopg.OperationalError: it says nothing of the table; a lock is waited for again.
+        psycopg.OperationalError: such as a lock that another session holds; it says nothing of the table.
     """
     row: tuple[str, ...] | None
     try:
@@ -56,28 +55,28 @@ def failure_of_a_registration(connection: Connection) -> str | None:
 
 @contextmanager
 def phones_still_register(connection: Connection, what: str) -> Iterator[None]:
-    """Refuse what is done meanwhile to location, if a phone could register before and could not any more.
+    """Refuse a change of location, made within the `with`, if phones could register before it and not after it.
 
     Args:
         connection: within a transaction.
-        what: the begin of the message.
+        what: how the message begins.
 
     Raises:
-        SchemaRefused: names what failed; the transaction is to be rolled back.
+        SchemaRefused: names what failed; the caller rolls back.
         psycopg.OperationalError: as `failure_of_a_registration`.
     """
     worked = failure_of_a_registration(connection) is None
     yield
-    connection.execute("discard plans")  # of functions that have met the row as it was
+    connection.execute("discard plans")  # functions have plans for the row as it was
     if worked and (failure := failure_of_a_registration(connection)):
         raise SchemaRefused(f"{what}: {failure}: {TRIGGER_CURE}")
 
 
 def failure_of_the_migrations(connection: Connection, migrations: Sequence[Migration]) -> str | None:
-    """Apply all of them to copies of Kamailio's tables, without rows, in a schema of their own, and take all back.
+    """Apply all of them to copies of Kamailio's tables, without rows, in a schema of their own, and roll back.
 
-    The copies have the operator's triggers, which are called for one row as by `failure_of_a_registration`. Kamailio's
-    own tables are locked against ALTER TABLE only, and for less than a second.
+    The copies have the operator's triggers, which are called for one row as in `failure_of_a_registration`. Kamailio's
+    own tables are locked against ALTER TABLE only, for less than a second.
 
     Args:
         connection: in autocommit mode, with the search_path of `enter_schema`, of a role that may make a schema.
@@ -89,22 +88,21 @@ def failure_of_the_migrations(connection: Connection, migrations: Sequence[Migra
     Raises:
         psycopg.OperationalError: a table is locked by another session, or PostgreSQL is away.
     """
-    columns = [each.partition(".") for each in names_made_by(migrations).columns]
     row = connection.execute(statement("trial_copies"), {"tables": list(KAMAILIO_TABLES)}).fetchone()
     assert row is not None  # noqa: S101  # an aggregate has a row
     name = "a copy of Kamailio's tables"
     try:
         with connection.transaction(force_rollback=True):
             connection.execute(row[0], prepare=False)
-            for table, _, column in columns:
+            connection.execute(statement("roles_make"))
+            for column in own_schema().columns:
                 drop = sql.SQL("alter table if exists {} drop column if exists {} cascade")
-                connection.execute(drop.format(sql.Identifier(TRIAL, table), sql.Identifier(column)))
+                connection.execute(drop.format(sql.Identifier(TRIAL, "location"), sql.Identifier(column)))
             worked = _registers(connection) is None
             for migration in migrations:
-                name = migration.id
-                migration.load()
-                connection.execute(CONCURRENTLY.sub("", migration.source).encode(), prepare=False)
-                if worked and "location" in planned(migration).locks and (failure := _registers(connection)):
+                name = migration.name
+                connection.execute(CONCURRENTLY.sub("", migration.text).encode(), prepare=False)
+                if worked and "location" in migration.locked and (failure := _registers(connection)):
                     return f"{name}: {TRIGGER_FAILS}: {failure}: {TRIGGER_CURE}"
     except psycopg.OperationalError:
         raise
@@ -119,7 +117,7 @@ def failure_of_the_migrations(connection: Connection, migrations: Sequence[Migra
 
 
 def _registers(connection: Connection) -> str | None:
-    """The operator's triggers look for their tables where they do otherwise, behind the copies."""
+    """As `failure_of_a_registration`, with the operator's search_path behind the copies, which his triggers need."""
     with connection.transaction(force_rollback=True):
         connection.execute(statement("trial_path"))
         connection.execute("discard plans")

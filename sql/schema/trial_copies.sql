@@ -14,9 +14,6 @@ with copied (oid, name) as (
 command (step, text) as (
     select 1, 'create schema registrations_trial'
     union all
-    -- yoyo's record, which the roles may read
-    select 1, 'create table registrations_trial._yoyo_migration (migration_id text)'
-    union all
     select 1, format('create table registrations_trial.%%I (like %%I.%%I including all)', c.name, current_schema(), c.name)
     from copied c
     union all

@@ -1,4 +1,4 @@
--- A row as usrloc writes it: an operator's trigger or constraint may leave out one without a name.
+-- A row as usrloc writes it. It has every name: an operator's trigger or constraint may skip rows without one.
 insert into location (id, ruid, username, domain, contact, callid, user_agent, socket)
 overriding system value values (
     -1, 'registrations', 'registrations', 'registrations.invalid', 'sip:registrations@registrations.invalid',

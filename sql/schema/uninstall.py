@@ -1,7 +1,6 @@
 """Taking everything of ours out of a database again: Kamailio's tables stay with their rows, as kamdbctl made them."""
 
-import re
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence
 
 import psycopg
 from psycopg import sql
@@ -9,9 +8,9 @@ from psycopg import sql
 from sql.connections.database import Connection, connect
 from sql.connections.lock_waits import in_a_gap, lock_out_others
 from sql.errors import SchemaRefused
-from sql.kamailio_tables.widening import WIDEN_COMMAND
-from sql.schema.migrate import any_migrations, refuse_what_is_not_ours_to_change
-from sql.schema.own_objects import BOOKKEEPING, EXPIRES_INDEX, OPTIONS, ROLES, OwnSchema, own_schema
+from sql.schema.obstacles import refuse_unfit
+from sql.schema.own_objects import EXPIRES_INDEX, OPTIONS, ROLES, TRIGGER_OF_SUBSCRIBER, own_schema
+from sql.schema.record import applied_migrations
 from sql.schema.search_path import enter_schema
 from sql.schema.trial import FAILS, phones_still_register
 from sql.settings import DatabaseSettings
@@ -23,7 +22,7 @@ UNINSTALL_COMMAND = "registrations-db uninstall"
 def describe(settings: DatabaseSettings, *, report: Callable[[str], None] = lambda _: None) -> list[str]:
     """Say what `uninstall` would take away, a line each; none when the database was never migrated, or is bare again.
 
-    It is tried and taken back, so that what is in the way is known.
+    It is tried and rolled back, so that obstacles are known.
 
     Args:
         settings: which database.
@@ -34,42 +33,36 @@ def describe(settings: DatabaseSettings, *, report: Callable[[str], None] = lamb
     """
     ours = own_schema()
     with connect(settings, application_name=UNINSTALL_COMMAND) as connection:
-        if not any_migrations(connection):
+        if not applied_migrations(connection):
             return []
         lock_out_others(connection, report=report)
-        subscribers, in_the_way = _subscribers(connection), _attached(connection, ours)
-        rows = connection.execute(
-            statement("uninstall_grantees"), {"relations": _relations(ours, subscribers)}
-        ).fetchall()
+        objects, in_the_way = _objects(connection), _attached(connection)
+        values = {"relations": [*objects["view"], *objects["table"]]}
+        grantees = [row[0] for row in connection.execute(statement("uninstall_grantees"), values)]
         enter_schema(connection)
         try:
-            _look_first(connection, ours, report=report)
+            _look_first(connection, report=report)
         except SchemaRefused as error:
             in_the_way.append(str(error))
-    kinds: dict[str, list[str]] = {}
-    for each in [*ours.objects, *subscribers]:
-        kind, name = each.split(maxsplit=1)
-        kinds.setdefault(kind, []).append(name.partition("(")[0])
-    lines = [f"{kind}s, with all that is in them: {', '.join(dict.fromkeys(names))}" for kind, names in kinds.items()]
+    lines = []
+    for kind, names in objects.items():
+        bare = dict.fromkeys(name.partition("(")[0] for name in names)
+        lines.append(f"{kind}s, with all that is in them: {', '.join(bare)}")
     lines += [f"columns of location: {', '.join(ours.columns)}", f"indexes: {', '.join(ours.indexes)}"]
-    lines += [
-        f"roles, unless something else needs them: {', '.join(ROLES)}",
-        f"tables of yoyo: {', '.join(BOOKKEEPING)}",
-    ]
-    if rows:
-        lines.append(f"with the tables, what these may there: {', '.join(row[0] for row in rows)}")
+    lines.append(f"trigger of subscriber: {TRIGGER_OF_SUBSCRIBER}")
+    lines.append(f"roles, unless something else needs them: {', '.join(ROLES)}")
+    if grantees:
+        lines.append(f"with the tables, what these may there: {', '.join(grantees)}")
     if in_the_way:
         lines.append(f"in the way, so --yes would refuse: {'; '.join(in_the_way)}")
-    return [
-        *lines,
-        f"{EXPIRES_INDEX}, which Kamailio's schema has, is made again; rows of Kamailio's tables all stay",
-    ]
+    lines.append(f"{EXPIRES_INDEX}, which Kamailio's schema has, is made again; rows of Kamailio's tables all stay")
+    return lines
 
 
 def uninstall(settings: DatabaseSettings, *, report: Callable[[str], None] = lambda _: None) -> None:
     """Take everything of ours out; may be repeated, also after it was interrupted.
 
-    It goes in one transaction, which is tried and taken back before anything is changed.
+    It is one transaction, which is tried and rolled back before anything is changed.
 
     Args:
         settings: which database.
@@ -80,23 +73,22 @@ def uninstall(settings: DatabaseSettings, *, report: Callable[[str], None] = lam
             without our columns, or a column is half widened; nothing was changed.
         DatabaseUnreachable: PostgreSQL is away.
     """
-    ours = own_schema()
     with connect(settings, application_name=UNINSTALL_COMMAND, writes=True) as connection:
         lock_out_others(connection, report=report)
-        refuse_what_is_not_ours_to_change(connection)
+        refuse_unfit(connection)
         enter_schema(connection)
         _refuse_while_used(connection)
         _refuse_half_widened(connection)
-        if attached := _attached(connection, ours):
+        if attached := _attached(connection):
             raise SchemaRefused(f"would be lost with what is ours: {'; '.join(attached)}; drop it first")
 
         def step(name: str, change: Callable[[], None]) -> None:
             report(name)
             in_a_gap(connection, change, name=name, report=report)
 
-        _look_first(connection, ours, report=report)
+        _look_first(connection, report=report)
         step("index on expires, beside the running proxy", lambda: _make_expires_index(connection))
-        step("everything that is ours, columns of location last", lambda: _take_out(connection, ours, report=report))
+        step("everything that is ours, columns of location last", lambda: _take_out(connection, report=report))
 
 
 def _refuse_while_used(connection: Connection) -> None:
@@ -108,128 +100,93 @@ def _refuse_while_used(connection: Connection) -> None:
 def _refuse_half_widened(connection: Connection) -> None:
     tables = [row[0] for row in connection.execute(statement("uninstall_half_widened"))]
     if tables:
-        commands = "; ".join(f"{WIDEN_COMMAND} id --table {table}" for table in tables)
+        commands = "; ".join(f"registrations-db widen id --table {table}" for table in tables)
         raise SchemaRefused(f"widening of id was interrupted, complete it first: {commands}")
 
 
-def _attached(connection: Connection, ours: OwnSchema) -> list[str]:
-    """What hangs on ours, is not ours, and would go with it without a word from PostgreSQL."""
+def _objects(connection: Connection) -> dict[str, list[str]]:
+    """By their kind, in the order in which they can be dropped."""
+    ours = own_schema()
+    # Ours only: on a database of kamdbctl the table subscriber is Kamailio's.
+    subscribers = [row[0] for row in connection.execute(statement("uninstall_subscriber"))]
+    tables = [*ours.tables, *subscribers]
+    return {
+        "view": ours.views,
+        "table": tables,
+        "function": ours.functions,
+        "sequence": ours.sequences,
+        "domain": ours.domains,
+    }
+
+
+def _attached(connection: Connection) -> list[str]:
+    """What the operator attached to ours, and PostgreSQL would drop with it without a word."""
+    ours, objects = own_schema(), _objects(connection)
     values = {
-        "relations": _relations(ours, _subscribers(connection)),
-        "functions": [
-            each.partition(" ")[2].partition("(")[0] for each in ours.objects if each.startswith("function ")
-        ],
+        "relations": [*objects["view"], *objects["table"]],
+        "functions": [each.partition("(")[0] for each in ours.functions],
         "columns": ours.columns,
         "indexes": ours.indexes,
     }
     return [row[0] for row in connection.execute(statement("uninstall_attached"), values)]
 
 
-def _relations(ours: OwnSchema, subscribers: list[str]) -> list[str]:
-    named = [each.partition(" ") for each in [*ours.objects, *subscribers]]
-    return [name for kind, _, name in named if kind in ("table", "view")]
-
-
-def _look_first(connection: Connection, ours: OwnSchema, *, report: Callable[[str], None]) -> None:
+def _look_first(connection: Connection, *, report: Callable[[str], None]) -> None:
     def take_out_and_back() -> None:
         with connection.transaction(force_rollback=True):
-            _take_out(connection, ours)
+            _take_out(connection)
 
     name = "looking for what is in the way"
     report(name)
     in_a_gap(connection, take_out_and_back, name=name, report=report)
 
 
-def _take_out(connection: Connection, ours: OwnSchema, *, report: Callable[[str], None] = lambda _: None) -> None:
+def _take_out(connection: Connection, *, report: Callable[[str], None] = lambda _: None) -> None:
     """Drop everything, the columns of location at the end: from there on phones wait.
 
     Raises:
-        SchemaRefused: something that is not ours is in the way; or phones could register, and could not any more.
+        SchemaRefused: something that is not ours depends on it; or phones could register, and could not any more.
     """
-    objects = [*ours.objects, *_subscribers(connection), *(f"table {name}" for name in BOOKKEEPING)]
+    ours = own_schema()
+    changes = [f"reset ({', '.join(OPTIONS)})", *(f"drop column if exists {name} {{how}}" for name in ours.columns)]
     with connection.transaction(), phones_still_register(connection, f"without our columns of location {FAILS}"):
-        left, reasons = _drop(connection, objects)
-        names = _names(left) | set(ours.table_indexes)
-        foreign = [each for each in reasons if not _is_between_ours(each, names, {*ours.columns, *ours.triggers})]
-        _drop_roles(connection, report)
-        reasons = _strip_location(connection, ours)
-        foreign += [each for each in reasons if not _words(each) & _names(left)]
-        left, more = _drop(connection, left)
-        if left or reasons:
-            found = dict.fromkeys(foreign or [*reasons, *more])
-            raise SchemaRefused(f"something that is not ours is in the way: {'; '.join(found)}")
-        connection.execute(statement("uninstall_versions"))
+        connection.execute(f"drop trigger if exists {TRIGGER_OF_SUBSCRIBER} on subscriber".encode())
+        found: list[str] = []
+        for kind, names in _objects(connection).items():
+            found += _drop(connection, f"drop {kind} if exists {', '.join(names)} {{how}}")
+        if not found:
+            connection.execute(statement("uninstall_versions"))
+            _drop_roles(connection, report)
+        found += _drop(connection, f"drop index if exists {', '.join(ours.indexes)} {{how}}")
+        found += _drop(connection, f"alter table location {', '.join(changes)}")
+        if found:
+            raise SchemaRefused(f"something that is not ours is in the way: {'; '.join(dict.fromkeys(found))}")
 
 
-def _drop(connection: Connection, objects: list[str]) -> tuple[list[str], list[str]]:
-    """Drop in whatever order works, without CASCADE, so that nothing goes that is not ours.
+def _drop(connection: Connection, command: str) -> Sequence[str]:
+    """Execute a command that drops all of one kind.
 
     Args:
         connection: within a transaction.
-        objects: kind and name of each.
+        command: with a place for RESTRICT or CASCADE.
 
     Returns:
-        Those that something else uses, and PostgreSQL's lines on what uses them.
+        PostgreSQL's lines on what depends on it and so is not ours. With that it is dropped all the same, to find what
+        else is in the way: the caller rolls back.
     """
-    left = list(objects)
-    while left:
-        reasons, before, left = [], left, []
-        for each in before:
-            try:
-                with connection.transaction():
-                    connection.execute(_drop_command(each))
-            except psycopg.errors.DependentObjectsStillExist as error:
-                left.append(each)
-                reasons += (error.diag.message_detail or "").splitlines()
-        if len(left) == len(before):
-            return left, reasons
-    return [], []
-
-
-def _subscribers(connection: Connection) -> list[str]:
-    """Ours only: on a database of kamdbctl the table subscriber is Kamailio's."""
-    return [row[0] for row in connection.execute(statement("uninstall_subscriber"))]
-
-
-def _is_between_ours(reason: str, names: Set[str], used_by: Set[str]) -> bool:
-    """Whether "view x depends on table y" is about two of ours; only the names are the same in every language."""
-    words = _words(reason)
-    return len(words & names) > 1 or ("location" in words and bool(words & used_by))
-
-
-def _words(reason: str) -> set[str]:
-    return set(re.findall(r"\w+", reason, re.ASCII))
-
-
-def _names(objects: list[str]) -> set[str]:
-    return {each.partition(" ")[2].partition("(")[0] for each in objects}
-
-
-def _drop_command(each: str) -> bytes:
-    kind, _, name = each.partition(" ")
-    return f"drop {kind} if exists {name}".encode()
+    try:
+        with connection.transaction():
+            connection.execute(command.format(how="restrict").encode())
+    except psycopg.errors.DependentObjectsStillExist as error:
+        connection.execute(command.format(how="cascade").encode())
+        return (error.diag.message_detail or str(error)).splitlines()
+    return []
 
 
 def _make_expires_index(connection: Connection) -> None:
     connection.execute(statement("session_patience"))
     connection.execute(sql.SQL("drop index concurrently if exists {}").format(sql.Identifier(EXPIRES_INDEX)))
     connection.execute(statement("uninstall_expires_index"))
-
-
-def _strip_location(connection: Connection, ours: OwnSchema) -> list[str]:
-    """Give location back as it was; or else PostgreSQL's lines on what uses our columns."""
-    changes: list[sql.Composable] = [sql.SQL(f"reset ({', '.join(OPTIONS)})")]
-    changes += [sql.SQL("drop column if exists {}").format(sql.Identifier(name)) for name in ours.columns]
-    try:
-        with connection.transaction():
-            for name in ours.indexes:
-                connection.execute(sql.SQL("drop index if exists {}").format(sql.Identifier(name)))
-            for name in ours.triggers:
-                connection.execute(sql.SQL("drop trigger if exists {} on location").format(sql.Identifier(name)))
-            connection.execute(sql.SQL("alter table location {}").format(sql.SQL(", ").join(changes)))
-    except psycopg.errors.DependentObjectsStillExist as error:
-        return (error.diag.message_detail or str(error)).splitlines()
-    return []
 
 
 def _drop_roles(connection: Connection, report: Callable[[str], None]) -> None:

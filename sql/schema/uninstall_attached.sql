@@ -1,5 +1,5 @@
--- What hangs on our tables and views, or on our columns of location, is not ours, and would go with them without a word from
--- PostgreSQL: triggers, rules, policies, publications; on location indexes, constraints and statistics, too.
+-- What the operator attached to our tables and views, or to our columns of location, and PostgreSQL would drop with them
+-- without a word: triggers, rules, policies, publications; on location indexes, constraints and statistics, too.
 with ours (relation) as (
     select to_regclass(name)::oid from unnest(%(relations)s::text[]) name where to_regclass(name) is not null
 ),

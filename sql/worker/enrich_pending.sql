@@ -1,9 +1,9 @@
--- Rows that a Kamailio statement holds at this moment are left for the next run: it must never wait, nor must we.
--- Who registered before the device was disabled or got another password looks as if it had been enriched by then: the
+-- Skips rows that a statement of Kamailio has locked: neither waits for the other.
+-- A binding from before its device was disabled or got another password is marked as if it had been enriched by then. The
 -- comparison with the directory then finds the change.
--- An array, since the planner takes it for a few rows, whatever the limit: for a tenth of the table it would read all of
--- it. What the directory says of them is found apart: joined to the view, each row of the batch was compared with each.
--- The commit does not wait for the disk: what a crash takes back is enriched once more.
+-- The ids are an array because the planner assumes that it is short; for a limit of a tenth of the table it would read the
+-- whole table. The directory is read in a CTE of its own: joined to the view, each row of the batch was compared with each.
+-- The commit does not wait for the disk: what a crash loses is enriched again.
 with batch as materialized (
     select
         set_config('synchronous_commit', 'off', true),

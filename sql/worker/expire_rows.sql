@@ -1,6 +1,6 @@
--- Rows that expired longer ago than the grace time, which every living Kamailio would have removed itself.
--- Kamailio's zone may be set wrongly here where it writes TIMESTAMP, by up to 26 hours; then its rows only seem
--- expired, so they get that much more time.
+-- Deletes rows that expired before the grace time; a running Kamailio would have removed them. If Kamailio writes
+-- TIMESTAMP columns, its time zone may be set wrongly by up to 26 hours, so that rows only seem expired: they are kept for
+-- that much longer.
 with dead as materialized (
     select id from location
     where registration_epoch(expires) > 0

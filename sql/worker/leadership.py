@@ -1,5 +1,6 @@
-"""Which of several workers leads: the one whose session the table `leader` names, on a connection of its own."""
+"""Which of several workers leads: the one whose session the table `leader` names. It has a connection for this."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from time import monotonic
 
@@ -8,8 +9,8 @@ from psycopg.rows import class_row
 from sql.connections.bounded import BoundedConnection, Connection
 from sql.connections.database import open_connection
 from sql.connections.writability import refuse_read_only
-from sql.errors import DatabaseError, translated
-from sql.schema.migrate import require_current_schema
+from sql.errors import DatabaseBusy, DatabaseError, translated
+from sql.schema.record import require_current_schema
 from sql.settings import DatabaseSettings
 from sql.statements import statement
 
@@ -19,7 +20,7 @@ APPLICATION_NAME = "registrations-sync leader"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Leader:
-    """Who led last: in which term, whether his session lives and is this one, and when it was used, as a text."""
+    """The last leader: its term, whether its session is alive and ours, and when that was last used, as a text."""
 
     term: int
     lives: bool
@@ -28,9 +29,9 @@ class _Leader:
 
 
 class Leadership:
-    """Held while its session lives and is used; as soon as it ends, or is silent for ``patience``, another may take it.
+    """Leadership lasts while its session is alive and used. Otherwise another worker takes it, after ``patience``.
 
-    It needs a session, so a pooler between must be in session mode. Not to be shared between threads.
+    It needs a session, so a pooler must be in session mode. Not safe to share between threads.
     """
 
     def __init__(self, settings: DatabaseSettings, *, patience: float) -> None:
@@ -38,7 +39,7 @@ class Leadership:
 
         Args:
             settings: which database.
-            patience: seconds without a sign of life from the session that leads, after which it is taken for frozen.
+            patience: seconds without a sign of life after which the leading session counts as frozen.
         """
         self._settings = settings
         self._patience = patience
@@ -50,39 +51,49 @@ class Leadership:
         """Take the lead if nobody has it, and make sure that it is still ours. Each call is a sign of life.
 
         Raises:
+            DatabaseBusy: PostgreSQL cancelled a statement; who leads is unknown until the next call.
             DatabaseUnreachable: PostgreSQL is away or read-only, and the lead, if we had it, is lost.
-            SchemaStale: the database lacks migrations. It is looked at with each new connection: after an outage
-                another database may have come back.
+            SchemaStale: the database lacks migrations. Each new connection looks: after an outage another database
+                may have come back.
         """
         try:
             with translated():
-                if self._connection is None:
-                    self._connection = open_connection(self._settings, application_name=APPLICATION_NAME)
-                    require_current_schema(self._connection)
-                leader = self._find(self._connection)
-                if self._connection.is_read_only():
-                    refuse_read_only(self._connection)
+                connection = self._connection or self._connect()
+                leader = self._find(connection)
+                if connection.is_read_only():
+                    refuse_read_only(connection)
                 if leader is None or not (leader.is_us or self._is_alive(leader)):
-                    self._connection.execute(statement("leader_take"), {"term": leader and leader.term})
-                    leader = self._find(self._connection)
+                    connection.execute(statement("leader_take"), {"term": leader and leader.term})
+                    leader = self._find(connection)
+        except DatabaseBusy:
+            raise
         except DatabaseError:
             self.release()
             raise
         return leader is not None and leader.is_us
+
+    def _connect(self) -> BoundedConnection:
+        with ExitStack() as on_failure:
+            connection = open_connection(self._settings, application_name=APPLICATION_NAME)
+            on_failure.callback(connection.close)
+            require_current_schema(connection)
+            on_failure.pop_all()
+        self._connection = connection  # only now: a connection that is kept has passed the check
+        return connection
 
     def _find(self, connection: Connection) -> _Leader | None:
         with connection.cursor(row_factory=class_row(_Leader)) as cursor:
             return cursor.execute(statement("leader_find")).fetchone()
 
     def _is_alive(self, leader: _Leader) -> bool:
-        """Silence is measured here: PostgreSQL's clock may be set back, and then says nothing for as long."""
+        """Measures the silence by our own clock, since PostgreSQL's may be set back."""
         now = monotonic()
         if leader.heard is None or leader != self._seen:
             self._seen, self._seen_first = leader, now
         return leader.lives and now - self._seen_first <= self._patience
 
     def release(self) -> None:
-        """Let another worker lead; :meth:`hold` may take it back."""
+        """Let another worker lead. :meth:`hold` may take the lead back."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()

@@ -1,5 +1,5 @@
--- Of the rows from one id on: the last of them, and those that are enriched and of which the directory now says something
--- else. Reads only, and a slice of the table at a time: it is over soon, and keeps nobody waiting for the processor.
+-- The last id of the next slice of the table, and the enriched rows of it that no longer agree with the directory. It only
+-- reads, and ends soon, so that nobody waits for the processor.
 select s.last::bigint, array(
     select e.id::bigint
     from location_enrichment e

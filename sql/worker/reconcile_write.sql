@@ -1,11 +1,11 @@
--- Sets rows to what the directory says, and asks for the flush of those whose device may not be registered any more, in
--- one statement: either both happen or neither. The commit does not wait for the disk: what a crash takes back is found once
--- more. enriched_at stays as it is: an index has it in its condition, and would make each update write all indexes.
+-- Sets rows to what the directory says, and requests the flush of those whose device may no longer be registered, in one
+-- statement: either both happen or neither. The commit does not wait for the disk: the next comparison finds what a crash
+-- loses. enriched_at does not change: it is in the condition of an index, so each update would write all indexes.
 --
--- No reason: a new owner or device ID, a device that is enabled again, a first password, a first import (rows that had no
--- device, were enriched before devices had a state, or while Kamailio's own subscribers were the directory). Rows without a
--- domain (use_domain=0) belong to a realm by the site's settings, which are no change of a device. Who registered after the
--- password changed has the new one.
+-- No reasons for a flush: a new owner or device ID; a device that is enabled again; a first password; a first import (rows
+-- that had no device, were enriched before devices had a state, or while Kamailio's own subscribers were the directory).
+-- Rows without a domain (use_domain=0) get their realm from the site's settings, whose change is no change of a device. A
+-- phone that registered after the password changed has the new one.
 with stale as materialized (
     select
         l.id, l.ruid, aor_username(l.username, l.domain) as username, aor_realm(l.domain) as domain, l.server_id, l.cseq,
@@ -55,7 +55,7 @@ judged as materialized (
     cross join lateral (
         select exists (select from directory d where d.device_id = s.device_id) as is_there
     ) o
-    where e.id = any (%(ids)s)  -- said once more: the planner does not carry it over into the view
+    where e.id = any (%(ids)s)  -- repeated: the planner does not push it into the view
 ),
 asked as (
     insert into flush (account_id, username, cause, requested_by, bindings)
@@ -65,7 +65,7 @@ asked as (
     group by j.old_account_id, j.name, j.cause
     returning id, account_id, username, cause
 ),
--- Memory may be ahead of the row (db_mode 2): all is old that registered before now, or before the password changed.
+-- Memory may be ahead of the row (db_mode 2): every REGISTER before now is old, or before the password changed.
 bindings as (
     insert into flush_binding
         (

@@ -1,5 +1,5 @@
--- Who leads uses the session that has the lead at every job: its last use is a sign of life. The time shows to the
--- worker's own role, to superusers and to pg_read_all_stats.
+-- The leader uses its session with every job, so the last use is a sign of life. The worker's own role, superusers and
+-- pg_read_all_stats can see that time.
 with leader as materialized (
     select state_change from leading_session where pid is not null
 )

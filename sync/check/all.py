@@ -1,4 +1,4 @@
-"""`registrations-sync check`: everything that is looked at, in its order, whatever of it can be reached."""
+"""`registrations-sync check`: every check, in order, as far as database and nodes can be reached."""
 
 from collections.abc import Iterator
 
@@ -8,26 +8,26 @@ from sql.check.database import Facts, check_database, check_schema, find_facts
 from sql.check.rows import find_server_ids
 from sql.check.writes import READ_ONLY
 from sql.connections.database import connect
-from sql.console.finding import Finding, Severity, stands
+from sql.console.finding import Finding, Severity, passed
 from sql.errors import DatabaseError, DatabaseUnreachable, SessionShared
 from sql.settings import DatabaseSettings
 from sql.worker.state import WorkerState, find_worker_state
 from sync.check.nodes import check_nodes
 from sync.settings import SyncSettings
 
-# A worker is heard with every job, of which one comes about every interval; a job may also wait for PostgreSQL.
+# A worker gives a sign of life with every job, about once an interval; a job may also wait for PostgreSQL.
 SILENCE_INTERVALS = 20
 SILENCE_SECONDS = 10.0
 FLUSH_SECONDS = 60.0
-# What began after the question lies a moment in its future.
+# What began after the statement lies a moment in its future.
 CLOCK_SECONDS = 1.0
 
 
 def find_all(settings: SyncSettings, database_settings: DatabaseSettings, kamailio: KamailioSettings) -> list[Finding]:
-    """Look at the database, the worker and every node; changes nothing.
+    """Check the database, the worker and every node. Changes nothing.
 
     Raises:
-        StatementFailed: PostgreSQL refuses a statement, which is a bug or a schema that was changed by hand.
+        StatementFailed: PostgreSQL refuses a statement: a bug, or a schema that was changed by hand.
     """
     nodes, findings = Nodes(kamailio), list[Finding]()
     facts: Facts | None = None
@@ -42,14 +42,14 @@ def find_all(settings: SyncSettings, database_settings: DatabaseSettings, kamail
                 server_ids = find_server_ids(connection)
                 state = find_worker_state(connection)
                 now_epoch = state.now_epoch
-                if not any(found.id == READ_ONLY for found in findings):  # the worker waits, or is at the primary
+                if not any(found.id == READ_ONLY for found in findings):  # then the worker waits, or uses the primary
                     findings += _check_worker(state, settings)
     except DatabaseUnreachable as error:
         findings.append(_away(error))
     except SessionShared as error:
-        what, _, cure = str(error).partition(": ")
-        why = "API, worker and registrations-db keep time limits, prepared statements and locks in their sessions"
-        findings.append(Finding("pooler", Severity.FAULT, what, f"{why}, and refuse to start", cure))
+        what, _, remedy = str(error).partition(": ")
+        why = "the API, the worker and registrations-db keep time limits, prepared statements and locks in sessions"
+        findings.append(Finding("pooler", Severity.FAULT, what, f"{why}, so they refuse to start", remedy))
     except DatabaseError as error:
         if findings:
             raise
@@ -62,14 +62,14 @@ def _away(error: DatabaseError) -> Finding:
     return Finding(
         "database",
         Severity.FAULT,
-        f"PostgreSQL cannot be asked: {error}",
-        "API and worker wait for it, and Kamailio answers REGISTERs with 500",
+        f"PostgreSQL is not available: {error}",
+        "the API and the worker wait for it, and Kamailio answers REGISTERs with 500",
         "start it, or correct REGISTRATIONS_DATABASE_URL",
     )
 
 
 def _is_long(seconds: float | None, patience: float) -> bool:
-    """Whether something has lasted too long; what begins in the future began before the clock was set back."""
+    """Whether something took too long. A beginning in the future is from before the clock was set back."""
     return seconds is not None and not -CLOCK_SECONDS <= seconds <= patience
 
 
@@ -81,7 +81,7 @@ def _for(seconds: float | None) -> str:
 
 def _check_worker(state: WorkerState, settings: SyncSettings) -> Iterator[Finding]:
     patience = max(SILENCE_SECONDS, SILENCE_INTERVALS * settings.sync_enrich_interval)
-    restart = "start `registrations-sync run`, or see its log"
+    restart = "start `registrations-sync run`, or read its log"
     if not state.leads:
         yield Finding(
             "worker",
@@ -94,37 +94,37 @@ def _check_worker(state: WorkerState, settings: SyncSettings) -> Iterator[Findin
         yield Finding(
             "worker",
             Severity.WARNING,
-            "a worker leads under another login, and when it was heard this one may not see",
-            "one that hangs would not be found here, and no other worker with this login would take its place",
+            "a worker leads under another login, whose last sign of life this login may not see",
+            "this check cannot tell if it hangs, and no worker with this login would take its place",
             "use one login for all workers and for this check, or grant pg_read_all_stats to each",
         )
     elif _is_long(state.silent_seconds, patience):
         yield Finding(
             "worker",
             Severity.FAULT,
-            f"the worker that leads was not heard {_for(state.silent_seconds)}",
-            "it hangs, or is cut off; another one takes its place if it runs",
+            f"the worker that leads has given no sign of life {_for(state.silent_seconds)}",
+            "it hangs or is cut off; another worker takes its place, if there is one",
             "restart it; its log may say why",
         )
     else:
-        yield stands("worker", "a worker leads, and was heard a moment ago")
+        yield passed("worker", "a worker leads, and gave a sign of life a moment ago")
     if _is_long(state.backlog_seconds, patience):
         yield Finding(
             "enrichment_late",
             Severity.WARNING,
             f"{state.backlog_rows} rows wait for their account, the oldest one {_for(state.backlog_seconds)}",
-            "each list has to look these up in the directory, which makes it slow",
+            "each list has to look these rows up in the directory, which is slow",
             restart,
         )
     if _is_long(state.flush_seconds, FLUSH_SECONDS):
-        said = f"; a node said last: {state.flush_error}" if state.flush_error else ""
+        said = f"; the last error of a node: {state.flush_error}" if state.flush_error else ""
         yield Finding(
             "flushes_late",
             Severity.WARNING,
             f"{state.flushes} flushes are not finished, the oldest one has waited {_for(state.flush_seconds)}{said}",
-            "what was flushed can still be called at a node that has not confirmed it",
-            "see that every node answers and the worker runs; a node that is gone for good: take it out of "
+            "flushed phones can still be called through a node that has not confirmed their flush",
+            "make sure that every node answers and that the worker runs; remove a node that is gone for good from "
             "REGISTRATIONS_KAMAILIO_RPC",
         )
     else:
-        yield stands("flushes", f"{state.flushes} flushes are not finished")
+        yield passed("flushes", f"{state.flushes} flushes are not finished")

@@ -1,4 +1,4 @@
-"""What a check says of a node's JSON-RPC: who else can reach it, and who else can answer in the node's place."""
+"""Checks of a node's JSON-RPC: who else can reach it, and who else can answer in its place."""
 
 import socket
 import stat
@@ -12,13 +12,11 @@ from kamailio.survey import is_loopback, serving
 from kamailio.transports.by_url import reply_directory
 from sql.console.finding import Finding, Severity
 
-REPLIES_CURE = (
-    'give the replies a directory of their own, see "Replies by FIFO" in the README; or use another way than FIFOs'
-)
+REPLIES_REMEDY = 'give the replies a directory of their own, see "Replies by FIFO" in the README; or use no FIFO'
 
 
 def own_addresses() -> list[str]:
-    """Return the addresses at which other machines may reach this one."""
+    """The addresses at which other machines may reach this one."""
     return [
         address.address
         for addresses in psutil.net_if_addrs().values()
@@ -47,27 +45,27 @@ def check_exposure(name: str, url: str, *, everything: bool) -> Iterator[Finding
         yield Finding(
             "rpc_exposed",
             Severity.FAULT,
-            f"{name} does the same at {', '.join(served)}, which others may reach",
-            "JSON-RPC has no password: whoever reaches it can remove registrations, and send requests in your name",
-            "KAMAILIO_RPC_LISTEN=127.0.0.1 and KAMAILIO_RPC_CLIENTS=127.0.0.0/8, or a firewall",
+            f"{name} also serves it at {', '.join(served)}, which others may reach",
+            "JSON-RPC has no password: anybody who reaches it can remove registrations and send requests in your name",
+            "set KAMAILIO_RPC_LISTEN=127.0.0.1 and KAMAILIO_RPC_CLIENTS=127.0.0.0/8, or use a firewall",
         )
     if everything and (scheme == "http" or not local):
         yield Finding(
             "rpc_everything",
             Severity.WARNING if local else Severity.FAULT,
-            f"{name} does every command for whoever reaches it",
-            "JSON-RPC has no password: its users can stop Kamailio, rewrite its settings and, by datagram from 5.7 on, "
-            "have it write files (`store_path`)",
-            "serve HTTP by route(REGISTRATIONS_RPC) of registrations.cfg, which knows seven commands and no more; "
-            "a datagram socket only on loopback, or as a file",
+            f"{name} serves every command to anybody who reaches it",
+            "JSON-RPC has no password: its users can stop Kamailio, change its settings and, by datagram from 5.7 on, "
+            "make it write files (`store_path`)",
+            "serve HTTP by route(REGISTRATIONS_RPC) of registrations.cfg, which allows only seven commands; "
+            "open a datagram socket only on loopback, or as a file",
         )
     elif not local:
         yield Finding(
             "rpc_by_network",
             Severity.NOTE,
-            f"{name} is asked over the network",
+            f"{name} is reached over the network",
             "JSON-RPC has neither a password nor encryption",
-            "let a firewall or a tunnel protect it, and KAMAILIO_RPC_CLIENTS name no more than it must",
+            "protect it by a firewall or a tunnel, and let KAMAILIO_RPC_CLIENTS name no more hosts than necessary",
         )
 
 
@@ -80,18 +78,18 @@ def check_replies(name: str, url: str) -> Iterator[Finding]:
     """
     directory = reply_directory(url)
     mode = 0
-    with suppress(OSError):  # somebody has removed it since the node answered
+    with suppress(OSError):  # somebody has removed it since
         mode = directory.stat().st_mode if directory else 0
     if not mode & stat.S_IWOTH:
         return
     if url.startswith("kamctl:"):
-        why = "they can guess kamctl's reply FIFO and id, and so read Kamailio's answers and give others in their place"
+        why = "they can guess kamctl's reply FIFO and id, so they can read Kamailio's answers and replace them"
     else:
-        why = "they cannot forge an answer, but spoil it, so that a flush is not confirmed"
+        why = "they cannot forge an answer but can destroy it, so that a flush is not confirmed"
     yield Finding(
         "rpc_replies_open",
         Severity.WARNING,
         f"{name} answers in {directory}, where every user may write",
         why,
-        REPLIES_CURE,
+        REPLIES_REMEDY,
     )

@@ -1,4 +1,4 @@
-"""What a check says of the nodes of Kamailio: whether each answers, and whether all rows have a node."""
+"""Checks of the nodes of Kamailio: whether each answers, and whether all rows belong to one."""
 
 from collections.abc import Collection, Iterator, Mapping
 from time import monotonic
@@ -10,7 +10,7 @@ from kamailio.settings import LOCAL_NODE, KamailioSettings
 from kamailio.survey import Survey, does_everything, survey
 from sql.check.database import Facts
 from sql.check.rows import COUNT_LIMIT
-from sql.console.finding import Finding, Severity, stands
+from sql.console.finding import Finding, Severity, passed
 from sync.check.exposure import check_exposure, check_replies
 from sync.check.survey import check_clock, check_matching, check_survey
 
@@ -36,16 +36,16 @@ def check_server_ids(rows: Mapping[int, int], numbers: Collection[int], *, filte
             f"rows have a server_id that no node has: {counted}, while {filtering} has server_id_filter",
             "no node loads or cleans these rows: such phones get no calls until they register again, and then the list "
             "shows them twice",
-            "take KAMAILIO_SERVER_ID_FILTER out and restart it: it loads them, and gives them its number when they "
-            "refresh; or name the node that has this number in REGISTRATIONS_KAMAILIO_RPC",
+            "unset KAMAILIO_SERVER_ID_FILTER and restart that node: it loads the rows, and each gets its server_id "
+            "with the next refresh; or name the node that has this server_id in REGISTRATIONS_KAMAILIO_RPC",
         )
         return
     yield Finding(
         "server_id_unknown",
         Severity.NOTE,
         f"rows have a server_id that no node has: {counted}",
-        "without server_id_filter a node loads them when it starts, and gives them its number when they refresh",
-        "leave KAMAILIO_SERVER_ID_FILTER out until there are none",
+        "without server_id_filter a node loads them when it starts, and each gets its server_id with the next refresh",
+        "do not set KAMAILIO_SERVER_ID_FILTER until there are none",
     )
 
 
@@ -57,11 +57,11 @@ def check_nodes(
     now_epoch: float | None,
     server_ids: Mapping[int, int],
 ) -> Iterator[Finding]:
-    """Ask every node at the same time, and report the findings.
+    """Ask all nodes at the same time, and report the findings.
 
     Args:
         nodes: the nodes to ask.
-        settings: how the nodes should be set.
+        settings: the expected settings of the nodes.
         facts: about the database; None if it is unreachable.
         now_epoch: PostgreSQL's clock at this moment; None if it is unreachable.
         server_ids: number of rows by server_id.
@@ -79,9 +79,9 @@ def check_nodes(
             yield Finding(
                 "node_unreachable",
                 Severity.FAULT,
-                f"{name} cannot be asked: {answer}",
-                "flushes of its registrations are not confirmed, check-sync cannot be sent",
-                "start it, or correct REGISTRATIONS_KAMAILIO_RPC; over HTTP it must have KAMAILIO_RPC_LISTEN, see "
+                f"{name} is unreachable: {answer}",
+                "flushes of its registrations are not confirmed, and check-sync cannot be sent",
+                "start it, or correct REGISTRATIONS_KAMAILIO_RPC; for HTTP it needs KAMAILIO_RPC_LISTEN, see "
                 "registrations.cfg",
             )
             continue
@@ -99,6 +99,6 @@ def check_nodes(
         found += check_matching(name, url, told)
         if not found:
             mode = f"db_mode {told.db_mode}, use_domain {int(told.use_domain)}"
-            yield stands("node", f"{name}: {told.version}, {mode}, does every command, and for nobody else")
+            yield passed("node", f"{name}: {told.version}, {mode}, serves all commands that we need, and only to us")
         yield from found
     yield from check_server_ids(server_ids, numbers, filtering=filtering)

@@ -1,4 +1,4 @@
-"""What a check says of a node's own answers: its commands, version, usrloc parameters and clock."""
+"""Checks of a node's answers: its commands, version, usrloc parameters and clock."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -10,7 +10,7 @@ from sql.console.finding import Finding, Severity
 
 OLDEST_VERSION = (5, 6)
 SKEW_SECONDS = 2.5
-# Every time zone since 1972 is a multiple of a quarter of an hour from UTC.
+# Since 1972 every time zone's offset from UTC is a multiple of a quarter of an hour.
 ZONE_STEP_SECONDS = 900
 INCLUDE = 'make include_file "registrations.cfg" the last line of its kamailio.cfg and restart it'
 
@@ -24,7 +24,7 @@ def check_survey(
         name: of the node, for the operator.
         told: its answers.
         node: its number in the settings.
-        settings: how it should be set.
+        settings: the expected settings.
         facts: about the database; None if it is unreachable.
     """
     if told.refused:
@@ -32,9 +32,9 @@ def check_survey(
         yield Finding(
             "node_commands",
             Severity.FAULT,
-            f"{name} does not do {answers}",
+            f"{name} does not serve {answers}",
             "lists work, but flushes or check-sync fail",
-            "load usrloc, tm and pv; over HTTP serve them by route(REGISTRATIONS_RPC) of registrations.cfg, to this "
+            "load usrloc, tm and pv; for HTTP serve them by route(REGISTRATIONS_RPC) of registrations.cfg, to this "
             "machine's address (KAMAILIO_RPC_CLIENTS) and at the path /RPC",
         )
     if told.number is not None and told.number < OLDEST_VERSION:
@@ -42,8 +42,8 @@ def check_survey(
             "node_version",
             Severity.WARNING,
             f"{name} is {told.version}",
-            "nothing was ever tried with it",
-            "Kamailio 5.6 or newer",
+            "this version is untested",
+            "use Kamailio 5.6 or newer",
         )
     if told.loaded is False:
         yield Finding(
@@ -51,14 +51,14 @@ def check_survey(
             Severity.WARNING,
             f"{name} is still loading usrloc's table",
             "flushes wait for it",
-            "wait; if it lasts, an event_route[core:worker-one-init] of your own lacks route(REGISTRATIONS_LOADED)",
+            "wait; if this lasts, your own event_route[core:worker-one-init] lacks route(REGISTRATIONS_LOADED)",
         )
     if told.db_mode is None and settings.kamailio_db_mode is None:
         yield Finding(
             "node_db_mode",
             Severity.FAULT,
-            f"{name} does not say its db_mode",
-            "flushes count on the worst of all modes: they are slower to finish, and less exact",
+            f"{name} does not tell its db_mode",
+            "flushes assume the worst mode: they take longer and are less exact",
             f"{INCLUDE}, or set REGISTRATIONS_KAMAILIO_DB_MODE",
         )
     elif told.db_mode == 0:
@@ -66,24 +66,24 @@ def check_survey(
             "node_db_mode",
             Severity.FAULT,
             f"{name} keeps its bindings in memory alone (db_mode 0)",
-            "lists are empty, or show what is left from before",
-            "define WITH_USRLOCDB, or choose KAMAILIO_DB_MODE=1, 2 or 3",
+            "lists are empty or outdated",
+            "define WITH_USRLOCDB, or set KAMAILIO_DB_MODE=1, 2 or 3",
         )
     elif told.db_mode is not None and settings.kamailio_db_mode not in (None, told.db_mode):
         yield Finding(
             "node_db_mode",
             Severity.FAULT,
             f"{name} runs in db_mode {told.db_mode}, REGISTRATIONS_KAMAILIO_DB_MODE says {settings.kamailio_db_mode}",
-            "flushes trust rows, or memory, where they should not",
-            "unset REGISTRATIONS_KAMAILIO_DB_MODE, or set it right",
+            "flushes trust rows or memory where they should not",
+            "unset or correct REGISTRATIONS_KAMAILIO_DB_MODE",
         )
     elif told.db_mode == 2:
         yield Finding(
             "node_writes_late",
             Severity.NOTE,
             f"{name} runs in db_mode 2",
-            "lists lag by up to usrloc's timer_interval, and a crash loses what was not written",
-            "KAMAILIO_DB_MODE=1, if PostgreSQL bears a statement for each REGISTER",
+            "lists lag by up to usrloc's timer_interval, and a crash loses what was not written yet",
+            "set KAMAILIO_DB_MODE=1, if PostgreSQL can take a statement for each REGISTER",
         )
     if told.expires_type is not None and facts is not None and told.expires_type != int(not facts.has_zone):
         yield Finding(
@@ -98,7 +98,7 @@ def check_survey(
             "node_server_id",
             Severity.FAULT,
             f"{name} has the server_id {told.server_id}",
-            "flushes of its registrations are sent to another node",
+            "flushes of its registrations go to another node",
             "correct REGISTRATIONS_KAMAILIO_RPC or KAMAILIO_SERVER_ID",
         )
 
@@ -111,13 +111,13 @@ def check_matching(name: str, url: str, told: Survey) -> Iterator[Finding]:
             Severity.WARNING,
             f"{name} runs in matching_mode {told.matching_mode}, and REGISTRATIONS_KAMAILIO_RPC has no HTTP URL for it",
             "a retry of a flush cannot remove one of several phones of an AoR, so the flush stays pending "
-            "until that one expires",
+            "until that phone's binding expires",
             "use HTTP (KAMAILIO_RPC_LISTEN), which removes one binding in any mode",
         )
 
 
 def check_clock(name: str, told: Survey, *, clock: float, facts: Facts | None) -> Iterator[Finding]:
-    """Report a node in another time zone than its TIMESTAMP columns, or with a wrong clock.
+    """Report a node whose time zone is not that of its TIMESTAMP columns, or whose clock is wrong.
 
     Args:
         name: of the node, for the operator.
@@ -144,6 +144,6 @@ def check_clock(name: str, told: Survey, *, clock: float, facts: Facts | None) -
             "node_clock",
             Severity.WARNING,
             f"the clock of {name} is {abs(skew):.0f} seconds {'ahead of' if skew > 0 else 'behind'} PostgreSQL's",
-            "a flush compares seconds: it may take a new registration for an old one, or the other way round",
-            "let NTP set the clocks of both machines",
+            "a flush compares seconds: it may mistake a new registration for an old one, or an old one for a new one",
+            "synchronise the clocks of both machines with NTP",
         )

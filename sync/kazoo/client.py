@@ -1,4 +1,4 @@
-"""Reading from Kazoo's Crossbar: one token, a steady pace, pages, patience with what passes, limits."""
+"""Reads from Kazoo's Crossbar: logs in, keeps a steady rate, follows pages, retries, and keeps limits."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from time import monotonic, time
 from urllib.parse import quote, urlencode, urlsplit
 
 from sql.directory.problems import shown
-from sql.errors import KazooMissing, KazooRefused, KazooUnreachable
+from sync.kazoo.errors import KazooMissing, KazooRefused, KazooUnreachable
 from sync.kazoo.http import Answer, KazooHttp
 from sync.kazoo.settings import KazooSettings
 from sync.kazoo.shapes import Document, Unfit, as_list, as_object, identifier, parsed, text
@@ -18,13 +18,13 @@ from sync.kazoo.shapes import Document, Unfit, as_list, as_object, identifier, p
 ATTEMPTS = 8
 LONGEST_PAUSE_SECONDS = 300
 PAGE_SIZE = 100
-PASSING = {429, 500, 502, 503, 504}
+TRANSIENT = {429, 500, 502, 503, 504}
 BYTES_A_ROW = 4096
 TOKEN = re.compile(r"[!-~]{1,8192}")
 
 
-class _Passing(Exception):
-    """No answer, or one that another attempt may better; with the seconds that Kazoo wants to be left alone."""
+class _Transient(Exception):
+    """No answer, or one for which a retry may help; `pause` is the seconds that Kazoo asks to wait before it."""
 
     def __init__(self, fault: str, pause: float = 0.0) -> None:
         super().__init__(fault)
@@ -32,19 +32,19 @@ class _Passing(Exception):
 
 
 class KazooClient:
-    """A client of one API key, for one import. Not to be shared between threads."""
+    """A client with one API key, for one import. Not to be shared between threads."""
 
     def __init__(self, url: str, settings: KazooSettings, *, wait: Callable[[float], object]) -> None:
-        """Ask nothing yet.
+        """Sends no request yet.
 
         Args:
             url: of Crossbar, with or without ``/v2``.
-            settings: the key, the pace and the limits.
-            wait: spends so many seconds; raises, should it be time to end.
+            settings: the key, the rate and the limits.
+            wait: called with the seconds to wait; may raise to end the import.
 
         Raises:
-            KazooRefused: there is no key, or the URL has a user or a password, which everybody here could read, or it
-                is http: to another machine.
+            KazooRefused: no key is set; or the URL has a user or a password, which other users of this machine could
+                read; or it is http: to another machine.
         """
         self._url = url.rstrip("/").removesuffix("/v2") + "/v2"
         self._timeout = settings.kazoo_timeout
@@ -62,22 +62,22 @@ class KazooClient:
         self.requests = 0
 
     def log_in(self) -> str:
-        """Get a token; returns the ID of the account that has the key.
+        """Get a token; returns the ID of the account that the key belongs to.
 
         Raises:
-            KazooRefused: Kazoo does not know the key, or it is another account's than before.
-            KazooUnreachable: it does not answer.
+            KazooRefused: Kazoo does not know the key, or the key belongs to another account than at the first login.
+            KazooUnreachable: Kazoo does not answer.
         """
         body = json.dumps({"data": {"api_key": self._key}}).encode()
         envelope = self._ask("PUT", "api_auth", body=body)
         with refused_at("api_auth"):
             token, data = envelope.get("auth_token"), as_object(envelope["data"], "data")
             if not isinstance(token, str) or not TOKEN.fullmatch(token):
-                raise Unfit("auth_token is no token")
+                raise Unfit("auth_token is not a token")
             self._token = token
             account_id = self._identifier(data.get("account_id"), "account_id")
             if self._account_id not in {"", account_id}:
-                raise Unfit("account_id is another one than at the first login")
+                raise Unfit("account_id differs from the first login's")
         self._account_id = account_id
         return account_id
 
@@ -85,21 +85,21 @@ class KazooClient:
         """The document at a path that ends in its ID.
 
         Raises:
-            KazooMissing: it is gone by now.
-            KazooRefused: Kazoo does not give it, or gives something else, or a limit of the whole import is reached.
-            KazooUnreachable: it does not answer, or only nonsense.
+            KazooMissing: the document no longer exists.
+            KazooRefused: Kazoo refuses it or sends something else, or the import has reached one of its limits.
+            KazooUnreachable: Kazoo does not answer, or its answers make no sense.
         """
         envelope = self._ask("GET", path)
         with refused_at(path):
             document = as_object(envelope["data"], "data")
             if document.get("id") != path.rpartition("/")[2]:
-                raise Unfit("id is another one than was asked for")
+                raise Unfit("id is not the one that was asked for")
         return document
 
     def pages(self, path: str, **parameters: str) -> Iterator[Document]:
-        """The summaries of a list, page by page, each with an ID that can be one; raises as :meth:`get`."""
+        """The summaries of a list, from all its pages, each with a valid ID; raises as :meth:`get`."""
         query = {"paginate": "true", "page_size": str(PAGE_SIZE), **parameters}
-        seen: set[int] = set()  # of each key the hash, for there may be many long ones
+        seen: set[int] = set()  # hashes, since there may be many long keys
         while True:
             envelope = self._ask("GET", path, query)
             with refused_at(path):
@@ -107,12 +107,12 @@ class KazooClient:
                 for summary in summaries:
                     self._identifier(as_object(summary, "an entry of data").get("id"), "id of an entry of data")
                 key = text(envelope, "next_start_key")
-            self._rows += max(1, len(summaries))  # a page without entries, too: there may be no end of them
+            self._rows += max(1, len(summaries))  # count an empty page too, or a list of them would never end
             yield from summaries
             if not key:
                 return
             if hash(key) in seen:
-                raise KazooRefused(f"{path}: the pages do not end: a next_start_key comes for the second time")
+                raise KazooRefused(f"{path}: the pages do not end: a next_start_key comes a second time")
             seen.add(hash(key))
             query["start_key"] = key
 
@@ -121,7 +121,7 @@ class KazooClient:
         self._http.close()
 
     def is_secret(self, value: str) -> bool:
-        """Whether the API key or the token is in a text, which then goes into no message, file or table."""
+        """Whether a text contains the API key or the token. Such a text goes into no message, file or table."""
         return any(secret in value for secret in (self._key, self._token) if secret)
 
     def _ask(self, method: str, path: str, query: Mapping[str, str] | None = None, *, body: bytes = b"") -> Document:
@@ -130,15 +130,15 @@ class KazooClient:
         for attempt in range(ATTEMPTS):
             if attempt:
                 self._wait(pause)
-            if method == "GET" and self._token is None:  # it has died
+            if method == "GET" and self._token is None:  # it has expired
                 self.log_in()
             try:
                 self._keep_limits()
-                self._keep_pace()
+                self._keep_rate()
                 return self._envelope(self._answer(method, target, body))
-            except _Passing as passing:
-                fault, pause = str(passing), max(passing.pause, 0.5 * 2**attempt)
-            except Unfit as error:  # an answer that broke off, or a proxy's page
+            except _Transient as error:
+                fault, pause = str(error), max(error.pause, 0.5 * 2**attempt)
+            except Unfit as error:  # a truncated answer, or a proxy's error page
                 fault, pause = str(error), 0.5 * 2**attempt
             except KazooMissing as error:
                 raise KazooMissing(f"{where}: {error}") from error
@@ -153,10 +153,10 @@ class KazooClient:
         try:
             return self._http.ask(method, target, headers=headers, body=body or None)
         except TimeoutError as error:
-            fault = f"no whole answer within {self._timeout:g} seconds, REGISTRATIONS_KAZOO_TIMEOUT"
-            raise _Passing(fault) from error
+            fault = f"no complete answer within {self._timeout:g} seconds, REGISTRATIONS_KAZOO_TIMEOUT"
+            raise _Transient(fault) from error
         except (OSError, HTTPException) as error:
-            raise _Passing(type(error).__name__) from error
+            raise _Transient(type(error).__name__) from error
 
     def _envelope(self, answer: Answer) -> Document:
         self._bytes += len(answer.body)
@@ -167,14 +167,14 @@ class KazooClient:
             return envelope
         if 300 <= answer.status < 400:
             place = self._place(answer.headers.get("Location", ""))
-            raise KazooRefused(f"Kazoo redirects to {place}, which is not followed: the key would go there")
+            raise KazooRefused(f"Kazoo redirects to {place}; redirects are not followed, since the key would go there")
         if answer.status == 404:
-            raise KazooMissing("there is no such thing")
+            raise KazooMissing("not found")
         if answer.status == 401 and self._token:
             self._token = None
-        elif answer.status not in PASSING:
+        elif answer.status not in TRANSIENT:
             raise KazooRefused(f"Kazoo answers {answer.status}")
-        raise _Passing(f"HTTP status {answer.status}", _asked_pause(answer.headers.get("Retry-After", "")))
+        raise _Transient(f"HTTP status {answer.status}", _asked_pause(answer.headers.get("Retry-After", "")))
 
     def _place(self, location: str) -> str:
         try:
@@ -182,12 +182,12 @@ class KazooClient:
         except ValueError:
             return "nowhere"
         place = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
-        return "a place with the key in its name" if self.is_secret(place) else shown(place)
+        return "an address that contains the key" if self.is_secret(place) else shown(place)
 
     def _identifier(self, value: object, what: str) -> str:
         found = identifier(value, what)
         if self.is_secret(found):
-            raise Unfit(f"{what} is our key or token")
+            raise Unfit(f"{what} contains our key or token")
         return found
 
     def _keep_limits(self) -> None:
@@ -198,7 +198,7 @@ class KazooClient:
         if monotonic() > self._ends:
             raise KazooRefused(f"not done within {self._duration:g} seconds, REGISTRATIONS_KAZOO_MAX_DURATION")
 
-    def _keep_pace(self) -> None:
+    def _keep_rate(self) -> None:
         self._wait(max(0.0, self._next - monotonic()))
         self._next = monotonic() + self._interval
         self.requests += 1
@@ -206,7 +206,7 @@ class KazooClient:
 
 @contextmanager
 def refused_at(path: str) -> Iterator[None]:
-    """Say where in Kazoo it was that something is unfit."""
+    """Add the path of the document to a complaint about its content."""
     try:
         yield
     except Unfit as error:
@@ -214,7 +214,7 @@ def refused_at(path: str) -> Iterator[None]:
 
 
 def _asked_pause(value: str) -> float:
-    """Seconds that Retry-After wants (RFC 9110, 10.2.3): a number of them, or a date."""
+    """Seconds that Retry-After asks for (RFC 9110, 10.2.3), which is a number or a date."""
     try:
         asked = float(value) if re.fullmatch("[0-9]+", value) else parsedate_to_datetime(value).timestamp() - time()
     except (ValueError, TypeError, OverflowError):

@@ -6,7 +6,9 @@ import click
 
 from sql.console.mistakes import operators_mistakes
 from sql.directory.command import delete_at_most_option, import_and_tell, replace_option, report
+from sql.directory.writing import ImportCounts
 from sql.settings import DatabaseSettings
+from sync.kazoo.errors import KazooError
 from sync.kazoo.importing import import_from_kazoo
 from sync.kazoo.settings import KazooSettings
 
@@ -16,15 +18,16 @@ from sync.kazoo.settings import KazooSettings
 @replace_option
 @delete_at_most_option
 def import_kazoo_command(kazoo_url: str, *, replace: bool, delete_at_most: int) -> None:
-    """Import from Crossbar at URL the account of REGISTRATIONS_KAZOO_API_KEY_FILE and all below it.
+    """Import an account of Kazoo and all accounts below it, from Crossbar at URL.
 
-    An interrupted pull goes on where it was. What Kazoo lacks stays as it is.
+    The account is that of the API key in REGISTRATIONS_KAZOO_API_KEY_FILE. An import that was interrupted less than a
+    day ago is resumed. Without --replace, what Kazoo does not have stays as it is.
     """
     with operators_mistakes():
         database_settings, settings = DatabaseSettings(), KazooSettings()
-        import_and_tell(
-            database_settings,
-            lambda: import_from_kazoo(
+
+        def import_() -> ImportCounts:
+            return import_from_kazoo(
                 kazoo_url,
                 settings,
                 database_settings,
@@ -32,5 +35,9 @@ def import_kazoo_command(kazoo_url: str, *, replace: bool, delete_at_most: int) 
                 delete_at_most=delete_at_most,
                 wait=sleep,
                 report=report,
-            ),
-        )
+            )
+
+        try:
+            import_and_tell(database_settings, import_)
+        except KazooError as error:
+            raise click.ClickException(str(error)) from error

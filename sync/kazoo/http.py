@@ -1,6 +1,6 @@
-"""HTTP to a Kazoo that is not trusted: an answer has limits in bytes and in time, and the wait for one can be ended.
+"""HTTP to a Kazoo that is not trusted: each answer has a limit in bytes and in time, and a wait for one can be ended.
 
-Nothing is followed and nothing is decompressed: no redirect carries the key elsewhere, no gzip fills the memory.
+Redirects are not followed, so the key goes nowhere else. Answers are not decompressed, so none fills the memory.
 """
 
 import http.client
@@ -16,7 +16,7 @@ from time import monotonic
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from sql.errors import KazooRefused
+from sync.kazoo.errors import KazooRefused
 
 ANSWER_BYTES = 8 << 20
 LOOK_SECONDS = 0.2
@@ -25,7 +25,7 @@ URL = re.compile(r"[^\s?#\\\x00-\x1f\x7f]+")  # neither query nor fragment
 
 
 class Answer(NamedTuple):
-    """One answer, read to its end."""
+    """One complete answer."""
 
     status: int
     headers: Message
@@ -33,19 +33,19 @@ class Answer(NamedTuple):
 
 
 class KazooHttp:
-    """One connection to Kazoo, kept from request to request. Not to be shared between threads."""
+    """A persistent connection to Kazoo. Not to be shared between threads."""
 
     def __init__(self, url: str, *, plain_http: bool, seconds: float, wait: Callable[[float], object]) -> None:
-        """Ask nothing yet.
+        """Sends no request yet.
 
         Args:
-            url: where Crossbar is.
-            plain_http: whether ``http:`` may go over a network, where others can read the key.
-            seconds: for one answer as a whole.
-            wait: called with 0 while an answer is waited for; raises, should it be time to end.
+            url: of Crossbar.
+            plain_http: allow ``http:`` to another machine, although others on the network can read the key.
+            seconds: timeout of one complete answer.
+            wait: called with 0 several times a second while a request runs; may raise to end it.
 
         Raises:
-            KazooRefused: that is no URL of a Kazoo, or the key would be readable on its way or in the URL.
+            KazooRefused: the URL is not valid for a Kazoo, has a password, or would send the key in the clear.
         """
         self._parts = _checked(url, plain_http=plain_http)
         self._seconds = seconds
@@ -53,19 +53,20 @@ class KazooHttp:
         self._connection = self._new_connection()
 
     def ask(self, method: str, target: str, *, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
-        """Send a request and read the answer to it, whatever its status.
+        """Send a request and read the answer, whatever its status.
 
-        A thread of its own does that: a timeout of sockets begins anew with each byte, and does not hear of a stop.
+        A separate thread does this, since the timeout of a socket starts again with each byte and cannot be
+        interrupted.
 
         Args:
-            method: of HTTP.
-            target: path below the URL, with the query.
-            headers: besides those of every request.
-            body: if there is one.
+            method: GET or PUT.
+            target: path below the URL, and the query.
+            headers: of this request.
+            body: of the request, if it has one.
 
         Raises:
             KazooRefused: the answer is too large or compressed, or the certificate is not valid.
-            OSError, http.client.HTTPException: no answer, or not all of it, or not within the seconds.
+            OSError, http.client.HTTPException: there was no complete answer within the timeout.
         """
         connection = self._connection
         answer: Future[Answer] = Future()
@@ -74,7 +75,7 @@ class KazooHttp:
             try:
                 connection.request(method, self._parts.path + target, body, dict(headers))
                 answer.set_result(_read(connection))
-            except BaseException as error:  # raised below, where the answer is waited for
+            except BaseException as error:  # raised again by answer.result()
                 answer.set_exception(error)
 
         ends = monotonic() + self._seconds
@@ -91,13 +92,13 @@ class KazooHttp:
             self._connection = self._new_connection()
             if isinstance(error, ssl.SSLCertVerificationError):
                 raise KazooRefused(
-                    f"the certificate of {self._parts.netloc} is not valid: {error.verify_message}; if a CA of your "
-                    "own signed it, make this system trust that CA, or name its file in SSL_CERT_FILE"
+                    f"the certificate of {self._parts.netloc} is not valid: {error.verify_message}; if your own "
+                    "CA signed it, add that CA to the system's, or name its file in SSL_CERT_FILE"
                 ) from error
             raise
 
     def close(self) -> None:
-        """Close the connection; the next request makes one."""
+        """Close the connection; the next request opens another."""
         self._connection.close()
 
     def _new_connection(self) -> "_Connection":
@@ -109,10 +110,10 @@ class KazooHttp:
 
 
 class _Connection(http.client.HTTPConnection):
-    """One that another thread can end, whatever it waits for but the connect, which has a timeout."""
+    """A connection that another thread can end at any time, except during connect, which has a timeout."""
 
     _given_up = False
-    _socket: socket.socket | None = None  # http.client forgets its own when the answer says "close"
+    _socket: socket.socket | None = None  # http.client drops its own after "Connection: close"
 
     def connect(self) -> None:
         super().connect()
@@ -126,12 +127,12 @@ class _Connection(http.client.HTTPConnection):
         if self._socket is not None:
             try:
                 self._socket.shutdown(socket.SHUT_RDWR)
-            except OSError:  # it is closed already
+            except OSError:  # already closed
                 return
 
 
 class _TlsConnection(_Connection, http.client.HTTPSConnection):
-    """The same, with the certificate verified."""
+    """The same over TLS; the server's certificate is verified."""
 
 
 def _checked(url: str, *, plain_http: bool) -> SplitResult:
@@ -142,13 +143,13 @@ def _checked(url: str, *, plain_http: bool) -> SplitResult:
     except ValueError:
         fit = None
     if "@" in url:
-        raise KazooRefused("Kazoo's URL has a user or a password; the key is all that is needed")
+        raise KazooRefused("Kazoo's URL has a user or a password; the API key is enough")
     if not fit:
         raise KazooRefused("Kazoo's URL must be like https://kazoo.example.com:8443")
     if parts.scheme == "http" and not plain_http and not _is_loopback(parts.hostname or ""):
         raise KazooRefused(
-            f"Kazoo's URL begins with http: whoever sees the network on the way to {parts.hostname} could read the key "
-            "and all passwords; use https, or set REGISTRATIONS_KAZOO_PLAIN_HTTP=true"
+            f"Kazoo's URL begins with http: anyone on the network to {parts.hostname} could read the key and all "
+            "passwords; use https, or set REGISTRATIONS_KAZOO_PLAIN_HTTP=true"
         )
     return parts
 
@@ -164,9 +165,9 @@ def _read(connection: _Connection) -> Answer:
     with connection.getresponse() as response:
         encoding = response.headers.get("Content-Encoding", "identity")
         if encoding != "identity":
-            raise KazooRefused("the answer is compressed, which was not asked for")
+            raise KazooRefused("the answer is compressed, although we do not accept that")
         body = bytearray()
-        # read1, for read(n) of a chunk that says it has -1 bytes takes all that comes.
+        # read1, since read(n) is unlimited when a chunk claims a size of -1.
         while part := response.read1(PART_BYTES):
             body += part
             if len(body) > ANSWER_BYTES:

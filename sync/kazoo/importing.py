@@ -1,4 +1,4 @@
-"""An import whose files are pulled out of Kazoo first."""
+"""An import from Kazoo: pull its accounts, users and devices into files, then import those."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from sql.connections.database import connect
 from sql.directory.importing import import_directory
 from sql.directory.writing import ImportCounts
-from sql.errors import KazooRefused
-from sql.schema.migrate import require_current_schema
+from sql.schema.record import require_current_schema
 from sql.settings import DatabaseSettings
 from sync.kazoo.client import KazooClient
+from sync.kazoo.errors import KazooRefused
 from sync.kazoo.pull import pulled
 from sync.kazoo.settings import KazooSettings
 
@@ -24,35 +24,35 @@ def import_from_kazoo(
     wait: Callable[[float], object],
     report: Callable[[str], None],
 ) -> ImportCounts:
-    """Bring accounts, owners and devices to what Kazoo has below the account of the API key.
+    """Import the account of the API key and all accounts below it, with their users and devices.
 
     Args:
         url: of Crossbar, ``https://kazoo.example.com:8443``.
-        settings: the key, the pace, and where files are kept meanwhile.
-        database_settings: connected to only before the pull, to see that it is not in vain, and after it.
-        replace: and delete what Kazoo does not have.
+        settings: the key, the rate, the limits and the directory for the files.
+        database_settings: used before the pull, to find out early whether the database takes writes, and after it.
+        replace: delete accounts, owners and devices that Kazoo does not have.
         delete_at_most: percent; see :func:`import_directory`.
-        wait: spends so many seconds; what it raises ends the pull, and the next one goes on from there.
-        report: called with a line now and then.
+        wait: called with the seconds to wait; what it raises ends the pull, which the next call resumes.
+        report: called with a line of progress every few seconds.
 
     Raises:
-        KazooRefused: Kazoo does not know the key, or does not give what is wanted; or its files cannot be written here.
-        KazooUnreachable: Kazoo is away; the next call goes on from here.
-        DirectoryRefused: Kazoo's documents do not make a directory; the files stay, for the lines that are named.
-        DatabaseUnreachable: PostgreSQL is away, or takes no writes.
-        StatementFailed: the role lacks a grant.
+        KazooRefused: Kazoo does not know the key or refuses a request, or the files cannot be written.
+        KazooUnreachable: Kazoo does not answer; the next call resumes the pull.
+        DirectoryRefused: Kazoo's documents make no valid directory. The files are kept, since the problems name them.
+        DatabaseUnreachable: PostgreSQL is unreachable or takes no writes.
+        StatementFailed: the role lacks a privilege.
         SchemaStale: the database lacks migrations.
     """
     with connect(database_settings, application_name="registrations import", writes=True) as connection:
         require_current_schema(connection)
     client = KazooClient(url, settings, wait=wait)
-    # No transaction is open, and no connection to PostgreSQL, while Kazoo is waited for.
+    # While we wait for Kazoo, no connection to PostgreSQL is open.
     with (
         _files_written(),
         pulled(client, settings.kazoo_directory, report=report) as files,
         connect(database_settings, application_name="registrations import") as connection,
     ):
-        wait(0)  # a worker that was frozen until now must not write what another has imported newer
+        wait(0)  # raises in a worker that was frozen and is no longer leader: another may have imported newer data
         return import_directory(
             connection, files, replace=replace, delete_at_most=delete_at_most, may_empty=False, report=report
         )
@@ -62,5 +62,5 @@ def import_from_kazoo(
 def _files_written() -> Iterator[None]:
     try:
         yield
-    except OSError as error:  # a full disk, a directory of another user
+    except OSError as error:  # such as a full disk, or a directory that belongs to another user
         raise KazooRefused(f"REGISTRATIONS_KAZOO_DIRECTORY: {error}") from error

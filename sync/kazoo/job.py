@@ -1,4 +1,4 @@
-"""The worker's import from Kazoo: a job like the others, but one that lasts for as long as Kazoo makes it."""
+"""The worker's job that imports from Kazoo. Unlike other jobs it may run for hours."""
 
 import logging
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from threading import Event
 from sql.directory.importing import DELETE_AT_MOST
 from sql.errors import DatabaseError, DatabaseUnreachable
 from sql.settings import DatabaseSettings
+from sync.kazoo.errors import KazooError
 from sync.kazoo.importing import import_from_kazoo
 from sync.kazoo.settings import KazooSettings
 
@@ -14,11 +15,11 @@ log = logging.getLogger(__name__)
 
 
 class _Stopping(Exception):
-    """The worker is to end, or leads no more; the next import goes on from here."""
+    """The worker is stopping or is no longer leader. The next import resumes the pull."""
 
 
 class KazooImport:
-    """Imports all that Kazoo has below the account of the API key, and deletes what it does not have."""
+    """Imports the account of the API key and all below it, and deletes what Kazoo does not have."""
 
     def __init__(
         self,
@@ -36,10 +37,10 @@ class KazooImport:
         self._leads = leads
 
     def import_kazoo(self) -> dict[str, int]:
-        """Import once; what stands in the way is logged, and tried again the next time.
+        """Import once. A failure is logged; the next run tries again.
 
         Raises:
-            DatabaseUnreachable: PostgreSQL is away.
+            DatabaseUnreachable: PostgreSQL is unreachable.
         """
         try:
             counts = import_from_kazoo(
@@ -49,13 +50,13 @@ class KazooImport:
                 replace=True,
                 delete_at_most=DELETE_AT_MOST,
                 wait=self._wait,
-                report=lambda line: log.info("import", extra={"action": "import_kazoo", "progress": line}),
+                report=lambda line: log.info("import progress", extra={"action": "import_kazoo", "progress": line}),
             )
         except _Stopping:
             return {}
         except DatabaseUnreachable:
             raise
-        except DatabaseError as error:
+        except (DatabaseError, KazooError) as error:
             log.warning("import failed", extra={"action": "import_kazoo", "cause": str(error)})
             return {}
         return {
@@ -68,5 +69,5 @@ class KazooImport:
         if self._stopping.wait(seconds):
             raise _Stopping
         if not self._leads():
-            log.warning("import given up: another worker leads", extra={"action": "import_kazoo"})
+            log.warning("import stopped: another worker is leader", extra={"action": "import_kazoo"})
             raise _Stopping

@@ -1,7 +1,7 @@
-"""Pulling an account's tree out of Kazoo into the files that an import takes; a pull that broke off goes on.
+"""Pulls an account and all below it from Kazoo into the CSV files that an import takes; resumes an interrupted pull.
 
-Lists are cheap and read anew. Documents cost a request each: what was made of them is kept until the import is done,
-for a day at the most.
+A resumed pull reads the lists again, which are cheap. A document costs a request, so the row that was made of it is
+kept until the import is done, for a day at most.
 """
 
 import csv
@@ -13,8 +13,11 @@ from pathlib import Path
 from time import monotonic, time
 from typing import IO
 
-from sql.errors import DirectoryRefused, KazooMissing, KazooRefused
+from pydantic import TypeAdapter
+
+from sql.errors import DirectoryRefused
 from sync.kazoo.client import KazooClient, refused_at
+from sync.kazoo.errors import KazooMissing, KazooRefused
 from sync.kazoo.rows import COLUMNS, Owner, Row, account_row, device_row, owner_of, parent_of
 from sync.kazoo.shapes import Document, Unfit
 
@@ -24,26 +27,33 @@ Report = Callable[[str], None]
 
 
 class Journal:
-    """Rows of documents by their path in Kazoo, one line each; a line that a break cut short does not count."""
+    """The rows that a pull has made, by the path of their document in Kazoo.
+
+    The file has the time of its beginning, then a line for each row: a path and the row.
+    """
 
     def __init__(self, file: IO[str]) -> None:
-        """Read what an earlier pull left in the file, unless it began too long ago."""
+        """Read what an interrupted pull left in the file, unless it began too long ago.
+
+        A last line that was cut short does not count. If anything else is wrong with the file, a power failure damaged
+        it, and none of it is used.
+        """
         self._file = file
-        self._rows: dict[str, Row | None] = {}
-        file.seek(0)
-        lines = [line for line in file.readlines() if line.endswith("\n")]
-        begun = json.loads(lines[0]) if lines else 0.0
+        try:
+            begun, self._rows = _read(file)
+        except (TypeError, ValueError):
+            begun, self._rows = 0.0, {}
         if not 0 <= time() - begun < KEPT_SECONDS:
-            lines, begun = [], time()
-        self._rows = dict(json.loads(line) for line in lines[1:])
+            begun, self._rows = time(), {}
+        self.kept = len(self._rows)
         file.seek(0)
         file.truncate()
-        file.writelines(lines or [f"{json.dumps(begun)}\n"])
+        file.write(f"{json.dumps(begun)}\n")
+        file.writelines(f"{json.dumps([path, row])}\n" for path, row in self._rows.items())
         file.flush()
-        self.kept = len(self._rows)
 
     def row(self, path: str, make: Callable[[], Row | None]) -> Row | None:
-        """The row of a document, made now if it is not there yet."""
+        """The row of a document; made and kept if it is not known yet."""
         if path not in self._rows:
             self._rows[path] = row = make()
             self._file.write(f"{json.dumps([path, row])}\n")
@@ -51,19 +61,27 @@ class Journal:
         return self._rows[path]
 
 
+def _read(file: IO[str]) -> tuple[float, dict[str, Row | None]]:
+    file.seek(0)
+    begun, *rows = [json.loads(line) for line in file if line.endswith("\n")]
+    return TypeAdapter(tuple[float, dict[str, Row | None]]).validate_python((begun, dict(rows)), strict=True)
+
+
 @contextmanager
 def pulled(client: KazooClient, directory: Path, *, report: Report) -> Iterator[list[str]]:
-    """Pull the tree of the key's account, and lend the files for an import.
+    """Pull the account of the key and all below it, and yield the paths of the files.
+
+    The files are deleted at the end of the ``with``, unless the import refuses them.
 
     Args:
         client: not logged in yet.
-        directory: for the files, each account of a key in its own directory below; readable by their owner alone.
-        report: called with a line now and then.
+        directory: has a directory for each account whose key was used, with files that only their owner can read.
+        report: called with a line of progress every few seconds.
 
     Raises:
-        KazooRefused: Kazoo does not know the key or does not give something, or not such as it should be, or no end of
-            it; or another pull is at it.
-        KazooUnreachable: Kazoo is away; the next pull goes on from here.
+        KazooRefused: Kazoo does not know the key, refuses a document or sends an invalid one, or the pull has reached a
+            limit; or another pull is running.
+        KazooUnreachable: Kazoo does not answer; the next pull resumes this one.
     """
     with ExitStack() as stack:
         stack.enter_context(closing(client))
@@ -74,10 +92,10 @@ def pulled(client: KazooClient, directory: Path, *, report: Report) -> Iterator[
         try:
             fcntl.flock(journal_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise KazooRefused(f"another import from Kazoo is at work in {directory}") from error
+            raise KazooRefused(f"another import from Kazoo is running in {directory}") from error
         journal = Journal(journal_file)
         if journal.kept:
-            report(f"going on after a break: {journal.kept:,} documents are here already")
+            report(f"resuming an interrupted import: {journal.kept:,} documents are here already")
         files = {kind: directory / f"{kind}.csv" for kind in COLUMNS}
         with ExitStack() as writing:
             writers = {kind: csv.writer(writing.enter_context(_opened(path, "w"))) for kind, path in files.items()}
@@ -88,7 +106,9 @@ def pulled(client: KazooClient, directory: Path, *, report: Report) -> Iterator[
         client.close()
         try:
             yield [str(path) for path in files.values()]
-        except DirectoryRefused:  # the next pull is to see what is mended in Kazoo; the files stay, for the lines named
+        except (
+            DirectoryRefused
+        ):  # the next pull must see corrections in Kazoo; the files stay, since the problems name them
             journal_file.truncate(0)
             raise
         journal_file.truncate(0)
@@ -97,7 +117,7 @@ def pulled(client: KazooClient, directory: Path, *, report: Report) -> Iterator[
 
 
 class _Tree:
-    """One walk over all accounts: of each its row, its users, its devices."""
+    """Walks over all accounts, their users and their devices."""
 
     def __init__(self, client: KazooClient, journal: Journal, *, report: Report) -> None:
         self._client = client
@@ -117,16 +137,18 @@ class _Tree:
         self._tell("all")
 
     def _parents(self, root: str) -> dict[str, str]:
-        """The account of the key, and each below it with the ID of the one above."""
+        """The IDs of all accounts, each with its parent's ID; that of the key has none."""
         parents = {root: ""}
         path = f"accounts/{root}/descendants"
-        for summary in self._client.pages(path):  # the account of the key is not in it, and no other twice
+        for summary in self._client.pages(path):  # without the account of the key
             with refused_at(path):
                 account_id, parent_id = summary["id"], parent_of(summary)
                 if parents.setdefault(account_id, parent_id) != parent_id:
-                    raise Unfit(f"account {account_id} has two places in the tree")
+                    raise Unfit(f"account {account_id} has two parents")
         for account_id, parent_id in parents.items():
-            if parent_id and parent_id not in parents:  # without --replace it could be an account of somebody else's
+            if (
+                parent_id and parent_id not in parents
+            ):  # without --replace it could be a foreign account in our database
                 raise KazooRefused(f"{path}: account {account_id} is below one that is not in the list")
         return parents
 
@@ -135,7 +157,7 @@ class _Tree:
         account = self._row(path, lambda document: account_row(document, parent_id))
         if account is None:
             if not parent_id:
-                raise KazooRefused(f"{path}: Kazoo does not have the account that the API key is of")
+                raise KazooRefused(f"{path}: Kazoo does not have the account of the API key")
             return
         yield "accounts", account
         realm = account[COLUMNS["accounts"].index("realm")].lower()
@@ -150,7 +172,7 @@ class _Tree:
                 yield "devices", device
 
     def _owners(self, account_id: str) -> dict[str, Owner]:
-        """Users by their ID. A list may show one twice, when it changes between two pages."""
+        """Users by ID. A list may show a user twice if it changes between two pages."""
         path = f"accounts/{account_id}/users"
         with refused_at(path):
             owners = {each["id"]: owner_of(each, account_id) for each in self._client.pages(path)}
@@ -164,12 +186,12 @@ class _Tree:
         try:
             with refused_at(path):
                 return self._journal.row(path, lambda: self._refuse_secrets(make(self._client.get(path))))
-        except KazooMissing:  # it went since it was listed
+        except KazooMissing:  # deleted since it was listed
             return None
 
     def _refuse_secrets(self, row: Row | None) -> Row | None:
         if any(map(self._client.is_secret, row or ())):
-            raise Unfit("our API key or token is in a text that others would see")
+            raise Unfit("a text contains our API key or token")
         return row
 
     def _tell(self, where: str) -> None:
@@ -179,6 +201,6 @@ class _Tree:
 
 
 def _opened(path: Path, mode: str) -> IO[str]:
-    """Open a file of ours; hashes of passwords are in it, so nobody else reads it."""
+    """Open a file that only its owner can read, since it holds hashes of passwords."""
     path.touch(mode=0o600)
     return path.open(mode, encoding="utf-8", newline="" if path.suffix == ".csv" else None)

@@ -1,6 +1,6 @@
-"""What Kazoo's documents become in the directory: rows of the three CSV files that an import takes.
+"""Turns Kazoo's documents into rows of the three CSV files that an import takes.
 
-They have no column superduper_admin: what an account may in the API is not for Kazoo to say, and stays as it is.
+The files have no column superduper_admin: Kazoo cannot grant rights in our API.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ Row = list[str]
 
 @dataclass(slots=True)
 class Owner:
-    """A user, as far as rows need it; ``enabled`` is told by which list he is in."""
+    """What rows need of a user. Whether it is enabled shows by the list that has it."""
 
     row: Row
     presence_id: str
@@ -31,13 +31,13 @@ class Owner:
 
 
 def parent_of(summary: Document) -> str:
-    """The ID of the account above one, of its entry in the list of descendants."""
+    """The ID of an account's parent, from the account's entry in the list of descendants."""
     tree = as_list(summary.get("tree"), "tree of an entry of data")
     return identifier(tree[-1] if tree else None, "tree of an entry of data: the last of its elements")
 
 
 def account_row(document: Document, parent_id: str) -> Row:
-    """An account, of its document."""
+    """The row of an account, from its document."""
     realm = text(document, "realm")
     return [
         text(document, "id"),
@@ -49,26 +49,26 @@ def account_row(document: Document, parent_id: str) -> Row:
 
 
 def owner_of(summary: Document, account_id: str) -> Owner:
-    """A user, of its entry in the list."""
+    """A user, from its entry in the list."""
     name = f"{text(summary, 'first_name')} {text(summary, 'last_name')}".strip()
     row = [text(summary, "id"), account_id, name or text(summary, "username")]
     return Owner(row, text(summary, "presence_id"))
 
 
 def device_row(document: Document, account_id: str, realm: str, owners: Mapping[str, Owner]) -> Row | None:
-    """A device, of its document; the password goes no further than its hash.
+    """The row of a device, from its document. Of the password only the hash is kept.
 
     Args:
         document: as Kazoo gives it.
-        account_id: whose device it is.
+        account_id: the device's account.
         realm: the account's, in lower case.
-        owners: the account's users by their ID.
+        owners: the account's users by ID.
 
     Returns:
-        None when it does not register: it has no SIP username, or is told by its IP address.
+        None for a device that does not register: it has no SIP username, or is authenticated by its IP address.
 
     Raises:
-        Unfit: a value is not such as Kazoo's are.
+        Unfit: a value has an unexpected type or content.
     """
     given = document.get("sip")
     sip = {} if given is None else as_object(given, "sip")
@@ -76,11 +76,13 @@ def device_row(document: Document, account_id: str, realm: str, owners: Mapping[
     if not username or text(sip, "method", of="sip.") == "ip":
         return None
     owner = owners.get(text(document, "owner_id"))
-    own_realm = text(sip, "realm", of="sip.").encode().lower().decode()  # A to Z alone: others may become one of these
+    own_realm = (
+        text(sip, "realm", of="sip.").encode().lower().decode()
+    )  # only A to Z: the lower case of "K" (Kelvin) is ASCII
     # HA1 of RFC 2617, 3.2.2.2.
     secret = f"{username}:{own_realm or realm}:{password}".encode()
-    # As Kazoo's registrar: who has a disabled owner does not register (reg_authn_req), and an owner's presence ID goes
-    # before the device's (kzd_devices).
+    # As Kazoo does: a device with a disabled owner cannot register (reg_authn_req), and an owner's presence ID takes
+    # precedence over the device's (kzd_devices).
     enabled = flag(document, "enabled", default=True) and (owner is None or owner.enabled)
     presence_id = (owner.presence_id if owner else "") or text(document, "presence_id") or username
     return [

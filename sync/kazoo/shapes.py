@@ -1,6 +1,6 @@
-"""What a document of Kazoo's is made of, for readers who do not trust it: each value is as expected, or named as unfit.
+"""Reads values from Kazoo's documents, which are not trusted, and raises Unfit for unexpected ones.
 
-A message names the key and what is wrong, and never shows the value: it may be a password, or our own key.
+A message names the key and what is wrong, but never the value, which may be a password or our own API key.
 """
 
 import json
@@ -8,21 +8,29 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sql.directory.problems import json_type
-
 Document = dict[str, Any]
 LONGEST_TEXT = 1000
-# Kazoo makes 32 hexadecimal digits (kz_datamgr:get_uuid); some documents were written by hand. An ID goes into the path
-# of a URL and of a directory: nothing with a meaning there is one.
+# Kazoo makes IDs of 32 hexadecimal digits (kz_datamgr:get_uuid); some documents were written by hand. An ID becomes
+# part of a URL and of a path, so it may have no character with a meaning there.
 IDENTIFIER = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
 
 class Unfit(ValueError):
-    """A document, or a value in it, is not such as Kazoo's are."""
+    """A document of Kazoo's, or a value in it, is not as expected."""
+
+
+def json_type(value: object) -> str:
+    """Name the type of what the json module decoded, for a message."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    names: dict[type, str] = {str: "text", int: "a number", float: "a number", list: "an array", dict: "an object"}
+    return names[type(value)]
 
 
 def parsed(body: bytes) -> Document:
-    """Parse an answer, which must be one object of JSON (RFC 8259) in UTF-8, each key in an object once."""
+    """Parse an answer: a JSON object (RFC 8259) in UTF-8 without duplicate keys."""
     try:
         document = json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_constant)
     except Unfit:
@@ -37,35 +45,35 @@ def parsed(body: bytes) -> Document:
 
 
 def as_object(value: object, what: str) -> Document:
-    """The value, if it is an object."""
+    """The value, which must be an object."""
     if not isinstance(value, dict):
         raise Unfit(f"{what} must be an object, not {json_type(value)}")
     return value
 
 
 def as_list(value: object, what: str) -> list[Any]:
-    """The value, if it is an array."""
+    """The value, which must be an array."""
     if not isinstance(value, list):
         raise Unfit(f"{what} must be an array, not {json_type(value)}")
     return value
 
 
 def identifier(value: object, what: str) -> str:
-    """The value, if it can be an ID of Kazoo's."""
+    """The value, which must be a valid ID of Kazoo's."""
     if not isinstance(value, str):
         raise Unfit(f"{what} must be text, not {json_type(value)}")
     if not IDENTIFIER.fullmatch(value):
-        raise Unfit(f"{what} is no ID: it must be 1 to 64 of the characters 0-9 A-Z a-z _ -")
+        raise Unfit(f"{what} is not an ID, which has 1 to 64 of the characters 0-9 A-Z a-z _ -")
     return value
 
 
 def text(document: Mapping[str, Any], name: str, *, of: str = "") -> str:
-    """A text as it stands, a number as text; none where there is neither. Lines become one.
+    """A text, or a number as text, with line breaks as blanks; "" if there is none.
 
     Args:
-        document: the object that it is in.
-        name: its key.
-        of: what the name comes after in messages, such as ``sip.``.
+        document: the object.
+        name: the key.
+        of: what precedes the key in messages, such as ``sip.``.
     """
     value = document.get(name)
     if value is None:
@@ -75,14 +83,14 @@ def text(document: Mapping[str, Any], name: str, *, of: str = "") -> str:
     line = " ".join(str(value).splitlines())
     if len(line) > LONGEST_TEXT:
         raise Unfit(f"{of}{name} has {len(line):,} characters, {LONGEST_TEXT:,} are allowed")
-    # Half of a UTF-16 pair, which JSON can escape and UTF-8 cannot hold; PostgreSQL's text has no NUL.
+    # JSON can escape a lone surrogate, which UTF-8 cannot encode, and NUL, which PostgreSQL cannot store.
     if any("\ud800" <= each <= "\udfff" or each == "\0" for each in line):
-        raise Unfit(f"{of}{name} has a character that no text can have")
+        raise Unfit(f"{of}{name} has a character that cannot be stored")
     return line
 
 
 def flag(document: Mapping[str, Any], name: str, *, default: bool) -> bool:
-    """True or false, also in quotes, as Kazoo reads them (kz_term:is_true)."""
+    """True or false, also as text, as Kazoo reads them (kz_term:is_true)."""
     value = document.get(name)
     if value is None:
         return default

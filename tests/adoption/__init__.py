@@ -1,1 +1,1 @@
-"""A stock proxy with its phones, before and after the README's steps 2 and 3: what differs, and what may."""
+"""Compares a stock proxy and its phones before and after adoption. Only the listed differences may show."""

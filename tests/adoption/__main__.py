@@ -1,4 +1,4 @@
-"""`python -m tests.adoption`: every combination, or those whose names contain all words; ends with a table."""
+"""`python -m tests.adoption` compares every combination, or those whose name has all words, and prints a table."""
 
 from __future__ import annotations
 

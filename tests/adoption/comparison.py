@@ -1,4 +1,4 @@
-"""Two runs of one combination side by side, and what differs between them."""
+"""Runs one combination with and without adoption, and compares the two runs."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from tests.adoption.wanted import WANTED, Wanted
 from tests.stand.postgres import Cluster
 from tests.stand.stock import StockProxy
 
-# A binding that nobody refreshes. Without any, nothing would tell when usrloc has loaded its table, and what registers
-# until then may be loaded besides.
+# A binding that no phone refreshes. Without one the test could not tell when usrloc has loaded its table, and phones
+# that register before that may be loaded twice.
 LOADED = """
     insert into location (ruid, username, domain, contact, expires, callid, cseq, last_modified, user_agent, socket)
     select 'uloc-1', 'stays', 'example.com', 'sip:stays@192.0.2.8', utc + interval '1 year', 'stays', 1, utc, 'x', ''
@@ -38,7 +38,7 @@ BIN = Path(sys.executable).parent
 
 @dataclass(frozen=True)
 class Difference:
-    """What one look showed without adoption and with it; None where nothing of the kind was seen."""
+    """One observation without adoption and with it. None where nothing of that kind was seen."""
 
     key: str
     stock: str | None
@@ -53,25 +53,25 @@ class Difference:
         return "\n".join(lines)
 
     def is_wanted(self, wanted: Wanted) -> bool:
-        """Whether that entry of the list means this."""
+        """Return whether this entry of the list covers the difference."""
         return wanted.means(self.key, self.stock or "", self.ours or "")
 
 
 def _except(row: str, other: str) -> str:
-    """The columns of a row that another has not."""
+    """Return the columns of a row that the other row does not have."""
     return SEPARATOR.join(each for each in row.split(SEPARATOR) if each not in other.split(SEPARATOR)) or row
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came of a combination.
+    """The result for one combination.
 
     Attributes:
-        combination: which.
-        looks: how many things were compared.
-        differences: those that nobody wants.
-        wanted: those that the list has.
-        missing: entries of the list that should show here and do not.
+        combination: the combination.
+        looks: number of observations that were compared.
+        differences: unwanted differences.
+        wanted: differences that are in the list.
+        missing: entries of the list that should show here but do not.
     """
 
     combination: Combination
@@ -82,7 +82,7 @@ class Comparison:
 
     @property
     def holds(self) -> bool:
-        """Whether adoption changed what it should, and nothing else."""
+        """Whether adoption made all wanted differences and no other."""
         return not self.differences and not self.missing
 
     def __str__(self) -> str:
@@ -93,7 +93,7 @@ class Comparison:
 
 
 def differences(stock: Mapping[str, str], ours: Mapping[str, str]) -> list[Difference]:
-    """Return what two ledgers do not have in common; of one that did not start only that and its log."""
+    """Return the differences of two ledgers. If one proxy did not start, return only that and its log."""
     found = [
         Difference(key, stock.get(key), ours.get(key))
         for key in dict.fromkeys([*stock, *ours])
@@ -105,7 +105,7 @@ def differences(stock: Mapping[str, str], ours: Mapping[str, str]) -> list[Diffe
 
 
 def judge(combination: Combination, stock: Mapping[str, str], ours: Mapping[str, str]) -> Comparison:
-    """Hold the differences against the list of those that are wanted."""
+    """Compare the differences with the list of wanted ones."""
     found = differences(stock, ours)
     expected = [each for each in WANTED if each.where(combination)]
     wanted = [each for each in found if any(each.is_wanted(entry) for entry in expected)]
@@ -115,13 +115,13 @@ def judge(combination: Combination, stock: Mapping[str, str], ours: Mapping[str,
 
 
 def compare(combination: Combination, *, directory: Path, postgres: Cluster, template: str) -> Comparison:
-    """Play both runs at the same time on two databases of their own, and judge.
+    """Play both runs at the same time, each on its own database, and judge.
 
     Args:
-        combination: of features and db_mode.
-        directory: for files; made when missing.
-        postgres: has the template.
-        template: a database of kamdbctl.
+        combination: features and db_mode.
+        directory: for files; created if missing.
+        postgres: the cluster with the template.
+        template: a database that kamdbctl made.
     """
     with ExitStack() as stack:
         urls = [stack.enter_context(_database(postgres, template, combination)) for _ in range(2)]
@@ -138,17 +138,17 @@ def compare(combination: Combination, *, directory: Path, postgres: Cluster, tem
 
 
 class StepFailed(AssertionError):
-    """A step of the README ended with an error, which the message has."""
+    """A step of the adoption guide failed. The message has the command's output."""
 
 
 def adopt(proxy: StockProxy, url: str, combination: Combination) -> None:
-    """Take the README's steps 2 and 3 while Kamailio runs.
+    """Migrate and patch while Kamailio runs, as the adoption guide says.
 
     Raises:
         StepFailed: names the command, with its output.
     """
     defines: list[str] = []
-    if combination.db_mode == 0:  # as patch says where it refuses: it must be told where the rows go
+    if combination.db_mode == 0:  # usrloc stores nothing, so patch asks for a mode and a database
         defines = ["--define", "KAMAILIO_DB_MODE=1", "--define", f'KAMAILIO_DB_URL="{as_kamailio(url)}"']
     _do(url, "registrations-db", "migrate")
     with psycopg.connect(url, autocommit=True) as database:
@@ -167,7 +167,7 @@ def _do(url: str, command: str, *arguments: str | Path) -> None:
 
 @contextmanager
 def _database(postgres: Cluster, template: str, combination: Combination) -> Iterator[str]:
-    """A database with the phones as subscribers, and with what the features need; yields its URL."""
+    """Make a database with the phones as subscribers and the features' data; yield its URL."""
     name = f"adoption_{uuid4().hex}"
     with psycopg.connect(postgres.url(), autocommit=True) as admin:
         admin.execute(sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template)))

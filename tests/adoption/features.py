@@ -1,6 +1,6 @@
-"""The table of what an operator has switched on in the stock file, and every combination that is run.
+"""The table of features that an operator may have switched on in the stock file, and all combinations to run.
 
-A new feature is one line of FEATURES; it is then run alone and together with all others, in each db_mode.
+Add a feature as one line of FEATURES. It runs alone and together with all others, in each db_mode.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 
 DB_MODES = (1, 2, 3)
 END_OF_MODULES = "####### Routing Logic ########\n"
-"""A line of the stock file behind the last modparam and before the first route."""
+"""A line of the stock file between the last modparam and the first route."""
 
 
 @dataclass(frozen=True)
 class Feature:
-    """One thing that an operator has switched on.
+    """One feature that an operator may have switched on.
 
     Attributes:
-        name: how the table and the tests name it.
+        name: its name in the table and in the tests.
         defines: names for `#!define` in kamailio-local.cfg.
-        modules: lines behind the stock file's last modparam: modules, parameters, routes.
-        edits: text of the stock file, and what the operator has instead.
+        modules: lines after the stock file's last modparam: modules, parameters, routes.
+        edits: text of the stock file, and its replacement.
         statements: SQL that the operator ran before Kamailio started.
     """
 
@@ -53,7 +53,7 @@ FEATURES = (
     Feature("WITH_AUTH", ("WITH_AUTH",)),
     Feature(
         "WITH_NAT", ("WITH_NAT",), modules='modparam("nathelper", "natping_interval", 0)\n'
-    ),  # no pings by the clock
+    ),  # no pings at times that differ between the runs
     Feature(
         "WITH_MULTIDOMAIN",
         ("WITH_MULTIDOMAIN",),
@@ -72,10 +72,10 @@ FEATURES = (
     ),
     Feature("own parameters", modules=OWN_PARAMETERS),
 )
-# Together with the others they would leave nothing to see: the first changes nothing, the last forgets phones.
+# Not combined with the others: the first changes nothing, and the last forgets the phones that the others need.
 APART = ("plain", "own parameters")
-# What the test needs, in both runs: it does not wait for half a minute where nobody answers, and a phone may ask for a
-# second. The clean-up comes when the test asks for it, so that both runs show the same at the same step.
+# Parameters of the test in both runs: calls without an answer end after three seconds, a phone may register for one
+# second, and expired rows are removed only when the test asks, so that both runs show the same at each step.
 TEST_BED = """modparam("tm", "fr_timer", 3000)
 modparam("registrar", "min_expires", 1)
 modparam("usrloc", "timer_interval", 3600)
@@ -84,11 +84,11 @@ modparam("usrloc", "timer_interval", 3600)
 
 @dataclass(frozen=True)
 class Combination:
-    """Features, and how usrloc uses the database.
+    """Features together with a db_mode.
 
     Attributes:
         features: names of FEATURES.
-        db_mode: of usrloc; 0 is the stock file without WITH_USRLOCDB, which keeps bindings in memory alone.
+        db_mode: usrloc's mode. 0 is the stock file without WITH_USRLOCDB, which keeps bindings in memory only.
     """
 
     features: tuple[str, ...]
@@ -99,17 +99,17 @@ class Combination:
         return f"{what}, db_mode {self.db_mode}"
 
     def has(self, *names: str) -> bool:
-        """Whether one of these features is on."""
+        """Return whether one of these features is on."""
         return not set(names).isdisjoint(self.features)
 
     @property
     def parts(self) -> list[Feature]:
-        """What its features are."""
+        """Its features."""
         return [each for each in FEATURES if each.name in self.features]
 
     @property
     def defines(self) -> list[str]:
-        """For `#!define`, each once."""
+        """Names for `#!define`, each once."""
         return list(dict.fromkeys(name for part in self.parts for name in part.defines))
 
     @property

@@ -1,4 +1,4 @@
-"""A phone of the table, at one proxy: its sockets are named, and what they hear is noted."""
+"""A phone of the table at one proxy. Its sockets have names, and the ledger records what they hear."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tests.stand.sip import Request, Response, escape_user, host_port
 from tests.stand.sip_transport import Address
 
 PATIENCE = 12.0
-"""Seconds for a final response: much longer than Kamailio waits (fr_timer, see features)."""
+"""Timeout for a final response, in seconds: much longer than Kamailio's own (fr_timer, see features)."""
 
 
 class Handset(Phone):
-    """One phone; close it."""
+    """One phone. Close it after use."""
 
     def __init__(self, kind: Kind, *, port: int, ledger: Ledger) -> None:
         self.kind = kind
@@ -58,7 +58,7 @@ class Handset(Phone):
         self._statuses: list[str] = []
         self._lapses = 0.0
         if self.transport == "udp":
-            self._connect()  # before somebody else takes the port
+            self._connect()  # before another process takes the port
 
     def close(self) -> None:
         """Close every socket."""
@@ -68,11 +68,11 @@ class Handset(Phone):
 
     @property
     def called_at(self) -> str:
-        """The URI at which it is called."""
+        """The URI for calls to it."""
         return self.kind.call.format_map(self._fields) or self.aor
 
     def enrol(self, step: str, *, leave: bool = False) -> None:
-        """Register, refresh or un-register, and note the answers under `NAME/STEP/`."""
+        """Register, refresh or un-register, and record the answers under `NAME/STEP/`."""
         self._statuses = []
         contacts: list[str] = []
         try:
@@ -92,11 +92,11 @@ class Handset(Phone):
         self._ledger.write(f"{self.kind.name}/{step}/contacts", ", ".join(contacts) or "none")
 
     def wait_until_lapsed(self) -> None:
-        """Wait until a short registration is over; others go on at once."""
+        """Wait until a short registration has expired. For other phones return at once."""
         wait_until(lambda: monotonic() >= self._lapses, 30, "a registration to end")
 
     def _contacts_of(self, response: Response) -> list[str]:
-        """The bindings of a 200; the seconds left are those asked for, unless much of them is gone."""
+        """Return the bindings in a 200. Remaining seconds within a minute of those asked for are rounded up to them."""
         listed = response.headers.listed("Contact")
         return sorted(self._ledger.names.in_text(re.sub(r"(?<=;expires=)\d+", self._rounded, each)) for each in listed)
 
@@ -108,7 +108,7 @@ class Handset(Phone):
         self._statuses.append(f"{response.status} {response.reason}")
 
     def _choose_address(self) -> Address:
-        """UDP keeps its socket; a stream has a new one for each connection."""
+        """Return the same address for UDP, and a new one for each connection of a stream."""
         port = self._own or self._ledger.names.port(self._socket, self.kind.proxy)
         return (self.kind.proxy, port)
 

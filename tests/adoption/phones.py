@@ -1,8 +1,8 @@
 """The table of phones: what each sends, where it listens, and how it is called.
 
-A new phone is one line of KINDS. In `contact`, `headers` and `call` stand `{user}`, `{own}` (host:port of the socket
-that it registers from) and `{at}` (host:port of the socket at which it listens besides); `\\udce9` is the byte E9,
-which is not UTF-8 (PEP 383).
+Add a phone as one line of KINDS. `contact`, `headers` and `call` may use `{user}`, `{own}` (host:port of the socket
+that registers) and `{at}` (host:port of the second socket, which listens). `\\udce9` is the byte E9, which is not
+UTF-8 (PEP 383).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 from tests.stand.sip_transport import TransportName
 
 REALM = "example.com"
-PASSWORD = "secret"  # of each phone, and of the caller
+PASSWORD = "secret"  # for every phone and for the caller
 
 
 @dataclass(frozen=True)
@@ -22,26 +22,26 @@ class Kind:
     """One kind of phone.
 
     Attributes:
-        name: how the table and the tests name it.
-        needs: name of the feature without which it has no way to the proxy.
-        user: user part of its AoR, unescaped, and its digest user; the name when left out. Two kinds may share one.
-        transport: by which it registers.
-        contact: URI, or whole header value with `<>`; the socket's own address when left out.
+        name: its name in the table and in the tests.
+        needs: name of the feature without which it cannot reach the proxy.
+        user: user part of its AoR, unescaped, and its digest user; default: the name. Two kinds may share one.
+        transport: the transport for REGISTER.
+        contact: URI, or whole header value with `<>`; default: the socket's own address.
         listens: transport of a second socket, which never registers.
-        listens_at: host of that socket; on loopback, so that no network hears of the test.
-        closes: whether it ends its connection after each REGISTER.
-        sent_by: what its Via says instead of its own address.
+        listens_at: host of that socket, on loopback so that nothing leaves this machine.
+        closes: whether it closes its connection after each REGISTER.
+        sent_by: the address in its Via, in place of its own.
         agent: its User-Agent.
-        headers: more header fields of its REGISTERs.
+        headers: further header fields of its REGISTERs.
         aor: To, if it is not `sip:USER@REALM`.
         sender: From of a third-party REGISTER.
         instance: URN of +sip.instance, sent with reg-id=1.
-        expires: seconds that it asks for. A phone that asks for less than ten is called when they are over.
-        call: URI at which it is called, if it is not the AoR.
-        method: by which it is called.
-        answer: what it says to that. Where several sockets ring, an error: then the caller waits for all of them.
-        star: whether it un-registers by `Contact: *`.
-        proxy: host at which it reaches the proxy.
+        expires: seconds that it asks for. A phone that asks for less than ten is called after they have expired.
+        call: URI for calls, if it is not the AoR.
+        method: the method of calls.
+        answer: its answer to a call. Where several sockets ring, an error, so that the caller waits for all of them.
+        star: whether it un-registers with `Contact: *`.
+        proxy: address of the proxy for this phone.
     """
 
     name: str
@@ -72,8 +72,8 @@ class Kind:
 
 
 BUSY = (480, "Temporarily Unavailable")
-PRIVATE = "127.0.0.99"  # as an address behind a NAT: not the one that its packets come from
-NOWHERE = "192.0.2.7:5060"  # nobody's (RFC 5737); what is called there fails at once, or goes by its Path
+PRIVATE = "127.0.0.99"  # stands for an address behind a NAT: packets come from another one
+NOWHERE = "192.0.2.7:5060"  # for documentation (RFC 5737): calls fail at once, or follow the Path
 URN = "urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6"
 OWN = "sip:{user}@{own}"
 PUSH = f"{OWN};pn-provider=apns;pn-param=ABCDE12345.com.example.app;pn-prid="

@@ -1,4 +1,4 @@
-"""Every combination one after another on a PostgreSQL of its own, and the table that comes of it."""
+"""Compares all combinations, one after another on one PostgreSQL, and prints a table."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.stand.postgres import cluster
 def compare_all(
     combinations: Sequence[Combination], *, directory: Path, say: Callable[[str], None]
 ) -> list[Comparison]:
-    """Compare in each of them; says what came of each at once, with what differs, and the table at the end.
+    """Compare each combination and print its result with all differences; print a table at the end.
 
     Args:
-        combinations: which.
-        directory: for files; made when missing.
-        say: takes each line.
+        combinations: the combinations.
+        directory: for files; created if missing.
+        say: called with each line.
     """
     results = []
     with cluster(directory / "postgres") as postgres:

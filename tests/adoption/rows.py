@@ -1,4 +1,4 @@
-"""What the database has that is not ours: usrloc's own columns, and every other table that kamdbctl made."""
+"""The part of the database that is not ours: usrloc's own columns, and every other table that kamdbctl made."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TABLES = """
 
 
 def location(url: str, names: Names) -> dict[str, str]:
-    """Return the rows of location by username, a line a row, columns as usrloc wrote them."""
+    """Return the rows of location by username, one line for each row, with the columns as usrloc wrote them."""
     rows: defaultdict[str, list[str]] = defaultdict(list)
     with psycopg.connect(url, row_factory=dict_row) as database:
         for row in database.execute(LOCATION).fetchall():
@@ -37,13 +37,13 @@ def location(url: str, names: Names) -> dict[str, str]:
 
 
 def stock_tables(url: str) -> dict[str, list[str]]:
-    """Return the tables of a database of kamdbctl with their columns, without location, times and serial numbers."""
+    """Return kamdbctl's tables with their columns, except location, times and serial numbers."""
     with psycopg.connect(url) as database:
         return {str(name): list(columns) for name, columns in database.execute(TABLES).fetchall()}
 
 
 def contents(url: str, tables: dict[str, list[str]]) -> dict[str, str]:
-    """Return the rows of these tables, a line a row."""
+    """Return the rows of these tables, one line for each row."""
     found = {}
     with psycopg.connect(url) as database:
         for table, columns in tables.items():

@@ -1,4 +1,4 @@
-"""One run: a stock proxy with every phone of the table, a restart, and what showed before and after it."""
+"""One run: a stock proxy with every phone of the table, a restart, and observations before and after it."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from tests.stand.stock import StockProxy, stock_proxy
 CALLER = "caller"
 CALLS = ("is called", "is called after the restart", "is called when refreshed", "is called at last")
 WRITE_THROUGH, WRITE_BACK = 1, 2  # db_mode of usrloc
-# What comes first on a line: the request, and where in Kamailio. Newer releases of libc write a long line in pieces of
-# 128 bytes, between which those of other processes may stand.
+# Only the beginning of a line: the request, and the function of Kamailio. Newer releases of libc write a long line in
+# pieces of 128 bytes, which may mix with those of other processes.
 ERROR = re.compile(r"(?:ALERT|BUG|CRITICAL|EMERGENCY|ERROR): ((?:\{[^}\n]*\} )?(?:<script>|\S+ \[[^\]\n]*\]: \w+\(\)))")
-# A call to a TCP port that the phone has closed ends, and is logged, in one of two ways: refused at once, or later.
+# A call to a TCP port that the phone has closed fails, and is logged, in two ways: at once or later.
 NOISE = re.compile(r"tcpconn_1st_send\(\)|MESSAGE .* (msg_send_buffer|sl_reply_error)\(\)|local_timer_run\(\)")
 REFUSED = re.compile(r"(477|408) .*")
 NUMBER = re.compile(r"0x[0-9a-f]+|\b\d+\b|z9hG4bK[\w.]+|uloc-[\w-]+")
@@ -39,11 +39,11 @@ LOADABLE = """
 """
 
 Adopt = Callable[[StockProxy], None]
-"""The README's steps that an operator takes while Kamailio runs; nothing for the reference."""
+"""The steps that an operator takes while Kamailio runs. The reference run takes none."""
 
 
 def kinds_for(combination: Combination) -> list[Kind]:
-    """Return the phones that have a way to such a proxy on this machine."""
+    """Return the phones that can reach such a proxy on this machine."""
     return [
         each
         for each in KINDS
@@ -52,7 +52,7 @@ def kinds_for(combination: Combination) -> list[Kind]:
 
 
 class Run:
-    """The script; every step writes into the ledger."""
+    """The steps of a run. Each writes into the ledger."""
 
     def __init__(
         self, proxy: StockProxy, url: str, *, kinds: Sequence[Kind], tables: dict[str, list[str]], db_mode: int
@@ -69,7 +69,7 @@ class Run:
             phone.close()
 
     def play(self, adopt: Adopt) -> None:
-        """Take every step; ends early where Kamailio does not start."""
+        """Take every step. Stop early if Kamailio does not start."""
         self._start()
         self._enrol("registers")
         self._call("is called")
@@ -82,7 +82,7 @@ class Run:
         self._call("is called after the restart")
         self._enrol("refreshes")
         self._call("is called when refreshed")
-        if self._db_mode == WRITE_BACK:  # what memory has is written when Kamailio stops
+        if self._db_mode == WRITE_BACK:  # Kamailio writes its memory when it stops
             self._read_log()
             self._stop("before another restart")
             if not self._starts("starts once more"):
@@ -107,12 +107,12 @@ class Run:
         return True
 
     def _start(self) -> None:
-        """Start it; it has loaded what is in the table when this returns, which the stock configuration cannot tell."""
+        """Start Kamailio and wait until it has loaded its table. The stock configuration cannot report that itself."""
         self._proxy.start()
         wait_until(self._has_loaded, 60, "Kamailio to load its bindings")
 
     def _has_loaded(self) -> bool:
-        """Whether memory has all rows, with or without those that are over: that depends on the release."""
+        """Return whether memory has all rows. It depends on the release whether expired ones are loaded too."""
         if self._db_mode not in {WRITE_THROUGH, WRITE_BACK}:
             return True
         with psycopg.connect(self._url) as database, self._rpc() as client:
@@ -124,7 +124,7 @@ class Run:
         return JsonRpcClient(transport_for(self._proxy.rpc_url), timeout=PATIENCE)
 
     def _enrol(self, step: str, *, leave: bool = False) -> None:
-        for phone in self._phones:  # one after another: some share an AoR
+        for phone in self._phones:  # one after another, because some share an AoR
             phone.enrol(step, leave=leave)
         self._look(f"{step}, at once")
 
@@ -132,11 +132,11 @@ class Run:
         groups: defaultdict[str, list[Handset]] = defaultdict(list)
         for phone in self._phones:
             groups[phone.aor].append(phone)
-        with ThreadPoolExecutor(len(groups)) as pool:  # one after another where they ring together
+        with ThreadPoolExecutor(len(groups)) as pool:  # phones that ring together are called one after another
             list(pool.map(lambda group: self._call_each(group, step), groups.values()))
-        if self._db_mode != WRITE_BACK:  # there the process that answers RPC has no connection, and rows would stay
+        if self._db_mode != WRITE_BACK:  # in that mode Kamailio's RPC process has no connection and cannot delete rows
             with self._rpc() as client:
-                client.call("ul.flush")  # removes what is over, as the timer does
+                client.call("ul.flush")  # removes expired bindings, as the timer does
             self._look(step)
 
     def _call_each(self, phones: Sequence[Handset], step: str) -> None:
@@ -172,19 +172,19 @@ class Run:
 
 
 def as_kamailio(url: str) -> str:
-    """Return the URL as Kamailio has it: its own role, and the scheme that names db_postgres."""
+    """Return the URL for Kamailio: its own role, and the scheme that names db_postgres."""
     return url.replace("postgresql://postgres@", "postgres://kamailio@", 1)
 
 
 @contextlib.contextmanager
 def run(directory: Path, *, url: str, combination: Combination, tables: dict[str, list[str]]) -> Iterator[Run]:
-    """Lay out a proxy and its phones for the time of the `with`.
+    """Prepare a proxy and its phones. They end with the `with` block.
 
     Args:
         directory: for the proxy's files.
-        url: of a database of kamdbctl with the operator's own rows, for its superuser.
+        url: URL of a database of kamdbctl with the operator's rows, for the superuser.
         combination: what the operator has switched on.
-        tables: of stock_tables().
+        tables: the result of stock_tables().
     """
     kinds = kinds_for(combination)
     with ExitStack() as stack:

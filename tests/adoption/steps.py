@@ -1,4 +1,4 @@
-"""The README's steps on a running proxy, as an operator takes them: at Debian's stock proxy, by our commands."""
+"""The steps of the adoption guide at Debian's stock proxy, taken with our commands."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ REALM = "example.com"
 def stock(
     url: str, directory: Path, *, db_mode: int = 1, lines: str = "", features: Sequence[str] = ()
 ) -> Iterator[StockProxy]:
-    """Lay out a stock proxy that stores its bindings.
+    """Prepare a stock proxy that stores its bindings.
 
     Args:
-        url: of a database of kamdbctl.
+        url: URL of a database of kamdbctl.
         directory: for its files.
-        db_mode: of usrloc.
-        lines: of the operator's own, below that parameter.
-        features: such as WITH_AUTH.
+        db_mode: usrloc's mode.
+        lines: the operator's own lines below that parameter.
+        features: defines such as WITH_AUTH.
     """
     own = f'modparam("usrloc", "db_mode", {db_mode})\n#!endif\n{lines}#!ifdef WITH_USRLOCDB'
     with stock_proxy(directory, database_url=url, realm=REALM, features=features, edits={MODE: own}) as proxy:
@@ -35,7 +35,7 @@ def stock(
 
 
 def run(proxy: StockProxy, url: str, command: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run a command of ours with the settings of this proxy and this database."""
+    """Run one of our commands with the settings of this proxy and this database."""
     environment = {**os.environ, "REGISTRATIONS_DATABASE_URL": url, "REGISTRATIONS_KAMAILIO_RPC": proxy.rpc_url}
     return subprocess.run(
         [BIN / command, *arguments], env=environment, capture_output=True, text=True, check=False, timeout=120
@@ -43,20 +43,20 @@ def run(proxy: StockProxy, url: str, command: str, *arguments: str | Path) -> su
 
 
 def done(proxy: StockProxy, url: str, command: str, *arguments: str | Path) -> str:
-    """Run a command that must succeed; returns what it printed."""
+    """Run a command that must succeed, and return its output."""
     result = run(proxy, url, command, *arguments)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
 
 def migrate_and_patch(proxy: StockProxy, url: str, *options: str) -> None:
-    """Take steps 2 and 3."""
+    """Migrate the database and patch kamailio.cfg."""
     done(proxy, url, "registrations-db", "migrate")
     done(proxy, url, "registrations-kamailio", "patch", "--write", *options, proxy.configuration)
 
 
 def adopt(proxy: StockProxy, url: str, *options: str) -> None:
-    """Take steps 2 to 4, at a proxy that runs, and do what the worker of step 6 does, once."""
+    """Migrate, patch and restart a running proxy, and run the worker's jobs once."""
     migrate_and_patch(proxy, url, *options)
     proxy.stop()
     proxy.start()

@@ -1,4 +1,4 @@
-"""Adoption in a few combinations; `make rehearsal` runs all of them."""
+"""Adoption in a few combinations. `make rehearsal` runs all of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_phones_fare_as_before(
 def test_what_a_parameter_of_ours_would_change_is_seen(
     tmp_path: Path, postgres: Cluster, kamdbctl_template: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that the comparison cannot pass by itself: here adoption forgets phones, and sends calls elsewhere."""
+    """The comparison can fail: in this test adoption forgets phones and sends calls elsewhere."""
 
     def adopt_and_harm(proxy: StockProxy, url: str, combination: Combination) -> None:
         adopt(proxy, url, combination)

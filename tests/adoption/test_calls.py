@@ -1,4 +1,4 @@
-"""A phone that listens on another port than it registers from: where calls go, and where the list says that it is."""
+"""A phone that listens on another port than it registers from: where calls go, and which address the list shows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.stand.stock import StockProxy
 
 
 def _lose_connection(proxy: StockProxy, phone: Phone) -> None:
-    """Close it; once Kamailio has seen that, have usrloc look after its bindings."""
+    """Close the connection, wait until Kamailio has noticed, and let usrloc check its bindings."""
     with JsonRpcClient(transport_for(proxy.rpc_url)) as client:
         opened = _opened(client)
         phone.close()
@@ -36,7 +36,7 @@ def _opened(client: JsonRpcClient) -> int:
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 def test_calls_go_where_the_contact_says(kamdbctl_url: str, tmp_path: Path, transport: Literal["udp", "tcp"]) -> None:
-    """As before: after adoption, after a refresh, and after the phone closed its connection."""
+    """Calls go there after adoption, after a refresh, and after the phone closed its connection, as they did before."""
     heard: list[Request] = []
 
     def answer(request: Request) -> bytes:

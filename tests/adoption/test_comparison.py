@@ -1,4 +1,4 @@
-"""How two runs are held against each other, without running any."""
+"""The comparison itself, on made-up runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLAIN = Combination(("plain",), 1)
 
 @pytest.fixture
 def wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list of one, which is about db_mode 1."""
+    """A list with one entry, for db_mode 1."""
     entry = Wanted("phone/refreshes/answer", "why", "200 OK", "400 .*", where=lambda each: each.db_mode == 1)
     monkeypatch.setattr(comparison, "WANTED", (entry,))
 

@@ -1,4 +1,4 @@
-"""An e-mail address as username: usrloc splits such an AoR at its first "@", and we read it split at its last."""
+"""An e-mail address as username: usrloc splits such an AoR at the first "@", and our views at the last."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ USERS = ("anna@corp.example", "ivan@mail@corp.example", "plain")
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_it_is_listed_counted_and_flushed_as_itself(kamdbctl_url: str, tmp_path: Path, when: str) -> None:
-    """With its device, whether it registered before adoption or after it."""
+    """It shows with its device, whether it registered before or after adoption."""
     with (
         psycopg.connect(kamdbctl_url, autocommit=True) as database,
         stock(kamdbctl_url, tmp_path, features=("WITH_MULTIDOMAIN",)) as proxy,

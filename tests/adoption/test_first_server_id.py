@@ -1,4 +1,4 @@
-"""A proxy with registered phones is given its first server_id: it goes on with them, and check tells what it should."""
+"""A proxy with registered phones gets its first server_id: it keeps them, and `check` reports the state correctly."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _listed(database: psycopg.Connection) -> list[tuple[str, int]]:
 def test_phones_stay_are_listed_once_and_the_filter_waits(
     kamdbctl_url: str, tmp_path: Path, database: psycopg.Connection
 ) -> None:
-    """Rows of before are loaded, and get the number when they refresh; the filter is refused until it can be told."""
+    """Old rows are loaded and get the number with their refresh. Until then `patch` refuses the filter."""
     with stock_proxy(tmp_path, database_url=kamdbctl_url, edits=OWN_MODE) as proxy:
         proxy.start()
         with Phone("anna", "example.com", "secret", proxy=("127.0.0.1", proxy.port)) as phone:
@@ -94,7 +94,7 @@ def test_phones_stay_are_listed_once_and_the_filter_waits(
 def test_a_filter_that_leaves_rows_out_is_a_fault(
     kamdbctl_url: str, tmp_path: Path, database: psycopg.Connection
 ) -> None:
-    """As where a node that filters was given another number by hand."""
+    """This happens if an operator changes the server_id of a node that filters by it."""
     with stock_proxy(tmp_path, database_url=kamdbctl_url, edits=OWN_MODE) as proxy:
         proxy.start()
         with Phone("anna", "example.com", "secret", proxy=("127.0.0.1", proxy.port)) as phone:
@@ -109,7 +109,7 @@ def test_a_filter_that_leaves_rows_out_is_a_fault(
         assert found["severity"] == "fault"
         assert "0 (1)" in found["what"]
         assert "the list shows them twice" in found["why"]
-        del proxy.environment["KAMAILIO_SERVER_ID_FILTER"]  # the cure
+        del proxy.environment["KAMAILIO_SERVER_ID_FILTER"]  # the remedy
         proxy.stop()
         proxy.start()
         assert len(_held(proxy)) == 1

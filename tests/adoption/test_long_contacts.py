@@ -1,4 +1,4 @@
-"""Contacts longer than Kamailio's schema has them, as phones with push tokens send them."""
+"""Contacts that are too long for Kamailio's schema, such as those of phones with push tokens."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_contact_of_642_bytes(kamdbctl_url: str, tmp_path: Path, way: str) -> None:
-    """Widened before adoption by SQL, or after it by a command while Kamailio runs; the operator's view stays."""
+    """The column is widened by SQL before adoption, or by our command while Kamailio runs; a view of it stays."""
     with (
         psycopg.connect(kamdbctl_url, autocommit=True) as database,
         stock(kamdbctl_url, tmp_path, lines=LONGER) as proxy,

@@ -16,7 +16,7 @@ from tests.stand.phone import Phone
 from tests.stand.process import free_port
 from tests.stand.stock import StockProxy
 
-# use_domain of usrloc, by which way JSON-RPC goes, and whether Kamailio can be told to forget such a binding.
+# usrloc's use_domain, the transport of JSON-RPC, and whether Kamailio can remove such a binding.
 CASES = {
     "without domains": ((), "unix", True),
     "without domains, by HTTP": ((), "http", True),
@@ -34,7 +34,7 @@ def _held(proxy: StockProxy) -> int:
 
 @pytest.mark.parametrize("case", CASES)
 def test_it_is_listed_and_a_flush_says_whether_it_is_gone(kamdbctl_url: str, tmp_path: Path, case: str) -> None:
-    """Where usrloc keeps domains its commands cannot name it: by them the flush is pending, never falsely done."""
+    """If usrloc keeps domains, its commands cannot name the binding: then the flush stays pending, which is true."""
     features, way, can_go = CASES[case]
     with (
         psycopg.connect(kamdbctl_url, autocommit=True) as database,

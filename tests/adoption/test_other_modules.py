@@ -1,4 +1,4 @@
-"""What other modules read from the database and write into it has the same bytes after adoption."""
+"""Other modules read and write the same bytes after adoption."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.stand.process import wait_until
 from tests.stand.stock import StockProxy
 
 CREATE_HTABLE = Path("/usr/share/kamailio/postgres/htable-create.sql")
-# ASCII, letters that Latin-1 has, and others; without blanks, which end a value in dispatcher's attrs.
+# ASCII, letters of Latin-1, and others. No blanks: they end a value in dispatcher's attrs.
 TEXTS = ["Office", "Büro-Köln", "Anna\u2019s", "Офис", "📞office"]
 MODULES = """loadmodule "dispatcher.so"
 modparam("dispatcher", "db_url", DBURL)
@@ -36,7 +36,7 @@ DUMPS = {
 
 
 def _fill(database: psycopg.Connection) -> None:
-    """Each text once in each table."""
+    """Insert each text once into each table."""
     database.execute(CREATE_HTABLE.read_bytes())
     for statement in (
         "insert into address (grp, ip_addr, mask, port, tag) select 1, '192.0.2.' || n, 32, 0, text",
@@ -55,7 +55,7 @@ def _loaded(proxy: StockProxy) -> dict[str, str]:
 
 
 def test_tables_that_are_loaded_at_start(kamdbctl_url: str, tmp_path: Path) -> None:
-    """Kamailio starts with them, and has in memory what it had before."""
+    """Kamailio starts with these tables and loads the same content as before."""
     features = ("WITH_AUTH", "WITH_IPAUTH", "WITH_MULTIDOMAIN")
     with (
         psycopg.connect(kamdbctl_url, autocommit=True) as database,
@@ -76,12 +76,12 @@ alter table {table} add src_user varchar(64), add src_domain varchar(64), add sr
 FEATURES = ("WITH_AUTH", "WITH_ALIASDB", "WITH_ACCDB")
 
 
-# What the phone says to a call, and the table that has it then.
+# The phone's answer to a call, and the table that then has it.
 ANSWERS = {"missed_calls": (486, "Занято, звоните завтра"), "acc": (200, "Слушаю")}
 
 
 def _written(database: psycopg.Connection, table: str, call_id: str) -> tuple[str, str]:
-    """What acc wrote of the phone's answer, once it is there."""
+    """Wait for the row that acc writes about the phone's answer, and return it."""
     query = f"select sip_reason, dst_ouser from {table} where callid = %s and sip_code <> '407'".encode()
     wait_until(lambda: database.execute(query, (call_id,)).fetchone() is not None, 10, f"a row in {table}")
     (row,) = database.execute(query, (call_id,)).fetchall()
@@ -89,7 +89,7 @@ def _written(database: psycopg.Connection, table: str, call_id: str) -> tuple[st
 
 
 def test_users_aliases_and_accounting(kamdbctl_url: str, tmp_path: Path) -> None:
-    """A user whose name is not ASCII authenticates and is found by his alias; calls are written as they were said."""
+    """A user whose name is not ASCII can authenticate and has a working alias. Accounting keeps texts unchanged."""
     with (
         psycopg.connect(kamdbctl_url, autocommit=True) as database,
         stock(kamdbctl_url, tmp_path, features=FEATURES) as proxy,

@@ -1,4 +1,4 @@
-"""Texts of phones that are not ASCII, from before adoption and after it."""
+"""Texts of phones that are not ASCII, registered before and after adoption."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ AGENTS = {
     "cyrillic": "LinphoneAndroid/4.6 (Света)",
     "emoji": "Phone 📞/1.0",
 }
-# Bytes that are no UTF-8, which the database refuses at the stock proxy, and what is stored of them.
+# Bytes that are not UTF-8. With the stock proxy the database refuses them; afterwards this text is stored.
 LATIN1 = ("T\udce9l\udce9phone/1.0", "T%e9l%e9phone/1.0")
 
 
 @pytest.mark.parametrize("db_mode", [1, 2, 3])
 def test_phones_from_before_stay_and_show_as_what_they_are(kamdbctl_url: str, tmp_path: Path, db_mode: int) -> None:
-    """Kamailio starts with their rows; each is called, and its refresh is of the same row."""
+    """Kamailio loads their rows. Each phone can be called, and its refresh updates the same row."""
     shown = "select username, user_agent from registrations order by username"
     with (
         psycopg.connect(kamdbctl_url, autocommit=True) as database,
@@ -53,7 +53,7 @@ def test_phones_from_before_stay_and_show_as_what_they_are(kamdbctl_url: str, tm
             for name, phone in all_of_them.items():
                 assert caller.call(f"sip:{name}@{REALM}")[-1].status == 200
                 phone.wait_for_request("MESSAGE")
-        proxy.stop()  # in db_mode 2 usrloc writes now at the latest
+        proxy.stop()  # in db_mode 2 usrloc writes its memory now
         proxy.start()
         with JsonRpcClient(transport_for(proxy.rpc_url)) as client:
             held = {name: [each["User-Agent"] for each in contacts(client, name)] for name in all_of_them}

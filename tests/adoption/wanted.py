@@ -1,6 +1,6 @@
 """The list of differences that adoption is meant to make, each with its reason.
 
-An entry that does not show in a combination where it should fails the test, too.
+The test also fails if an entry does not show in a combination where it should.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ class Wanted:
     """One kind of difference.
 
     Attributes:
-        key: regular expression for the whole of what differs, `PHONE/STEP/WHAT`, `rows of USER/STEP`, `log/LINE`.
-        reason: why that is wanted.
-        stock: the same for what the stock proxy shows; empty where it shows nothing of the kind.
-        ours: for what the adopted one shows.
-        where: in which combinations it must show.
+        key: regular expression for the whole key, `PHONE/STEP/WHAT`, `rows of USER/STEP` or `log/LINE`.
+        reason: why the difference is wanted.
+        stock: regular expression for the observation at the stock proxy; empty if there is none.
+        ours: the same for the adopted proxy.
+        where: returns whether it must show in a combination.
     """
 
     key: str
@@ -31,7 +31,7 @@ class Wanted:
     where: Callable[[Combination], bool] = lambda _: True
 
     def means(self, key: str, stock: str, ours: str) -> bool:
-        """Whether this is about that difference."""
+        """Return whether this entry covers that difference."""
         pairs = ((self.key, key), (self.stock, stock), (self.ours, ours))
         return all(re.fullmatch(pattern, text, re.DOTALL) for pattern, text in pairs)
 
@@ -52,12 +52,12 @@ def _is_in_memory(combination: Combination) -> bool:
     return combination.db_mode in {0, 2}
 
 
-REG_ID = "no binding comes of it, so the phone must not hear 200"
-BYTES = "PostgreSQL takes no bytes that are not UTF-8, so the phone could not register; now it can, as %HH"
-LATE = "what memory has is written now, where PostgreSQL had refused it"
-READ = "the same contact and path in memory as in the table"
-PERSISTENT = "without WITH_USRLOCDB nothing was written; the operator has chosen --define KAMAILIO_DB_MODE=1"
-# Phones whose User-Agent, Contact or Path is not UTF-8, and their users.
+REG_ID = "the registrar stores no binding, so the phone must not get a 200"
+BYTES = "PostgreSQL refuses bytes that are not UTF-8, so the phone could not register; now they are stored as %HH"
+LATE = "PostgreSQL used to refuse the row when usrloc wrote its memory; now it is written"
+READ = "contact and path are the same in memory as in the table"
+PERSISTENT = "without WITH_USRLOCDB nothing was stored; the operator has chosen --define KAMAILIO_DB_MODE=1"
+# Phones whose User-Agent, Contact or Path is not UTF-8, with their users.
 NOT_UTF8 = {
     "Latin-1 agent": "latin1",
     "Latin-1 agent, folded": "latin1-fold",
@@ -85,7 +85,7 @@ def _not_utf8() -> list[Wanted]:
 
 
 WANTED: tuple[Wanted, ...] = (
-    Wanted("table version/.*", "auth_db asks there for each table that it reads", ".*", ".*directory_subscriber.*"),
+    Wanted("table version/.*", "auth_db looks up each table that it reads there", ".*", ".*directory_subscriber.*"),
     Wanted("reg-id 0/(refreshes|un-registers)/answer", REG_ID, ".*200 OK", ".*400 Invalid reg-id"),
     Wanted(r"log/.* REGISTER reg-id-N\}.*", REG_ID, "logged", ""),
     *_not_utf8(),

@@ -89,7 +89,7 @@ def test_every_view_wants_a_token_but_those_marked_public(http: FlaskClient, dir
                 closed.add((method, rule.rule))
             else:
                 assert rule.rule in PUBLIC, rule
-    assert len(closed) == 19
+    assert len(closed) == 23
 
 
 def test_options_need_no_token_and_head_has_no_body(http: FlaskClient, directory: Directory) -> None:

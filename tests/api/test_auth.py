@@ -131,6 +131,18 @@ def test_a_restricted_token_does_only_what_it_may(http: FlaskClient) -> None:
     assert _status(http, nothing, "/v2/token_auth") == 403
 
 
+def test_nothing_is_counted_for_a_token_that_may_not_count(http: FlaskClient, database_url: str) -> None:
+    """It is refused although the bindings cannot be read just now; one that may count gets the same count as others."""
+    path = f"{LIST.format('reseller')}/count"
+    refused, counting = _ask(http, restrictions={"GET": ["account/#"]}), _ask(http, restrictions={"GET": ["#"]})
+    with psycopg.connect(database_url) as locking:
+        locking.execute("lock table location in access exclusive mode")
+        assert _status(http, refused, path) == 403
+        assert _status(http, counting, path) == 503
+    counts = [http.get(path, headers={"X-Auth-Token": token}).get_json()["data"] for token in (counting, _ask(http))]
+    assert counts == [{"count": 0}] * 2
+
+
 def test_restrictions_open_nothing_that_the_account_does_not(http: FlaskClient) -> None:
     """They narrow a token; the tree of accounts is checked as ever."""
     everything = _ask(http, restrictions={"*": ["#"]})

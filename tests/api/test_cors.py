@@ -51,18 +51,27 @@ def test_an_app_can_read_answers_and_failures(http: FlaskClient, directory: Dire
         assert {"x-request-id", "etag", "retry-after"} <= _names(response.headers["Access-Control-Expose-Headers"])
 
 
-def test_a_preflight_of_an_unknown_path_lets_the_404_through(http: FlaskClient) -> None:
-    """As Crossbar: a browser shows an app no answer whose preflight failed. An OPTIONS that is none stays a 404."""
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
+@pytest.mark.parametrize("path", ["/v2/user_auth", PATH])
+def test_a_preflight_allows_the_method_that_is_asked_for(http: FlaskClient, path: str, method: str) -> None:
+    """On any path, as Crossbar: otherwise the browser would hide the 404 or the 405 from the app."""
     asked = {
         "Origin": MONSTER,
-        "Access-Control-Request-Method": "GET",
+        "Access-Control-Request-Method": method,
         "Access-Control-Request-Headers": "x-auth-token",
     }
-    response = http.options("/v2/nothing", headers=asked)
+    response = http.options(path, headers=asked)
     assert (response.status_code, response.data) == (200, b"")
     assert response.headers["Access-Control-Allow-Origin"] == "*"
+    assert method.lower() in _names(response.headers["Access-Control-Allow-Methods"])
     assert "x-auth-token" in _names(response.headers["Access-Control-Allow-Headers"])
     assert response.headers["X-Request-ID"]
+
+
+def test_only_a_method_is_repeated(http: FlaskClient) -> None:
+    """Whatever else a client asks for is left out. An OPTIONS that is no preflight stays a 404."""
+    asked = {"Origin": MONSTER, "Access-Control-Request-Method": "GET, TRACE"}
+    assert http.options("/v2/nothing", headers=asked).headers["Access-Control-Allow-Methods"] == "OPTIONS"
     assert http.options("/v2/nothing").status_code == 404
 
 

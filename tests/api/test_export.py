@@ -141,6 +141,12 @@ def test_the_file_name_is_the_clients_if_it_is_sane(
         (PATH, "application/json;charset=utf-8", 200),
         (PATH, "text/html,application/xhtml+xml,*/*;q=0.8", 200),
         (PATH, "text/csv;q=0.5, application/json", 200),
+        # Java's HttpURLConnection sends this by itself; Cowboy reads "*" as "*/*", and ".2".
+        (PATH, "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", 200),
+        (PATH, "text/html, */*; q=.2", 200),
+        (PATH, "text/csv; q=.5, application/json; q=.6", 200),
+        (PATH, "*", 200),
+        (PATH, "application/json;q=.0", 406),
         (PATH, "image/png", 406),
         (f"{PATH}/count", "text/csv", 406),
         (f"{PATH}/count?accept=csv", "*/*", 406),

@@ -74,8 +74,10 @@ FAILURES: list[tuple[str, str, str | None, str | None, int, str, Any]] = [
     ("POST", "/v2/accounts/child/registrations/bob", "child", "{}", 405, "invalid_method", METHOD),
     ("POST", SYNC.format("child", "device-bob"), None, None, 401, "invalid_credentials", CREDENTIALS),
     ("POST", SYNC.format("sibling", "device-other"), "child", None, 403, "forbidden", {"message": "forbidden"}),
+    ("GET", "/v2/accounts/child/devices", None, None, 401, "invalid_credentials", CREDENTIALS),
+    ("GET", "/v2/accounts/child/devices/device-bob", None, None, 401, "invalid_credentials", CREDENTIALS),
     *(
-        ("POST", SYNC.format("child", given), "child", None, 404, "bad_identifier", {"cause": cause, **BAD_IDENTIFIER})
+        (method, path, "child", None, 404, "bad_identifier", {"cause": cause, **BAD_IDENTIFIER})
         # unknown, of a sibling, of the account above, in another case, with a NUL
         for given, cause in [
             ("nosuch", "nosuch"),
@@ -83,6 +85,10 @@ FAILURES: list[tuple[str, str, str | None, str | None, int, str, Any]] = [
             ("device-alice", "device-alice"),
             ("DEVICE-BOB", "DEVICE-BOB"),
             ("a%00b", "a\0b"),
+        ]
+        for method, path in [
+            ("POST", SYNC.format("child", given)),
+            ("GET", f"/v2/accounts/child/devices/{given}"),
         ]
     ),
     (
@@ -111,7 +117,7 @@ FAILURES: list[tuple[str, str, str | None, str | None, int, str, Any]] = [
             ("?page_size=0", "page_size", "minimum", "Value must be between 1 and 1000"),
             ("?page_size=1001", "page_size", "maximum", "Value must be between 1 and 1000"),
             ("?paginate=maybe", "paginate", "type", "Value is not true or false"),
-            ("?ascending=1", "ascending", "type", "Value is not true or false"),
+            ("?ascending=2", "ascending", "type", "Value is not true or false"),
             ("?start_key=zz", "start_key", "pattern", "Value is not a start key of this list"),
             ("?created_from=now", "created_from", "type", "Value is not a non-negative integer"),
             ("?modified_to=1.5", "modified_to", "type", "Value is not a non-negative integer"),
@@ -160,6 +166,7 @@ def assert_failure(response: TestResponse, status: int, message: str, data: Any,
     assert response.headers["X-Request-ID"] == envelope["request_id"] == "req-1"
     assert (status in {429, 503}) == ("Retry-After" in response.headers)
     assert (status == 405) == ("Allow" in response.headers)
+    assert response.headers.get("WWW-Authenticate") == ("Bearer" if status == 401 else None)
     if status in {429, 503}:
         assert int(response.headers["Retry-After"]) > 0
 
@@ -287,10 +294,13 @@ def test_every_kind_of_failure_is_walked_here(http: FlaskClient) -> None:
     tests = {
         "unspecified_fault": test_a_bug_tells_nothing_of_the_inside,
         "too_many_requests": test_too_many_requests_are_a_429,
-        "storage_exhausted": "tests.api.test_no_space",
+        "storage_exhausted": "tests.api.server.test_no_space",
+        "server_busy": "tests.api.test_limits",
         "registrar_unreachable": test_a_sync_that_cannot_reach_kamailio_is_a_503,
         "datastore_read_only": "tests.end_to_end.test_read_only",
         "datastore_unreachable": test_a_database_that_is_away_is_a_503_and_heals_by_itself,
     }
-    kinds: list[type[ApiError]] = [ApiError, *ApiError.__subclasses__()]
+    kinds: list[type[ApiError]] = [ApiError]
+    for kind in kinds:
+        kinds.extend(kind.__subclasses__())
     assert {kind.message for kind in kinds} == rows | tests.keys()

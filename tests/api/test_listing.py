@@ -154,6 +154,14 @@ def test_every_list_says_how_many_it_has(http: FlaskClient, directory: Directory
         ({"ascending": "true"}, ["a", "b", "c"]),
         ({"descending": "false"}, ["a", "b", "c"]),
         ({"descending": "true"}, ["c", "b", "a"]),
+        # PHP's http_build_query writes booleans so.
+        ({"ascending": "1"}, ["a", "b", "c"]),
+        ({"ascending": "0"}, ["c", "b", "a"]),
+        ({"descending": "0"}, ["a", "b", "c"]),
+        ({"paginate": "0", "page_size": "1"}, ["c", "b", "a"]),
+        ({"filter_suppress_unregister_notify": "1"}, ["c", "b", "a"]),
+        ({"filter_not_register_overwrite_notify": "0"}, []),
+        ({"filter_register_overwrite_notify": '["0", "1"]'}, ["c", "b", "a"]),
     ],
 )
 def test_conditions_hold(

@@ -127,6 +127,10 @@ def test_a_client_that_reads_nothing_is_given_up(server: Started, token: str, da
     with _ask(server, token) as response:
         wait_until(lambda: _transactions(database), 30, "the list to be read")
         wait_until(lambda: not _transactions(database), 60, "the transaction's end")
-        wait_until(lambda: "answer not taken" in server.process.log_text(), 60, "the end of the server's patience")
+        wait_until(
+            lambda: "response not read by the client" in server.process.log_text(),
+            60,
+            "the end of the server's patience",
+        )
         with pytest.raises((IncompleteRead, ConnectionError)):
             response.read()

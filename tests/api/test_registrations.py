@@ -146,6 +146,29 @@ def test_node_names_show_once_they_are_set(
     assert registration["registrar_hostname"] == "sip7.example.com"
 
 
+def test_registrations_of_one_phone_have_the_same_instance(
+    http: FlaskClient, directory: Directory, add_binding: AddBinding
+) -> None:
+    """As a URN without brackets, with the number of the registration. Filters find them; who sent none has neither."""
+    urn = "urn:uuid:00000000-0000-1000-8000-000a95a0e128"
+    add_binding("bob", "child.test", instance=f"<{urn}>", reg_id=1)
+    add_binding("bob", "child.test", instance=f'"<{urn}>"', reg_id=2)
+    add_binding("bob", "child.test", instance="<urn:uuid:another>")
+    add_binding("bob", "child.test", instance="")
+    rows = _get(http, directory, "child")
+    shown = [(row.get("instance"), row.get("reg_id")) for row in rows]
+    assert shown == [(None, None), ("urn:uuid:another", None), (urn, 2), (urn, 1)]
+    headers = {"X-Auth-Token": directory.tokens["child"]}
+    for query, calls in (
+        ({"filter_instance": urn}, [rows[2], rows[3]]),
+        ({"filter_instance": urn, "filter_reg_id": "1"}, [rows[3]]),
+        ({"key_missing": "reg_id"}, rows[:2]),
+        ({"filter_instance": ""}, rows[:1]),
+    ):
+        found = http.get("/v2/accounts/child/registrations", query_string=query, headers=headers).get_json()["data"]
+        assert found == calls, query
+
+
 def test_the_from_of_a_third_party_register_shows(
     http: FlaskClient, directory: Directory, add_binding: AddBinding, database: psycopg.Connection
 ) -> None:

@@ -1,7 +1,7 @@
-"""`make bench`: measures, prints the table, writes bench.json and bench.svg.
+"""`make bench` measures, prints the table, and writes bench.json and bench.svg.
 
-BENCH names figures (several with commas), BENCH_SCALE shrinks the data, BENCH_DIRECTORY is where all of it lies
-meanwhile (several GB, on a disk), BENCH_OUTPUT where the two files go.
+BENCH names the figures, separated by commas. BENCH_SCALE shrinks the data. BENCH_DIRECTORY holds the data meanwhile
+(several GB, on a disk). BENCH_OUTPUT is the directory of the two files.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> int:
     def say(text: str) -> None:
         print(f"{perf_counter() - started:6.0f} s  {text}", flush=True)
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left behind
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the `with` blocks clean up
     directory = Path(tempfile.mkdtemp(prefix="run-", dir=place))
     try:
         with bed(directory, scale=scale, say=say) as made:

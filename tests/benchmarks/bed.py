@@ -1,4 +1,4 @@
-"""The bed of the benchmarks: one durable PostgreSQL, databases that are made when first wanted, servers, workers."""
+"""The test bed of the benchmarks: one durable PostgreSQL, databases made on first use, servers and workers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -26,36 +25,36 @@ from sync.jobs import Jobs
 from sync.settings import SyncSettings
 from tests.benchmarks.data import ROOT, Shape, fill
 from tests.stand.postgres import Cluster, bin_directory, cluster
-from tests.stand.process import Daemon, daemon, free_port
+from tests.stand.process import Daemon, answers_http, daemon, free_port
 
 HOST = "127.0.0.1"
 ROWS = 1_000_000
 PHONES = 10_000
 NOWHERE = "http://127.0.0.1:1/RPC"
-# What kamdbctl executes of Kamailio's own files, in its order.
+# Kamailio's SQL files that kamdbctl executes, in its order.
 STOCK_DIRECTORY = Path("/usr/share/kamailio/postgres")
 STOCK_SCHEMA = ("standard", "usrloc", "auth_db")
-# For all sides alike; what an operator with a million rows has set at the least. A server of some days writes its WAL
-# into files that it has; a new one would make each while phones wait.
+# The same for both sides, and the least that an operator with a million rows has set. A server that has run for days
+# recycles its WAL files; a new one would create each file while phones wait.
 POSTGRES = {"shared_buffers": "1GB", "max_wal_size": "4GB", "min_wal_size": "4GB", "checkpoint_timeout": "30min"}
 
 
 @dataclass(frozen=True)
 class Server:
-    """An API that runs: its port, and its gunicorn."""
+    """A running API: its port, and its gunicorn."""
 
     port: int
     process: Daemon
 
     @property
     def workers(self) -> list[int]:
-        """Process ids of those that answer requests."""
+        """Process IDs of the workers that answer requests."""
         pid = self.process.pid
         return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
 
 
 class Bed:
-    """Lends databases and daemons; everything it stores lies in its directory."""
+    """Provides databases and daemons. It stores everything in its directory."""
 
     def __init__(self, directory: Path, postgres: Cluster, *, scale: float, say: Callable[[str], None]) -> None:
         self.directory = directory
@@ -68,24 +67,24 @@ class Bed:
         self._names = iter(range(1_000_000))
 
     def rows(self, count: int = ROWS) -> int:
-        """A number of rows at this scale."""
+        """Return a number of rows at this scale."""
         return max(10, round(count * self.scale))
 
     @property
     def phones(self) -> int:
-        """How many phones register for real."""
+        """Number of phones that really register."""
         return self.rows(PHONES)
 
     def seconds(self, count: float) -> float:
-        """A time to measure at this scale."""
+        """Return a duration at this scale."""
         return max(0.4, count * min(1.0, self.scale))
 
     def rounds(self, count: int) -> int:
-        """How many rounds at this scale."""
+        """Return a number of rounds at this scale."""
         return count if self.scale >= 0.05 else 1
 
     def path(self, name: str) -> Path:
-        """A new directory."""
+        """Make and return a new directory."""
         path = self.directory / f"{name}-{next(self._names)}"
         path.mkdir()
         return path
@@ -93,7 +92,7 @@ class Bed:
     # --- databases
 
     def ours(self, name: str, shape: Callable[[], Shape], **options: Any) -> str:
-        """Make a database with our schema if there is none of this name; its token is in `tokens`."""
+        """Make a database with our schema unless it exists. Its token is in `tokens`."""
         if name not in self._made:
             shaped = shape()
             with self.saying(f"{name}: {sum(size for _, size in shaped):,} registrations of {len(shaped):,} accounts"):
@@ -106,7 +105,7 @@ class Bed:
         return name
 
     def stock(self, name: str, shape: Callable[[], Shape], **options: Any) -> str:
-        """Make a database with the stock tables if there is none of this name."""
+        """Make a database with the stock tables unless it exists."""
         if name not in self._made:
             shaped = shape()
             with self.saying(f"{name}: {sum(size for _, size in shaped):,} registrations in the stock table"):
@@ -120,7 +119,7 @@ class Bed:
 
     @contextlib.contextmanager
     def copy(self, name: str) -> Iterator[str]:
-        """A database that is a copy of one that nobody uses at the moment, for the time of the `with`."""
+        """Copy a database that is not in use; drop the copy at the end of the `with` block."""
         copied = f"{name}_copy_{next(self._names)}"
         self.execute("create database {name} template {template} strategy file_copy", name=copied, template=name)
         if name in self.tokens:
@@ -131,21 +130,21 @@ class Bed:
             self.drop(copied)
 
     def drop(self, name: str) -> None:
-        """Give a database's disk back, after the last figure that needs it."""
+        """Drop a database after the last figure that needs it, to free its disk space."""
         self.execute("drop database {name} with (force)", name=name)
         self._made.discard(name)
 
     def connect(self, name: str) -> psycopg.Connection:
-        """A connection as the superuser, in autocommit."""
+        """Return a connection as the superuser, in autocommit mode."""
         return psycopg.connect(self.postgres.url(name), autocommit=True)
 
     def execute(self, query: str, **names: str) -> None:
-        """Execute a statement on databases, whose names it takes."""
+        """Execute a statement about databases; `names` are put in for its placeholders."""
         with self.connect("postgres") as connection:
             connection.execute(sql.SQL(query).format(**{key: sql.Identifier(name) for key, name in names.items()}))
 
     def pgbench(self, name: str, script: Path, **options: str | int) -> str:
-        """Run pgbench with a script; returns what it printed."""
+        """Run pgbench with a script and return its output."""
         command: list[str | Path] = [bin_directory() / "pgbench", "--no-vacuum", "--file", script]
         command += [f"--{option}={value}" for option, value in options.items()]
         command += ["--host", HOST, "--port", str(self.postgres.port), "--username", self.postgres.user, name]
@@ -163,7 +162,7 @@ class Bed:
         ready: str = "/ready",
         **settings: str | float,
     ) -> Iterator[Server]:
-        """Serve the API with its defaults, but for the rate limit; or another gunicorn on the same database."""
+        """Serve the API with default settings but without rate limit, or another application on the same database."""
         port = free_port()
         environment = {
             "REGISTRATIONS_DATABASE_URL": self.postgres.url(name, user="registrations_api"),
@@ -176,12 +175,12 @@ class Bed:
         run: list[str | Path] = [self.program("registrations-api"), "serve"]
         if command:
             run = [*command, "--bind", f"{HOST}:{port}"]
-        with daemon(run, log=log, env=environment, ready=lambda: _answers(port, ready)) as served:
+        with daemon(run, log=log, env=environment, ready=lambda: answers_http(port, ready)) as served:
             yield Server(port, served)
 
     @contextlib.contextmanager
     def worker(self, name: str, *, rpc: str = NOWHERE, **settings: str | int) -> Iterator[Daemon]:
-        """Run the worker, with every setting at its default but for these."""
+        """Run the worker with default settings except these."""
         log = self.path("worker") / "log"
         with daemon(
             [self.program("registrations-sync"), "run"],
@@ -195,13 +194,13 @@ class Bed:
             yield running
 
     def worker_environment(self, name: str, rpc: str = NOWHERE) -> Mapping[str, str]:
-        """Variables of the worker's command."""
+        """Return the variables for the worker's command."""
         url = self.postgres.url(name, user="registrations_sync")
         return {"REGISTRATIONS_DATABASE_URL": url, "REGISTRATIONS_KAMAILIO_RPC": rpc}
 
     @contextlib.contextmanager
     def jobs(self, name: str, *, rpc: str = NOWHERE) -> Iterator[Jobs]:
-        """The worker's jobs, to be run one by one, with default settings and the rights of its role."""
+        """Make the worker's jobs, to run one by one, with default settings and the rights of its role."""
         settings = SyncSettings()
         url = self.postgres.url(name, user="registrations_sync")
         with Database(
@@ -214,14 +213,14 @@ class Bed:
 
     @staticmethod
     def program(name: str) -> Path:
-        """One of our commands, as it is installed beside this Python."""
+        """Return the path of one of our commands, installed beside this Python."""
         return Path(sys.executable).with_name(name)
 
-    # --- what is said meanwhile
+    # --- progress messages
 
     @contextlib.contextmanager
     def saying(self, what: str) -> Iterator[None]:
-        """Say what is being done, every ten seconds that it still is, and how long it took."""
+        """Print what the block does, a line every ten seconds while it runs, and how long it took."""
         self.say(f"{what} ...")
         started, done = perf_counter(), threading.Event()
 
@@ -239,20 +238,9 @@ class Bed:
         self.say(f"  done in {perf_counter() - started:.1f} s")
 
 
-def _answers(port: int, path: str) -> bool:
-    connection = HTTPConnection(HOST, port, timeout=2)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status == 200
-    except (OSError, HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
 @contextlib.contextmanager
 def bed(directory: Path, *, scale: float, say: Callable[[str], None]) -> Iterator[Bed]:
-    """Make the bed in a directory that is on a disk, not in memory: commits are to cost what they cost."""
+    """Make the bed in a directory. It must be on a disk, not in memory, so that commits have their real cost."""
     settings = POSTGRES if scale >= 0.05 else {}
     with cluster(directory / "postgres", settings=settings, durable=True) as running:
         yield Bed(directory, running, scale=scale, say=say)

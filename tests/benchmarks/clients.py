@@ -1,4 +1,4 @@
-"""HTTP clients that cost little beside what they measure, and the memory of processes."""
+"""HTTP clients that need little CPU themselves, and the memory of processes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ PATIENCE = 600
 
 
 def request_bytes(path: str, token: str = "") -> bytes:
-    """A GET as it goes over the wire."""
+    """Return a GET request as bytes."""
     return f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nX-Auth-Token: {token}\r\n\r\n".encode()
 
 
 @dataclass(frozen=True)
 class Got:
-    """One answer: seconds to its first byte and to its last, status and size."""
+    """One answer: seconds to its first and last byte, status and size."""
 
     first: float
     last: float
@@ -31,7 +31,7 @@ class Got:
 
 
 def fetch(port: int, path: str, token: str = "", *, method: str = "GET") -> Got:
-    """Ask once, on a connection of its own, and read to the end without keeping what comes."""
+    """Send one request on a new connection, and read the answer without keeping it."""
     connection = HTTPConnection(HOST, port, timeout=PATIENCE)
     connection.connect()
     started = perf_counter()
@@ -47,14 +47,14 @@ def fetch(port: int, path: str, token: str = "", *, method: str = "GET") -> Got:
 
 
 def fetch_well(port: int, path: str, token: str = "", *, method: str = "GET") -> Got:
-    """As `fetch`.
+    """Do the same as `fetch`, but accept only a 200.
 
     Raises:
-        RuntimeError: the answer is no 200.
+        RuntimeError: the status is not 200.
     """
     got = fetch(port, path, token, method=method)
     if got.status != 200:
-        raise RuntimeError(f"{method} {path} was answered {got.status}")
+        raise RuntimeError(f"{method} {path} returned {got.status}")
     return got
 
 
@@ -68,19 +68,19 @@ class _Client:
 
 @dataclass
 class Pace:
-    """How many answers came in how many seconds, and with which status."""
+    """The number of answers by status, and the time they took."""
 
     seconds: float = 0.0
     statuses: dict[int, int] = field(default_factory=dict)
 
     @property
     def per_second(self) -> float:
-        """Answers of status 200."""
+        """Answers with status 200 for each second."""
         return self.statuses.get(200, 0) / self.seconds
 
 
 def pace(port: int, requests: Iterable[bytes], *, clients: int, seconds: float) -> Pace:
-    """Ask as fast as so many clients get answers, each on a connection that is kept if the server keeps it."""
+    """Let many clients send requests as fast as they get answers, on kept connections if the server keeps them."""
     upcoming, result = cycle(requests), Pace()
     with selectors.DefaultSelector() as selector:
         running = [_Client(socket.create_connection((HOST, port))) for _ in range(clients)]
@@ -107,10 +107,10 @@ def pace(port: int, requests: Iterable[bytes], *, clients: int, seconds: float) 
 
 
 def _read(client: _Client) -> int | None:
-    """Take what came; the status when that was the end of an answer."""
+    """Read what arrived. Return the status if an answer is complete."""
     data = client.sock.recv(1 << 18)
     if not data:
-        raise RuntimeError("the server closed a connection that was to be kept")
+        raise RuntimeError("the server closed a connection that it should keep")
     if client.left < 0:
         client.head += data
         head, found, body = client.head.partition(b"\r\n\r\n")
@@ -129,10 +129,10 @@ def _read(client: _Client) -> int | None:
 
 
 def peak_growth(processes: Iterable[int], work: Callable[[], None]) -> float:
-    """How much more memory these processes had in the worst moment of some work than before it, in MB (10^6 bytes)."""
+    """Measure by how much the memory of these processes grows at most during some work, in MB (10^6 bytes)."""
     pids = list(processes)
     for pid in pids:
-        Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")  # the peak counts from now (man 5 proc)
+        Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")  # reset the peak (man 5 proc)
     before = sum(_kilobytes(pid, "VmRSS") for pid in pids)
     work()
     return (sum(_kilobytes(pid, "VmHWM") for pid in pids) - before) * 1024 / 1e6

@@ -1,6 +1,6 @@
-"""The data: registrations over accounts of very different size and their directory, made inside PostgreSQL.
+"""The data: registrations in accounts of very different size, and their directory. PostgreSQL generates them.
 
-Rows of one account are scattered over the table, as phones register: nothing lies conveniently together.
+Rows of one account are scattered over the table, as they are when phones register.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import psycopg
 from psycopg import sql
 
 ROOT = "root"  # a superduper admin
-PHONES = "phones"  # whose devices register for real: no rows before that
+PHONES = "phones"  # an account whose devices really register; it has no rows before that
 REALM = "phones.example.com"
 PASSWORD = "secret"
-RUID = "uloc-2-bench-"  # then the number of the row, from 1
-# server_id of the rows: that of another node, which our Kamailio does not load into its memory.
+RUID = "uloc-2-bench-"  # followed by the number of the row, from 1
+# server_id of the rows: that of another node, so that our Kamailio does not load them into its memory.
 ELSEWHERE = 2
 
 Shape = Sequence[tuple[str, int]]
 
 
 def mixed(rows: int) -> Shape:
-    """Accounts of 1, 20, 200, 1,000, one of a hundredth and one of a tenth of all rows; the most have 200."""
+    """Return accounts of 1, 20, 200 (most rows) and 1,000, one of a hundredth and one of a tenth of all rows."""
     shape = [("tenth", rows // 10), ("hundredth", rows // 100)]
     for size, share in ((1000, 0.03), (200, 0.8), (1, 0.01)):
         shape += [(f"a{size}-{number}", size) for number in range(int(rows * share / size))]
@@ -32,12 +32,12 @@ def mixed(rows: int) -> Shape:
 
 
 def of_200(rows: int) -> Shape:
-    """Accounts of 200 alone."""
+    """Return accounts of 200 rows only."""
     return [(f"a200-{number}", 200) for number in range(rows // 200)]
 
 
 def one(rows: int) -> Shape:
-    """A single account that has all."""
+    """Return a single account with all rows."""
     return [("all", rows)]
 
 
@@ -68,8 +68,8 @@ ENRICHMENT = """
         md5((select key from fingerprint_key) || md5('u' || n || ':' || account_id || '.example.com:secret')), 16
     )
 """
-# Contact, received, server_id and connection_id are indexed, and a refresh does not change them: the first two follow
-# from the number.
+# contact, received, server_id and connection_id are indexed, and a refresh does not change them. So the first two are
+# made from the number of the row.
 LOCATION = """
 insert into location (
     ruid, username, domain, contact, received, expires, q, callid, cseq, last_modified, user_agent, socket, methods,
@@ -102,21 +102,21 @@ def fill(
     stock: bool = False,
     server_id: int = ELSEWHERE,
 ) -> None:
-    """Fill a database that was just made.
+    """Fill a new database.
 
     Args:
-        connection: as a superuser, in autocommit.
-        shape: accounts and how many registrations each has.
-        phones: devices, or subscribers, of the account that registers for real.
-        enriched: with account, device and owner on each row.
-        stock: into the tables of kamdbctl, without a directory.
+        connection: of a superuser, in autocommit mode.
+        shape: accounts with their number of registrations.
+        phones: number of devices, or subscribers, in the account that really registers.
+        enriched: whether rows have account, device and owner.
+        stock: whether to fill kamdbctl's tables, without a directory.
         server_id: of the rows.
     """
     connection.execute("create temporary table shape (account_id text, size integer)")
     with connection.cursor().copy("copy shape from stdin") as copy:
         for row in shape:
             copy.write_row(row)
-    # Rows that are consistent anyway need no triggers and foreign keys to see to it.
+    # The rows are consistent, so triggers and foreign keys need not check them.
     connection.execute("set session_replication_role = replica")
     connection.execute("set synchronous_commit = off")
     connection.execute("set maintenance_work_mem = '256MB'")
@@ -137,7 +137,7 @@ def fill(
     )
     for _, definition in indexes:
         connection.execute(definition)
-    # As autovacuum would have left it.
+    # Autovacuum would do the same.
     connection.execute("vacuum analyze location")
     if not stock:
         connection.execute("vacuum analyze device")
@@ -150,5 +150,5 @@ def _execute(connection: psycopg.Connection, query: str, **parts: sql.Composable
 
 
 def forget_phones(connection: psycopg.Connection) -> None:
-    """Remove the rows of phones that registered for real; no Kamailio may run meanwhile."""
+    """Remove the rows of phones that really registered. No Kamailio may run meanwhile."""
     connection.execute("delete from location where domain = %s", (REALM,))

@@ -1,4 +1,4 @@
-"""What the worker costs: a million new rows enriched, all rows reconciled, and what a phone notices of it."""
+"""The cost of the worker: enriching a million new rows, reconciling all rows, and the delay for phones meanwhile."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ ALL_P99 = Figure(
 MEMORY = Figure(
     name="reconcile-memory", title="memory of the worker while 1,000,000 rows change their owner", unit="MB", goal=128
 )
-# The same rows with the same values as enrichment writes, in one statement, which locks them all until its end.
+# Writes the same values into the same rows as enrichment, but in one statement, which locks all rows until it ends.
 BARE = """
 update location l set
     account_id = e.account_id, device_id = e.device_id, owner_id = e.owner_id, device_state = e.device_state,
@@ -77,7 +77,7 @@ def enrich(bed: Bed) -> Iterator[Outcome]:
     taken: tuple[list[float], list[float]] = ([], [])
     p99: tuple[list[float], list[float]] = ([], [])
     idle: tuple[list[float], list[float]] = ([], [])
-    for _ in range(bed.rounds(1)):  # each takes minutes, and 500 REGISTERs a second
+    for _ in range(bed.rounds(1)):  # one round takes minutes, with 500 REGISTERs a second
         for bare in (False, True):
             with bed.copy(template) as name, proxy(bed, name) as running, bed.connect(name) as connection:
                 registers(running, Wish(phones=bed.phones))
@@ -108,14 +108,14 @@ def reconcile(bed: Bed) -> Iterator[Outcome]:
             registers(running, Wish(phones=bed.phones))
             with bed.jobs(name) as jobs:
                 jobs.enrich()
-            with bed.saying("all rows compared with the directory, over and over"):
+            with bed.saying("all rows compared with the directory, again and again"):
                 for _ in range(bed.rounds(3)):
                     idle.append(_idle(bed, running))
                     busy.append(_beside_a_computing_process(bed, running))
                     with steady(bed, running) as loading:
                         started = perf_counter()
                         while (begun := perf_counter()) < started + bed.seconds(10):
-                            with bed.jobs(name) as jobs:  # a worker that has just started leaves nothing out
+                            with bed.jobs(name) as jobs:  # a new worker compares everything
                                 assert not any(jobs.reconcile().values())
                             runs.append(perf_counter() - begun)
                         p99.append(loading.end().p99 * 1000)
@@ -123,7 +123,7 @@ def reconcile(bed: Bed) -> Iterator[Outcome]:
             yield Outcome(figure=BUSY_P99, ours=busy, reference=idle)
             yield Outcome(figure=RECONCILE_P99, ours=p99, reference=idle, note=note)
             connection.execute("update device set owner_id = null where account_id <> 'phones'")
-            # What that left behind is of the change, not of the worker's following it.
+            # Clean up after the change itself, so that only the worker's part is measured.
             connection.execute("vacuum analyze device")
             connection.execute("checkpoint")
             before = _idle(bed, running)

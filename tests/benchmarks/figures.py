@@ -1,4 +1,4 @@
-"""What is measured: figures with their goals, outcomes with their spread, and the registry of what measures them."""
+"""Figures with their goals, outcomes with their spread, and the registry of the functions that measure them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Figure:
     """One line of the table.
 
     Attributes:
-        name: what BENCH= names.
+        name: its name for BENCH=.
         title: what is compared with what.
         unit: of ours and of the reference.
-        goal: what the ratio, or ours where there is no reference, is to be; None: only shown.
-        at_least: the goal is a lower bound; otherwise an upper one.
+        goal: for the ratio, or for ours if there is no reference; None: the figure is only shown.
+        at_least: whether the goal is a lower bound. Otherwise it is an upper one.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came out, one value a round; ours and the reference were measured in turns."""
+    """The result, one value for each round. Ours and the reference were measured in turns."""
 
     figure: Figure
     ours: Sequence[float]
@@ -41,7 +41,7 @@ class Outcome:
 
     @property
     def values(self) -> list[float]:
-        """What is held against the goal: the ratio of each round, or ours."""
+        """The values that are compared with the goal: the ratio of each round, or ours."""
         if not self.reference:
             return list(self.ours)
         return [ours / reference for ours, reference in zip(self.ours, self.reference, strict=True)]
@@ -53,13 +53,13 @@ class Outcome:
 
     @property
     def met(self) -> bool | None:
-        """Whether the median meets the goal; None where there is none."""
+        """Whether the median meets the goal; None without a goal."""
         if self.figure.goal is None:
             return None
         return self.value >= self.figure.goal if self.figure.at_least else self.value <= self.figure.goal
 
     def as_object(self) -> dict[str, Any]:
-        """For bench.json."""
+        """Return the outcome for bench.json."""
         return {
             "name": self.figure.name,
             "title": self.figure.title,
@@ -81,7 +81,7 @@ Measurement = Callable[["Bed"], Iterator[Outcome]]
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Figures that are measured together."""
+    """Figures that one function measures together."""
 
     figures: tuple[Figure, ...]
     run: Measurement
@@ -89,12 +89,12 @@ class Group:
 
 @dataclass(slots=True)
 class Registry:
-    """All groups; a module adds its own when it is imported."""
+    """All groups. A module adds its own when it is imported."""
 
     groups: list[Group] = field(default_factory=list)
 
     def measures(self, *figures: Figure) -> Callable[[Measurement], Measurement]:
-        """Decorate a function that yields an outcome of each of these figures."""
+        """Decorate a function that yields one outcome for each of these figures."""
 
         def add(run: Measurement) -> Measurement:
             self.groups.append(Group(figures, run))
@@ -104,17 +104,17 @@ class Registry:
 
     @property
     def names(self) -> list[str]:
-        """Of every figure."""
+        """Names of all figures."""
         return [figure.name for group in self.groups for figure in group.figures]
 
     def chosen(self, names: Sequence[str], *, order: Sequence[str]) -> list[Group]:
-        """The groups that have one of these figures, all of them where none is named, in an order of modules.
+        """Return the groups that have one of these figures, or all groups without names, in the order of the modules.
 
         Raises:
-            ValueError: a name is none of a figure.
+            ValueError: there is no figure of that name.
         """
         if unknown := set(names) - set(self.names):
-            raise ValueError(f"no figure {', '.join(sorted(unknown))}; there are {', '.join(self.names)}")
+            raise ValueError(f"unknown figure {', '.join(sorted(unknown))}; known are {', '.join(self.names)}")
         ordered = sorted(self.groups, key=lambda group: order.index(group.run.__module__))
         return [group for group in ordered if not names or {figure.name for figure in group.figures} & set(names)]
 
@@ -124,6 +124,6 @@ measures = registry.measures
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which this share of them lies (nearest rank)."""
+    """Return the value below which this share of the values lies (nearest rank)."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -1,4 +1,4 @@
-"""A flush of ten thousand phones by the API, against bare ul.rm of the same AoRs by the same way."""
+"""A flush of ten thousand phones by the API, compared with bare ul.rm of the same AoRs by the same transport."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def flush(bed: Bed) -> Iterator[Outcome]:
         forget_phones(connection)
         with (
             proxy(bed, name) as running,
-            # Its comparison with the directory takes one of two cores for some seconds: it is to meet neither side.
+            # The comparison with the directory takes one of two cores for seconds. It must not disturb either side.
             bed.worker(name, rpc=running.rpc_url, sync_reconcile_interval=3600),
             bed.api(name, rpc=running.rpc_url, api_flush_budget=120) as api,
             JsonRpcClient(transport_for(running.rpc_url), timeout=PATIENCE) as client,

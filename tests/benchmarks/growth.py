@@ -1,4 +1,4 @@
-"""What grows with what: the cost of list, count, tick, reconcile and flush with 10,000, 100,000 and 1,000,000 rows."""
+"""How costs grow: list, count, tick, reconcile and flush with 10,000, 100,000 and 1,000,000 rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GROWTH = Figure(
     title="enriching 200 new rows among 1,000,000 / among 10,000 (the other jobs: see the table of growth)",
     unit="ms",
 )
-# Accounts "tenth" have a tenth of all rows.
+# The account "tenth" has a tenth of all rows.
 FEW = 200
 TICK = "enrich tick, 200 new rows"
 NEW_ROWS = """
@@ -52,12 +52,12 @@ def _costs(bed: Bed, name: str) -> dict[str, float]:
         bed.say(f"  {label}: {costs[label]:.3g} ms")
 
     def compare() -> None:
-        with bed.jobs(name) as starting:  # later it leaves a long comparison out
+        with bed.jobs(name) as starting:  # a later run skips a comparison that takes long
             starting.reconcile()
 
     with bed.connect(name) as connection, ExitStack() as running:
         forget_phones(connection)
-        connection.execute("vacuum analyze location")  # of what other figures have done to it
+        connection.execute("vacuum analyze location")  # to clean up after other figures
         registrar = running.enter_context(proxy(bed, name))
         api = running.enter_context(bed.api(name, rpc=registrar.rpc_url, database_statement_timeout=60))
         jobs = running.enter_context(bed.jobs(name, rpc=registrar.rpc_url))

@@ -1,4 +1,4 @@
-"""Lists and counts over HTTP, against the bare SELECT, an empty view, and a view as one writes it in five minutes."""
+"""Lists and counts over HTTP, compared with the bare SELECT, an empty view, and a view written in five minutes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ COUNT = Figure(
     goal=0.5,
     at_least=True,
 )
-# What of location the list is made of.
+# The columns of location that the list uses.
 BASE_COLUMNS = (
     "select id, account_id, device_id, owner_id, username, domain, expires, last_modified, first_registered_at, ruid, "
     "contact, received, path, callid, user_agent, socket, instance, server_id from location "
@@ -49,17 +49,17 @@ BASE_COLUMNS = (
 
 
 def main_database(bed: Bed) -> str:
-    """A million registrations over accounts of very different size."""
+    """Make a million registrations in accounts of very different size."""
     return bed.ours("main", lambda: mixed(bed.rows()))
 
 
 def stock_database(bed: Bed) -> str:
-    """The same registrations in the stock table."""
+    """Make the same registrations in the stock table."""
     return bed.stock("stock", lambda: mixed(bed.rows()))
 
 
 def registrations(account_id: str) -> str:
-    """Path of an account's list."""
+    """Return the path of an account's list."""
     return f"/v2/accounts/{account_id}/registrations"
 
 
@@ -80,7 +80,7 @@ def list_10000(bed: Bed) -> Iterator[Outcome]:
             started = perf_counter()
             rows = connection.execute(BASE_COLUMNS, ("hundredth",)).fetchall()
             taken = perf_counter() - started
-            if number:  # the first finds cold caches
+            if number:  # the first request has cold caches
                 ours.append(got.last * 1000)
                 naive.append(also.last * 1000)
                 raw.append(taken * 1000)
@@ -138,7 +138,7 @@ def count(bed: Bed) -> Iterator[Outcome]:
     counts = request_bytes(f"{registrations('a200-1')}/count", bed.tokens[name])
     ours, reference = [], []
     with bed.api(name) as server:
-        # Many rounds: how the kernel spreads the connections over the server's processes is another each time.
+        # Many rounds, because the kernel spreads the connections over the server's processes differently each time.
         for number in range(bed.rounds(20) + 1):
             asked = pace(server.port, [counts], clients=16, seconds=bed.seconds(1))
             empty = pace(server.port, [request_bytes("/live")], clients=16, seconds=bed.seconds(1))

@@ -1,9 +1,9 @@
-"""A load of REGISTERs: many phones on one UDP socket, their messages made beforehand, so that it costs little itself.
+"""A load of REGISTERs: many phones on one UDP socket, with messages that are made beforehand to save CPU.
 
     python -m tests.benchmarks.load PORT '{"first": 1, "phones": 1000, "seconds": 10, "rate": 500}'
 
-prints what happened as JSON. In a process of its own, so that nothing else holds its clock up. Latencies count from
-when a REGISTER was due, not from when it could be sent.
+prints the result as JSON. It runs in its own process, so that nothing else delays it. Latencies count from the time
+when a REGISTER was due, not from the time when it was sent.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ URI = f"sip:{REALM}"
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What is wanted.
+    """The load to send.
 
     Attributes:
-        first, phones: the phones u{first}, u{first + 1}, ..., one after the other, and again from the first.
-        seconds: how long; 0: until each has registered once.
-        rate: REGISTERs a second, whatever becomes of them; 0: as fast as `window` under way at a time allow.
-        keep: also tell when each 200 came.
-        patience: seconds after which a REGISTER without an answer counts as lost.
+        first, phones: the phones u{first}, u{first + 1}, ..., one after another, and again from the first.
+        seconds: duration; 0: until each has registered once.
+        rate: REGISTERs a second, also if answers are late; 0: as many as possible with `window` of them unanswered.
+        keep: whether to report the time of each 200.
+        patience: seconds until a REGISTER without an answer counts as lost.
     """
 
     first: int = 1
@@ -55,7 +55,7 @@ class Wish:
 
 @dataclass(kw_only=True)
 class Came:
-    """What happened: latencies in seconds, the share of one core that this load took, the last answer but 200."""
+    """The result: latencies in seconds, the load's own share of one core, the last answer other than 200."""
 
     count: int = 0
     refused: int = 0
@@ -70,7 +70,7 @@ class Came:
 
     @property
     def per_second(self) -> float:
-        """200s a second."""
+        """Answers with status 200 for each second."""
         return self.count / self.seconds
 
 
@@ -96,7 +96,7 @@ class Load:
         self._came = Came()
 
     def _message(self, user: str, challenge: dict[str, str] | None) -> tuple[bytes, bytes, bytes]:
-        """A REGISTER in three parts, between them the numbers of branch and CSeq."""
+        """Make a REGISTER in three parts. The numbers for branch and CSeq go between them."""
         head = f"REGISTER {URI} SIP/2.0\r\nVia: SIP/2.0/UDP {HOST}:{self._socket.getsockname()[1]};rport;branch="
         middle = (
             f"\r\nMax-Forwards: 70\r\nFrom: <sip:{user}@{REALM}>;tag={self._run}\r\nTo: <sip:{user}@{REALM}>\r\n"
@@ -112,8 +112,8 @@ class Load:
         return head.encode() + MARK, middle.encode(), f"{tail}Content-Length: 0\r\n\r\n".encode()
 
     def _challenge(self, user: str) -> dict[str, str]:
-        # A transaction of its own, as RFC 3261 (22.2) wants: Kamailio drops what it takes for the same REGISTER again
-        # (tmx, t_precheck_trans) while the worker that has just answered is not done.
+        # The second REGISTER must be a new transaction (RFC 3261 section 22.2). Kamailio drops a REGISTER of the same
+        # transaction while the SIP worker that has answered the first one is still busy (tmx, t_precheck_trans).
         head, middle, tail = self._message(user, None)
         for _ in range(20):
             self._socket.send(head + b"-1." + middle + b"1" + tail)
@@ -121,12 +121,12 @@ class Load:
                 answer = parse(self._socket.recv(65536))
                 challenge = usable_challenge(answer) if isinstance(answer, Response) else None
                 if challenge is None:
-                    raise RuntimeError(f"no challenge but {answer.start_line}")
+                    raise RuntimeError(f"expected a challenge, got {answer.start_line}")
                 return challenge
         raise RuntimeError("the proxy does not answer")
 
     def run(self) -> Came:
-        """Send and receive until the time is over and the last answers are here."""
+        """Send and receive until the time is over and the last answers have arrived."""
         wish, came = self._wish, self._came
         limit = wish.phones if not wish.seconds else None
         window = min(wish.window, wish.phones)
@@ -137,7 +137,7 @@ class Load:
         now = started
         while True:
             now = perf_counter()
-            if self._told:  # to end: what is under way is waited for
+            if self._told:  # stop sending, but wait for answers
                 end = min(end, now)
             sending = now < end and (limit is None or self._number < limit)
             if not sending and not self._sent:
@@ -165,7 +165,7 @@ class Load:
     def _send(self, due: float) -> None:
         number = self._number
         self._number += 1
-        # A phone that waits for its answer misses its turn: Kamailio would refuse the older CSeq if it came second.
+        # Skip phones that wait for an answer: Kamailio would refuse the older CSeq if it arrived second.
         for _ in self._messages:
             round_, phone = divmod(self._turn, len(self._messages))
             self._turn += 1
@@ -177,7 +177,7 @@ class Load:
         self._sent[number] = (phone, due)
         self._waiting.add(phone)
         self._order.append(number)
-        with contextlib.suppress(ConnectionRefusedError):  # no proxy just now: it is lost
+        with contextlib.suppress(ConnectionRefusedError):  # no proxy at the moment, so it is lost
             self._socket.send(b"%b%d.%b%d%b" % (head, number, middle, round_ + 2, tail))
 
     def _receive(self) -> None:
@@ -186,12 +186,12 @@ class Load:
                 data = self._socket.recv(65536, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
-            except ConnectionRefusedError:  # no proxy just now: what was sent is lost
+            except ConnectionRefusedError:  # no proxy at the moment, so the REGISTER is lost
                 continue
             at = data.index(MARK) + len(MARK)
             number = int(data[at : data.index(b".", at)])
             phone, due = self._sent.pop(number, (-1, 0.0))
-            if phone < 0:  # to a challenge asked for twice, or given up
+            if phone < 0:  # a second answer to the first REGISTER, or one that came too late
                 continue
             self._waiting.remove(phone)
             if data.startswith(b"SIP/2.0 200"):

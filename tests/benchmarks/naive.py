@@ -1,4 +1,4 @@
-"""What one would write in five minutes, for comparison: SELECT *, jsonify. No token, no account, no filter, no page."""
+"""An API written in five minutes, for comparison: SELECT *, jsonify. No token, no account, no filter, no page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from psycopg_pool import ConnectionPool
 
 
 def create_app() -> Flask:
-    """The application, on the database of REGISTRATIONS_DATABASE_URL."""
+    """Make the application on the database of REGISTRATIONS_DATABASE_URL."""
     app = Flask("naive")
     pool = ConnectionPool(os.environ["REGISTRATIONS_DATABASE_URL"], kwargs={"row_factory": dict_row}, open=True)
 

@@ -1,4 +1,4 @@
-"""bench.svg: the costs over the number of rows, both axes logarithmic, drawn by hand. Reads what bench.json has."""
+"""Draws bench.svg from bench.json: the costs over the number of rows, on logarithmic axes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COLOURS = ("#1b6ca8", "#d1495b", "#2e933c", "#8e5ea2", "#e58f09", "#3cbbb1", "#5
 
 
 def draw(growth: dict[str, Any]) -> str:
-    """The plot as text of an SVG file."""
+    """Return the plot as SVG."""
     rows: Sequence[int] = growth["rows"]
     costs: dict[str, Sequence[float]] = growth["costs"]
     values = [max(value, 1e-3) for line in costs.values() for value in line]

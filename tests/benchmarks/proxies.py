@@ -1,4 +1,4 @@
-"""The proxies: the stock configuration of the distribution as it is, and the same with ours; and loads on them."""
+"""The proxies, Debian's stock configuration with and without our edits, and loads on them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.stand.postgres import SUPERUSER
 from tests.stand.process import daemon, free_port
 from tests.stand.stock import STOCK, stock_save
 
-# As little as makes the stock configuration keep its location in PostgreSQL and ask for passwords.
+# The least that makes the stock configuration store bindings in PostgreSQL and ask for passwords.
 LOCAL = """
 #!define WITH_USRLOCDB
 #!define WITH_AUTH
@@ -35,7 +35,7 @@ listen=tcp:127.0.0.1:{port}
 auto_aliases=no
 alias="{realm}"
 """
-# What of it cannot be said before: write-through as with ours, and AoRs with their domain.
+# Edits that cannot be made in kamailio-local.cfg: write-through as with ours, and AoRs with their domain.
 STOCK_LAST = """
 modparam("usrloc", "db_mode", 1)
 modparam("usrloc|auth_db", "use_domain", 1)
@@ -49,7 +49,7 @@ OURS_FIRST = """
 #!define KAMAILIO_RPC_PORT {rpc_port}
 server_id=1
 """
-# A session that has done nothing but read the table: the stock configuration cannot tell that by itself.
+# A session that has only read the table. The stock configuration cannot report by itself that it has loaded.
 LOADED = (
     "select from pg_stat_activity where datname = current_database() and state = 'idle' "
     "and query like 'select %contact,expires,q,callid,%'"
@@ -61,7 +61,7 @@ OURS_SAVE = (
 
 @dataclass(frozen=True)
 class Proxy:
-    """A Kamailio that runs: its SIP port, and where its JSON-RPC is."""
+    """A running Kamailio: its SIP port and the URL of its JSON-RPC."""
 
     port: int
     rpc_url: str = ""
@@ -69,9 +69,9 @@ class Proxy:
 
 @contextmanager
 def proxy(bed: Bed, database: str, *, stock: bool = False) -> Iterator[Proxy]:
-    """Run the stock configuration as an operator has it, or with the edits that registrations.cfg asks for."""
+    """Run the stock configuration as an operator has it, or with the edits for registrations.cfg."""
     directory = bed.path("kamailio")
-    runtime = Path(tempfile.mkdtemp(prefix="kamailio-", dir="/tmp"))  # a unix socket's path is short
+    runtime = Path(tempfile.mkdtemp(prefix="kamailio-", dir="/tmp"))  # the path of a unix socket must be short
     port, rpc_port = free_port(), free_port()
     url = bed.postgres.kamailio_url(database, user=SUPERUSER if stock else "registrations_kamailio")
     text = STOCK.read_text(encoding="utf-8")
@@ -117,29 +117,29 @@ def _challenges(port: int) -> bool:
 
 
 class Running:
-    """A load that is under way."""
+    """A running load."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
     def is_running(self) -> bool:
-        """Whether it has not ended yet."""
+        """Return whether it has not ended yet."""
         return self._process.poll() is None
 
     def end(self) -> Came:
-        """End it before its time."""
+        """Stop it early and return the result."""
         self._process.terminate()
         return self.result()
 
     def result(self) -> Came:
-        """Wait for its end.
+        """Wait for its end and return the result.
 
         Raises:
             RuntimeError: it failed.
         """
         assert self._process.stdout is not None
-        # Not communicate(): a short load may have written its result already when the first line was read, and
-        # communicate() does not look into the buffer of the pipe.
+        # Not communicate(): a short load may have written its result together with the first line, and
+        # communicate() ignores what the pipe's buffer holds.
         out = self._process.stdout.read()
         _, error = self._process.communicate(timeout=60)
         if self._process.returncode:
@@ -152,7 +152,7 @@ STEADY = 500
 
 @contextmanager
 def steady(bed: Bed, proxy: Proxy) -> Iterator[Running]:
-    """500 REGISTERs a second of all phones, until it is told to end."""
+    """Send 500 REGISTERs a second from all phones, until it is stopped."""
     wish = Wish(phones=bed.phones, seconds=3600, rate=STEADY)
     with load(proxy, wish) as running:
         yield running
@@ -160,14 +160,14 @@ def steady(bed: Bed, proxy: Proxy) -> Iterator[Running]:
 
 @contextmanager
 def load(proxy: Proxy, wish: Wish) -> Iterator[Running]:
-    """Start a load for the time of the `with`; see `tests.benchmarks.load`."""
-    # Phones have processors of their own. Who is not root gets a warning from nice, and the load as it is.
+    """Run a load inside the `with` block; see `tests.benchmarks.load`."""
+    # Real phones have their own processors, so the load gets a higher priority. Without root, nice only warns.
     command = ["nice", "--adjustment=-10", sys.executable, "-m", "tests.benchmarks.load"]
     command += [str(proxy.port), json.dumps(asdict(wish))]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
     try:
         assert process.stdout is not None
-        process.stdout.readline()  # it sends now, or has failed
+        process.stdout.readline()  # it is sending, or it has failed
         yield Running(process)
     finally:
         if process.poll() is None:
@@ -176,7 +176,7 @@ def load(proxy: Proxy, wish: Wish) -> Iterator[Running]:
 
 
 def registers(proxy: Proxy, wish: Wish) -> Came:
-    """A load from beginning to end.
+    """Run a load to its end and return the result.
 
     Raises:
         RuntimeError: a REGISTER was refused.

@@ -1,4 +1,4 @@
-"""Refreshes as PostgreSQL sees them: usrloc's own UPDATE on our table and on the stock one, without a Kamailio."""
+"""Refreshes as PostgreSQL sees them: usrloc's own UPDATE on our table and on the stock table, without Kamailio."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ BLOAT = Figure(
 BLOAT_STOCK = Figure(name="bloat-stock", title="the same of the stock table", unit="MB")
 WAL_POSITION = "select pg_current_wal_insert_lsn() - '0/0'::pg_lsn"
 CLIENTS = 8
-# Less than what a million phones do between two checkpoints.
+# Fewer refreshes than those of a million phones between two checkpoints.
 SAME = 300_000
-# As log_statement shows it (Kamailio 5.6, db_mode 1), with the values of our rows: a refresh from where the phone was.
-# The number of the row and the times, which every refresh changes, are pgbench's.
+# The UPDATE of a refresh from the same address, as log_statement shows it (Kamailio 5.6, db_mode 1), with the values of
+# our rows. pgbench puts in the number of the row and the times, which every refresh changes.
 UPDATE = (
     "update location set expires={expires},q=-1.000000 ,cseq=21,flags=0,cflags=0,"
     "user_agent='Yealink SIP-T46U 108.86.0.20',received='sip:198.51.100.:h:33333',path=NULL,"
@@ -48,7 +48,7 @@ UPDATE = (
     "contact='sip:phone@192.0.2.10:5062;line=:n' where ruid='{ruid}:n';\n"
 )
 OURS = UPDATE.format(expires="18:e", modified="17:e", ruid=RUID)
-# Without the colons of a time, which pgbench takes for its own.
+# Without the colons of a time: pgbench would take them for variables.
 STOCK = UPDATE.format(expires="'20290101T12:m:s'", modified="'20280101T12:m:s'", ruid=RUID)
 
 TIMES = "\\set h :n % 250\n\\set m random(10, 59)\n\\set s random(10, 59)\n\\set e random(10000000, 99999999)\n"
@@ -80,7 +80,7 @@ def _refresh_some(bed: Bed, name: str, script: Path, *, seed: int) -> None:
 
 @contextmanager
 def _without_autovacuum(bed: Bed, *names: str) -> Iterator[None]:
-    """Of neither location: the WAL is the server's, and chance would decide whose vacuum is counted with whose."""
+    """Switch autovacuum off for both tables: databases share the WAL, so a vacuum would count for the wrong side."""
 
     def alter(change: bytes) -> None:
         for name in names:
@@ -103,10 +103,10 @@ def refresh(bed: Bed) -> Iterator[Outcome]:
     for name in names.values():
         with bed.connect(name) as connection:
             connection.execute("select pg_stat_reset()")
-    with bed.saying("refreshes, the same number of both"), _without_autovacuum(bed, *names.values()):
+    with bed.saying("the same number of refreshes on both"), _without_autovacuum(bed, *names.values()):
         for stock, name in names.items():
-            bed.execute("alter database {name} set synchronous_commit = off", name=name)  # same WAL, sooner
-            # A table of some hours: one that was just filled has all its free space at its end.
+            bed.execute("alter database {name} set synchronous_commit = off", name=name)  # the same WAL, but faster
+            # Age the table: in a new one all free space is at the end.
             _refresh_some(bed, name, scripts[stock], seed=1)
             with bed.connect(name) as connection:
                 connection.execute("vacuum location")
@@ -115,10 +115,10 @@ def refresh(bed: Bed) -> Iterator[Outcome]:
             _refresh_some(bed, name, scripts[stock], seed=2)
             wal[stock].append((_value(bed, name, WAL_POSITION) - before) / 1e6)
             bed.execute("alter database {name} reset synchronous_commit", name=name)
-        for name in names.values():  # else autovacuum does it in somebody's round
+        for name in names.values():  # otherwise autovacuum would run in one of the rounds
             with bed.connect(name) as connection:
                 connection.execute("vacuum location")
-    with bed.saying("refreshes, as fast as can be"):
+    with bed.saying("refreshes, as fast as possible"):
         for _ in range(bed.rounds(5)):
             for stock, name in names.items():
                 bed.execute("checkpoint")
@@ -138,7 +138,7 @@ def bloat(bed: Bed) -> Iterator[Outcome]:
     rows = bed.rows(20_000)
     sizes = {}
     with bed.connect("postgres") as admin:
-        # An hour goes by in about a minute: whoever sleeps a minute between two looks may sleep a second.
+        # An hour of refreshes takes about a minute here, so autovacuum wakes up every second instead of every minute.
         admin.execute("alter system set autovacuum_naptime = '1s'")
         admin.execute("select pg_reload_conf()")
     for stock in (False, True):

@@ -1,4 +1,4 @@
-"""REGISTERs at a real Kamailio: as fast as can be against the stock one, and how soon a row is enriched."""
+"""REGISTERs at a real Kamailio: the rate compared with the stock one, and the time until a row is enriched."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ROWS = 100_000
 
 @contextmanager
 def _reader(port: int, token: str) -> Iterator[None]:
-    """Someone who looks at a list each second."""
+    """Request a list every second."""
     done = threading.Event()
 
     def look() -> None:
@@ -48,7 +48,7 @@ def _reader(port: int, token: str) -> Iterator[None]:
 
 @measures(REGISTER)
 def register(bed: Bed) -> Iterator[Outcome]:
-    # Both Kamailios have all rows in their memory.
+    # Both Kamailios hold all rows in memory.
     ours = bed.ours("register", lambda: mixed(bed.rows(ROWS)), server_id=1)
     stock = bed.stock("register_stock", lambda: mixed(bed.rows(ROWS)), server_id=0)
     rates: tuple[list[float], list[float]] = ([], [])
@@ -61,7 +61,7 @@ def register(bed: Bed) -> Iterator[Outcome]:
     ):
         for each in (with_all, alone):
             registers(each, Wish(phones=bed.phones))
-        with bed.saying("REGISTERs, as fast as can be"):
+        with bed.saying("REGISTERs, as fast as possible"):
             for _ in range(bed.rounds(5)):
                 wish = Wish(phones=bed.phones, seconds=bed.seconds(8))
                 with _reader(api.port, bed.tokens[ours]):
@@ -105,7 +105,5 @@ def visible(bed: Bed) -> Iterator[Outcome]:
             came = loading.result()
         waits = [max(0.0, seen[username] - at) for username, at in came.answered]
         forget_phones(connection)
-    note = (
-        f"{len(waits):,} phones, looked for every 10 ms; median {percentile(waits, 0.5):.2f} s, most {max(waits):.2f} s"
-    )
+    note = f"{len(waits):,} phones, polled every 10 ms; median {percentile(waits, 0.5):.2f} s, most {max(waits):.2f} s"
     yield Outcome(figure=VISIBLE, ours=[percentile(waits, 0.99)], note=note)

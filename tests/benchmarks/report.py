@@ -1,4 +1,4 @@
-"""bench.json and the table that is printed: the figures, and on what they were measured."""
+"""Writes bench.json and prints the table: the figures, and the machine that they were measured on."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _find(pattern: str, text: str) -> str:
 
 
 def facts(scale: float) -> dict[str, Any]:
-    """The machine, the versions, the commit and the date."""
+    """Return the machine, the versions, the commit and the date."""
     processor = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     memory = Path("/proc/meminfo").read_text(encoding="ascii")
     debian = Path("/etc/debian_version")
@@ -57,7 +57,7 @@ def facts(scale: float) -> dict[str, Any]:
 
 
 def write(path: Path, about: dict[str, Any], outcomes: Sequence[Outcome], tables: dict[str, Any]) -> None:
-    """Write what there is so far; called after each group, so that an end in the midst loses nothing."""
+    """Write all outcomes so far. Called after each group, so that an interrupted run loses nothing."""
     content = {**about, "figures": [outcome.as_object() for outcome in outcomes], **tables}
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -69,7 +69,7 @@ def _number(value: float | None) -> str:
 
 
 def heading(about: dict[str, Any]) -> str:
-    """One line on what it was measured."""
+    """Return one line about the machine, the versions and the commit."""
     machine, versions = about["machine"], about["versions"]
     return (
         f"{about['date'][:10]}, commit {about['commit']}, scale {about['scale']:g}: {machine['cores']} cores "
@@ -79,7 +79,7 @@ def heading(about: dict[str, Any]) -> str:
 
 
 def row(outcome: Outcome) -> str:
-    """One line of the table, in Markdown."""
+    """Return one line of the table in Markdown."""
     figure, values = outcome.figure, outcome.values
     goal = "" if figure.goal is None else f"{'≥' if figure.at_least else '≤'} {figure.goal:g}"
     met = {None: "", True: "yes", False: "**no**"}[outcome.met]
@@ -94,7 +94,7 @@ TABLE_HEAD = "| figure | what | ours | reference | ratio | min..max | goal | met
 
 
 def growth_table(growth: dict[str, Any]) -> list[str]:
-    """The costs over the number of rows, in Markdown."""
+    """Return the costs over the number of rows as a table in Markdown."""
     lines = [f"| {growth['unit']}, rows in the table: | " + " | ".join(f"{rows:,}" for rows in growth["rows"]) + " |"]
     lines.append("|---" * (len(growth["rows"]) + 1) + "|")
     lines += [f"| {label} | " + " | ".join(map(_number, costs)) + " |" for label, costs in growth["costs"].items()]

@@ -1,4 +1,4 @@
-"""The server itself: how many processes and threads, and a thousand clients at once."""
+"""The API server: numbers of processes and threads, and a thousand clients at once."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ CLIENTS_LOCKED = Figure(
     goal=100,
     at_least=True,
 )
-# Processes and threads; the first are the defaults.
+# Processes and threads. The first pair is the default.
 THREADED = ((2, 8), (1, 8), (2, 4), (2, 16), (4, 4), (4, 8))
-# gunicorn's other workers, where they can be had (gevent is no dependency: install it beforehand), and processes.
+# gunicorn's other workers if they are installed (gevent is not a dependency: install it first), with processes.
 OTHERS = tuple((kind, number) for kind in ("sync", "gevent") for number in (2, 4) if kind == "sync" or find_spec(kind))
 PATIENCE = 30.0
 
@@ -93,7 +93,7 @@ def clients(bed: Bed) -> Iterator[Outcome]:
 
 
 def _ask_at_once(port: int, request: bytes, number: int) -> tuple[Counter[str], float]:
-    """How many clients were answered what, and the seconds until the last was."""
+    """Let many clients ask at once; return the number of answers by status and the seconds until the last one."""
     answers: dict[socket.socket, bytes] = {}
     with selectors.DefaultSelector() as selector:
         started = perf_counter()

@@ -1,4 +1,4 @@
-"""The benchmarks themselves: that they run, on a hundredth of the data, not how fast anything is."""
+"""The benchmarks run on a hundredth of the data. Nothing is said here about speed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.stand.stock import STOCK
 
 
 def bench(directory: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `make bench`'s program with everything it writes in a directory."""
+    """Run the program of `make bench` with all its files in a directory."""
     return subprocess.run(
         [sys.executable, "-m", "tests.benchmarks"],
         cwd=ROOT,
@@ -24,18 +24,19 @@ def bench(directory: Path, **environment: str) -> subprocess.CompletedProcess[st
         capture_output=True,
         encoding="utf-8",
         check=False,
-        timeout=600,  # on a machine that has much else to do
+        timeout=600,  # for a busy machine
     )
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not STOCK.exists(), reason="no stock kamailio.cfg of the distribution")
 def test_every_figure_is_measured_and_written(tmp_path: Path) -> None:
-    """A run on a hundredth of the data ends well, and bench.json has every figure of the README's table."""
+    """A run on a hundredth of the data succeeds, and bench.json has every figure of the documented table."""
     done = bench(tmp_path, BENCH_SCALE="0.01", BENCH="")
     assert done.returncode == 0, done.stdout + done.stderr
     content = json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))
-    readme = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Performance")[2].partition("\n## ")[0]
+    readme = (Path(__file__).parent / "README.md").read_text(encoding="utf-8")
+    readme = readme.partition("## Figures")[2].partition("\n## ")[0]
     rows = [line.split(" | ")[0].removeprefix("| ") for line in readme.splitlines() if line.startswith("| `")]
     assert [f"`{figure['name']}`" for figure in content["figures"]] == rows
     for figure in content["figures"]:
@@ -45,7 +46,7 @@ def test_every_figure_is_measured_and_written(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_is_a_mistake_of_one_line(tmp_path: Path) -> None:
-    """It says which names there are, and measures nothing."""
+    """The error lists the known names, and nothing is measured."""
     done = bench(tmp_path, BENCH="list-10001")
     assert done.returncode == 2
     assert done.stdout == ""
@@ -66,6 +67,6 @@ def test_an_unknown_name_is_a_mistake_of_one_line(tmp_path: Path) -> None:
 def test_the_median_of_the_rounds_is_held_against_the_goal(
     ours: list[float], reference: list[float], at_least: bool, met: bool
 ) -> None:
-    """Each round's own ratio counts, in the direction of the goal."""
+    """The median of the rounds' ratios is compared with the goal, in its direction."""
     figure = Figure(name="x", title="x", unit="s", goal=3, at_least=at_least)
     assert Outcome(figure=figure, ours=ours, reference=reference).met is met

@@ -1,7 +1,7 @@
-"""kazoo-sdk 0.2.4 of PyPI as it is, against a server as it is run.
+"""kazoo-sdk 0.2.4 from PyPI, unchanged, against a server in production form.
 
-It knows devices but not registrations; what it offers for such a resource is its description of one (RestResource),
-which gives it methods as for its own, and its manual request.
+It has methods for devices but not for registrations. For other resources it offers RestResource, a description from
+which it makes methods, and a manual request.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.fixtures.server import Server
 
 @pytest.fixture(scope="module")
 def sdk() -> Iterator[Any]:
-    """The package. Its import has json give ordered dictionaries to the whole process: so for this module only."""
+    """The package, imported for this module only: the import changes json for the whole process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("json._default_decoder", vars(json)["_default_decoder"])
         yield importlib.import_module("kazoo")
@@ -28,7 +28,7 @@ def sdk() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def client_class(sdk: Any) -> Any:
-    """Its client with one resource more, described as it describes its own."""
+    """Its client with one more resource, described as its own ones are."""
     rest_resources = importlib.import_module("kazoo.rest_resources")
     registrations = rest_resources.RestResource(
         "registration",
@@ -48,7 +48,7 @@ def client(client_class: Any, server: Server) -> Any:
 
 @pytest.fixture
 def errors(sdk: Any) -> Any:
-    """Its exceptions."""
+    """The package's exceptions."""
     return importlib.import_module("kazoo.exceptions")
 
 
@@ -60,7 +60,7 @@ def test_it_authenticates_with_an_api_key(client: Any) -> None:
 
 
 def test_it_lists_and_counts(client: Any) -> None:
-    """The registrations of the account and of one below it, both phones of alice among them."""
+    """It lists the registrations of the account and of a descendant, including both phones of alice."""
     listed = client.get_registrations("reseller")["data"]
     assert [each["username"] for each in listed] == ["alice", "alice"]
     assert [each["username"] for each in client.get_registrations("child")["data"]] == ["bob"]
@@ -69,7 +69,7 @@ def test_it_lists_and_counts(client: Any) -> None:
 
 
 def test_it_sends_filters(sdk: Any, client: Any) -> None:
-    """As parameters of the request object that its own searches use."""
+    """Filters are parameters of the request object that its own searches use."""
     request_objects = importlib.import_module("kazoo.request_objects")
     request = request_objects.KazooRequest(
         "/accounts/{account_id}/registrations", get_params={"filter_proxy_protocol": "tcp"}
@@ -79,13 +79,13 @@ def test_it_sends_filters(sdk: Any, client: Any) -> None:
 
 
 def test_its_device_status_is_there(client: Any) -> None:
-    """The one method that it has itself for what is registered."""
+    """This is its only own method about registrations."""
     status = client.get_all_devices_status("reseller")["data"]
     assert status == [{"device_id": "device-alice", "registered": True}]
 
 
 def test_it_deletes_one_and_all(client: Any) -> None:
-    """It reads a status of success in the envelope, and the bindings are gone."""
+    """The envelope's status is success, and the bindings are gone."""
     assert client.delete_registration("child", "bob")["data"] == "ok"
     assert client.get_registrations("child")["data"] == []
     assert client.get_registrations_count("reseller")["data"] == {"count": 2}
@@ -94,13 +94,13 @@ def test_it_deletes_one_and_all(client: Any) -> None:
 
 
 def test_it_knows_a_wrong_key(client_class: Any, errors: Any, server: Server) -> None:
-    """By error "401" in the envelope, a string."""
+    """It recognises the string "401" as the error in the envelope."""
     with pytest.raises(errors.KazooApiAuthenticationError, match="Invalid credentials"):
         client_class(api_key="wrong", base_url=server.url).authenticate()
 
 
 def test_it_gets_another_token_when_one_died(client: Any, directory: Directory, database: psycopg.Connection) -> None:
-    """A 401 has it authenticate again and repeat the call, unseen by its caller."""
+    """After a 401 it authenticates and repeats the call, without its caller noticing."""
     first = client.auth_token
     database.execute("delete from auth_token where account_id = 'reseller'")
     assert client.get_registrations_count("child")["data"] == {"count": 1}
@@ -108,7 +108,7 @@ def test_it_gets_another_token_when_one_died(client: Any, directory: Directory, 
 
 
 def test_it_tells_what_was_refused(client: Any, errors: Any) -> None:
-    """403, 404 and 405 are errors of its own type, with the ID of the request and our message."""
+    """403, 404 and 405 are errors of its own type, with the request's ID and our message."""
     for call, arguments, message in (
         (client.get_registrations, ("admin",), "forbidden"),
         (client.get_registrations_count, ("nowhere",), "forbidden"),
@@ -126,7 +126,7 @@ def test_it_tells_what_was_refused(client: Any, errors: Any) -> None:
 
 
 def test_it_tells_which_field_is_bad(client: Any, errors: Any) -> None:
-    """A 400 is its bad data error, which takes the fields from data."""
+    """A 400 becomes its error for bad data, which reads the fields from data."""
     request = importlib.import_module("kazoo.request_objects").KazooRequest(
         "/accounts/{account_id}/registrations", get_params={"page_size": "many"}
     )
@@ -136,7 +136,7 @@ def test_it_tells_which_field_is_bad(client: Any, errors: Any) -> None:
 
 
 def test_without_kamailio_a_flush_is_a_success_and_a_sync_is_none(client: Any, errors: Any, server: Server) -> None:
-    """The flush is promised; nobody goes on with the sync, and its 503 has an envelope like any other error."""
+    """The flush is promised. Nobody retries a sync, so it is a 503 with an envelope like any other error."""
     server.registrar.stop()
     assert client.delete_registration("child", "bob")["data"] == "ok"
     assert client.get_registrations_count("child")["data"] == {"count": 0}

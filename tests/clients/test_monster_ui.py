@@ -1,7 +1,7 @@
-"""An imitation of monster-ui, its SDK in a browser of another origin, against a server as it is run.
+"""An imitation of monster-ui's SDK in a browser on another origin, against a server in production form.
 
-What it sends and how it reads answers is as in 2600hz/monster-ui, src/js/lib/jquery.kazoosdk.js; none of its code is
-here. Its browser asks before each request whether it may (Fetch standard, CORS), since a token and JSON are no simple
+It sends requests and reads answers as 2600hz/monster-ui does (src/js/lib/jquery.kazoosdk.js), but has none of its
+code. The browser sends a preflight before each request (Fetch standard, CORS), because a token and JSON are not simple
 headers.
 """
 
@@ -26,12 +26,12 @@ GREGORIAN_OFFSET = 62167219200
 
 
 class Blocked(Exception):
-    """The browser keeps the app from sending, or from reading the answer."""
+    """The browser does not let the app send the request or read the answer."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What an app gets of an answer."""
+    """The parts of an answer that an app gets."""
 
     status: int
     content_type: str | None
@@ -39,7 +39,7 @@ class Answer:
 
 
 class RequestFailed(Exception):
-    """What monster-ui hands to an app's `error`: the parsed body, or nothing when it does not parse it."""
+    """What monster-ui passes to an app's `error`: the parsed body, or nothing if it does not parse it."""
 
     def __init__(self, status: int, parsed: dict[str, Any]) -> None:
         super().__init__(f"{status}: {parsed}")
@@ -54,10 +54,10 @@ class ImitatedBrowser:
         self.port = port
 
     def send(self, method: str, path: str, headers: Mapping[str, str], body: str | None) -> Answer:
-        """Send it after a preflight.
+        """Send a request after a preflight.
 
         Raises:
-            Blocked: the server did not allow it to this origin.
+            Blocked: the server did not allow it for this origin.
         """
         asked = sorted(name.lower() for name in headers if name.lower() not in SIMPLE_HEADERS)
         preflight = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": ",".join(asked)}
@@ -101,17 +101,17 @@ def _names(header: str | None) -> set[str]:
 
 
 class ImitatedMonsterUi:
-    """Requests as its SDK sends them; before a login the token is JavaScript's word for nothing."""
+    """Sends requests as its SDK does. Before a login the token is JavaScript's "undefined"."""
 
     def __init__(self, port: int, token: str = "undefined") -> None:
         self.browser = ImitatedBrowser(port)
         self.token = token
 
     def request(self, verb: str, path: str, data: dict[str, Any] | None = None) -> Any:
-        """Return the envelope.
+        """Send a request and return the envelope.
 
         Raises:
-            RequestFailed: the status was no success.
+            RequestFailed: the status was not 2xx.
         """
         headers = {
             "Accept": "application/json, text/javascript, */*; q=0.01",
@@ -132,12 +132,12 @@ class ImitatedMonsterUi:
 
 @pytest.fixture
 def monster(server: Server, directory: Directory) -> ImitatedMonsterUi:
-    """Logged in with a token of the reseller."""
+    """A monster-ui that has logged in with a token of the reseller."""
     return ImitatedMonsterUi(server.port, directory.tokens["reseller"])
 
 
 def test_a_list_has_what_its_apps_show(monster: ImitatedMonsterUi, server: Server) -> None:
-    """A GET with Content-Type and a time in the query; old apps read these keys in every row, and count years."""
+    """Its GET has a Content-Type and a time in the query. Old apps read these keys, with Gregorian times."""
     rows = monster.request("GET", "accounts/reseller/registrations")["data"]
     assert {row["call_id"] for row in rows} == {phone.call_id for phone in server.phones[:2]}
     for row in rows:
@@ -147,7 +147,7 @@ def test_a_list_has_what_its_apps_show(monster: ImitatedMonsterUi, server: Serve
 
 
 def test_a_time_in_the_query_leaves_the_rest_of_it(monster: ImitatedMonsterUi) -> None:
-    """It comes after the filters that an app gives, and two requests have the same revision."""
+    """The time comes after the app's filters, and two requests get the same revision."""
     path = "accounts/reseller/registrations?filter_proxy_protocol=tcp"
     first, second = monster.request("GET", path), monster.request("GET", path)
     assert [row["proxy_protocol"] for row in first["data"]] == ["tcp"]
@@ -155,15 +155,27 @@ def test_a_time_in_the_query_leaves_the_rest_of_it(monster: ImitatedMonsterUi) -
 
 
 def test_the_status_of_devices_and_a_restart(monster: ImitatedMonsterUi) -> None:
-    """What its apps show and press in their lists of devices; a 202 is a success to it."""
+    """Its apps show the status and the restart button in their device lists. It takes a 202 as a success."""
     status = monster.request("GET", "accounts/reseller/devices/status")["data"]
     assert status == [{"device_id": "device-alice", "registered": True}]
     restarted = monster.request("POST", "accounts/reseller/devices/device-alice/sync")
     assert (restarted["status"], restarted["data"]) == ("success", "sync request sent")
 
 
+def test_an_app_finds_the_device_of_a_registration(monster: ImitatedMonsterUi) -> None:
+    """OpenTelecom/monster-ui-registrations joins registrations and devices by ID, then asks for each device."""
+    registrations = monster.request("GET", "accounts/reseller/registrations")["data"]
+    devices = {each["id"]: each for each in monster.request("GET", "accounts/reseller/devices")["data"]}
+    for registration in registrations:
+        device = devices[registration["authorizing_id"]]
+        assert (device["device_type"], device["enabled"]) == ("sip_device", True)
+        assert isinstance(device["name"], str)
+        shown = monster.request("GET", f"accounts/reseller/devices/{device['id']}")["data"]
+        assert shown["sip"]["username"] == registration["username"].lower()
+
+
 def test_a_delete_carries_a_body(monster: ImitatedMonsterUi) -> None:
-    """With the app's metadata in data, which mean nothing to us; one username, then all."""
+    """The body has the app's metadata in data, which we ignore. It deletes one username, then all."""
     assert monster.request("DELETE", "accounts/child/registrations/bob")["data"] == "ok"
     assert monster.request("GET", "accounts/child/registrations/count")["data"] == {"count": 0}
     assert monster.request("DELETE", "accounts/reseller/registrations")["data"] == "ok"
@@ -171,7 +183,7 @@ def test_a_delete_carries_a_body(monster: ImitatedMonsterUi) -> None:
 
 
 def test_a_login_comes_with_a_token_that_is_none(server: Server) -> None:
-    """Its requests have the header from the first on; only the key counts, and metadata beside it are let through."""
+    """Its first requests already have the header. Only the key counts, and metadata beside it are accepted."""
     monster = ImitatedMonsterUi(server.port)
     envelope = monster.request("PUT", "api_auth", {"api_key": server.api_key})
     monster.token = envelope["auth_token"]
@@ -181,7 +193,7 @@ def test_a_login_comes_with_a_token_that_is_none(server: Server) -> None:
 
 
 def test_it_can_parse_every_failure(monster: ImitatedMonsterUi, server: Server) -> None:
-    """Content-Type is what it compares with, and the body has the ID of the request, a message and data."""
+    """The Content-Type is the one that it expects, and the body has the request's ID, a message and data."""
     server.registrar.stop()
     for verb, path, status in (
         ("GET", "accounts/reseller/registrations?page_size=many", 400),
@@ -200,14 +212,17 @@ def test_it_can_parse_every_failure(monster: ImitatedMonsterUi, server: Server) 
         assert parsed["data"]
 
 
-def test_its_browser_sends_no_method_that_the_path_does_not_have(monster: ImitatedMonsterUi) -> None:
-    """A preflight allows what there is, so the others end in the browser."""
-    with pytest.raises(Blocked, match="method PATCH"):
-        monster.request("PATCH", "accounts/reseller/registrations")
+def test_an_app_sees_that_a_path_or_a_method_is_not_there(monster: ImitatedMonsterUi) -> None:
+    """Its browser asks first, and lets the 404 of a login by user and the 405 through."""
+    for verb, path, status in (("PUT", "user_auth", 404), ("PATCH", "accounts/reseller/registrations", 405)):
+        with pytest.raises(RequestFailed) as failed:
+            monster.request(verb, path)
+        assert failed.value.status == status
+        assert failed.value.parsed["error"] == str(status)
 
 
 def test_its_dialog_can_name_the_bad_field(monster: ImitatedMonsterUi) -> None:
-    """It walks through fields and rules of a 400 and shows each message."""
+    """It iterates over the fields and rules of a 400 and shows each message."""
     with pytest.raises(RequestFailed) as failed:
         monster.request("GET", "accounts/reseller/registrations?page_size=many")
     shown = [
@@ -220,7 +235,7 @@ def test_its_dialog_can_name_the_bad_field(monster: ImitatedMonsterUi) -> None:
 
 
 def test_it_sees_that_its_session_ended(server: Server, monster: ImitatedMonsterUi) -> None:
-    """A 401 reaches it through the browser, so that it asks for a login."""
+    """A 401 passes the browser, so that it asks for a login."""
     with pytest.raises(RequestFailed) as failed:
         ImitatedMonsterUi(server.port, "dead").request("GET", "accounts/reseller/registrations")
     assert failed.value.status == 401

@@ -1,6 +1,6 @@
-"""An imitation of 2600hz/kazoo-php-sdk, against a server as it is run.
+"""An imitation of 2600hz/kazoo-php-sdk, against a server in production form.
 
-What it sends (by Guzzle) and how it reads answers is as in that repository, lib/hz2600/Kazoo; none of its code is here.
+It sends requests (by Guzzle) and reads answers as that repository does (lib/hz2600/Kazoo), but has none of its code.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from tests.fixtures.location import AddBinding
 from tests.fixtures.server import Server
 
 MORE_THAN_A_PAGE = 1050
-"""Above the largest page that a client may ask for, by default."""
+"""More than the largest page that a client may ask for by default."""
 
 
 class HttpException(Exception):
-    """Any failure; made of the envelope's message, which has to be a string, and the status."""
+    """Any failure, made from the status and the envelope's message, which must be a string."""
 
     def __init__(self, message: str, code: int) -> None:
         if not isinstance(message, str):
-            raise TypeError("PHP's exceptions take no other message")
+            raise TypeError("a PHP exception takes only a string as its message")
         super().__init__(message)
         self.code = code
 
 
 class ApiException(HttpException):
-    """A 4xx that has no type of its own."""
+    """A 4xx without its own type."""
 
 
 class Validation(HttpException):
@@ -68,7 +68,7 @@ EXCEPTIONS: dict[int, type[HttpException]] = {
 
 
 class ImitatedPhpSdk:
-    """The SDK with an API key; it authenticates when it first needs an account or a token."""
+    """The SDK with an API key. It authenticates when it first needs an account or a token."""
 
     def __init__(self, port: int, api_key: str) -> None:
         self.port = port
@@ -83,11 +83,11 @@ class ImitatedPhpSdk:
         return str(self.auth_response["account_id"])
 
     def fetch(self, collection: str, account: str | None = None) -> Any:
-        """`$sdk->Account($account)->{collection}()`, all of it: it never asks for a page."""
+        """`$sdk->Account($account)->{collection}()`: the whole list, because it never asks for pages."""
         return self._authenticated("GET", f"/accounts/{account or self.account_id}/{collection}")
 
     def remove(self, collection: str) -> Any:
-        """`->remove()`, or with what to append to the path."""
+        """`->remove()`, or `->remove(...)` with a suffix for the path."""
         return self._authenticated("DELETE", f"/accounts/{self.account_id}/{collection}")
 
     def _authenticated(self, method: str, path: str) -> Any:
@@ -107,7 +107,7 @@ class ImitatedPhpSdk:
             "User-Agent": "kazoo-php-sdk",
             "Content-Type": "application/json",
             "Accept": "application/json",
-            "X-Auth-Token": self.auth_response.get("auth_token", ""),  # empty while it asks for one
+            "X-Auth-Token": self.auth_response.get("auth_token", ""),  # empty while it requests one
         }
         connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
@@ -124,18 +124,18 @@ class ImitatedPhpSdk:
 
 @pytest.fixture
 def sdk(server: Server) -> ImitatedPhpSdk:
-    """With the reseller's key."""
+    """The SDK with the reseller's key."""
     return ImitatedPhpSdk(server.port, server.api_key)
 
 
 def test_it_authenticates_with_an_empty_token(sdk: ImitatedPhpSdk) -> None:
-    """The header is there from the first request on; the account is in data, the token in the envelope."""
+    """Its first request already has the header. The account is in data, the token in the envelope."""
     assert sdk.account_id == "reseller"
     assert sdk.auth_response["auth_token"]
 
 
 def test_it_gets_the_whole_list(sdk: ImitatedPhpSdk, add_binding: AddBinding) -> None:
-    """It does not page and counts what came, which is more than any page."""
+    """It does not use pages, and gets more rows than any page has."""
     for number in range(MORE_THAN_A_PAGE):
         add_binding(f"user-{number}", "reseller.test")
     listed = sdk.fetch("registrations")
@@ -146,19 +146,19 @@ def test_it_gets_the_whole_list(sdk: ImitatedPhpSdk, add_binding: AddBinding) ->
 
 
 def test_its_device_status_is_a_list(sdk: ImitatedPhpSdk) -> None:
-    """Its elements are known by their device_id."""
+    """It finds the elements by their device_id."""
     assert [each["device_id"] for each in sdk.fetch("devices/status")] == ["device-alice"]
 
 
 @pytest.mark.parametrize("appended", ["", "/alice"], ids=["all", "one"])
 def test_it_removes(sdk: ImitatedPhpSdk, appended: str) -> None:
-    """A DELETE with Content-Type and no body; it reads data, and the bindings are gone."""
+    """It sends a DELETE with Content-Type but without body. It reads data, and the bindings are gone."""
     assert sdk.remove(f"registrations{appended}") == "ok"
     assert sdk.fetch("registrations") == []
 
 
 def test_it_authenticates_again_when_its_token_died(sdk: ImitatedPhpSdk, database: psycopg.Connection) -> None:
-    """A 401 has it ask for another one and repeat the request."""
+    """After a 401 it requests another token and repeats the request."""
     assert len(sdk.fetch("registrations")) == 2
     first = sdk.auth_response["auth_token"]
     database.execute("delete from auth_token where account_id = 'reseller'")
@@ -167,7 +167,7 @@ def test_it_authenticates_again_when_its_token_died(sdk: ImitatedPhpSdk, databas
 
 
 def test_each_failure_is_an_exception_of_its_type(sdk: ImitatedPhpSdk, server: Server) -> None:
-    """By the status, with a message that is a string."""
+    """The status decides the type. The message is a string."""
     with pytest.raises(Unauthenticated, match="invalid_credentials"):
         ImitatedPhpSdk(server.port, "wrong").fetch("registrations")
     for collection, exception, message in (

@@ -1,7 +1,7 @@
-"""PyKazoo 0.0a8 of PyPI as it is, against a server as it is run.
+"""PyKazoo 0.0a8 from PyPI, unchanged, against a server in production form.
 
-It knows devices but not registrations; for other resources there is the request object that all of its parts share.
-It takes 200 and 201 for success, nothing else.
+It has methods for devices but not for registrations. For other resources it has a request object, which all its parts
+share. Only 200 and 201 are a success for it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.fixtures.server import Server
 
 @pytest.fixture
 def rest(server: Server) -> RestRequest:
-    """What its parts send their requests by."""
+    """Its request object."""
     return RestRequest(server.url)
 
 
@@ -29,13 +29,13 @@ def client(server: Server, rest: RestRequest) -> PyKazooClient:
 
 
 def test_it_authenticates_with_an_api_key(client: PyKazooClient) -> None:
-    """It takes a 201, and finds the token in the envelope and the account in data."""
+    """It accepts a 201, and finds the token in the envelope and the account in data."""
     assert client.authentication.authenticated
     assert client.authentication.account_id == "reseller"
 
 
 def test_it_lists_and_counts(client: PyKazooClient, rest: RestRequest) -> None:
-    """The registrations of the account and of one below it, both phones of alice among them."""
+    """It lists the registrations of the account and of a descendant, including both phones of alice."""
     listed = rest.get("accounts/reseller/registrations")
     assert [each["username"] for each in listed["data"]] == ["alice", "alice"]
     assert [each["username"] for each in rest.get("accounts/child/registrations")["data"]] == ["bob"]
@@ -43,7 +43,7 @@ def test_it_lists_and_counts(client: PyKazooClient, rest: RestRequest) -> None:
 
 
 def test_it_sends_filters(client: PyKazooClient, rest: RestRequest) -> None:
-    """As it documents them for its own lists, alone and together."""
+    """Filters work alone and together, as it documents them for its own lists."""
     path = "accounts/reseller/registrations"
     assert len(rest.get(path, {"filter_proxy_protocol": "tcp"})["data"]) == 1
     page = rest.get(path, {"page_size": 1, "filter_username": "alice"})
@@ -52,13 +52,13 @@ def test_it_sends_filters(client: PyKazooClient, rest: RestRequest) -> None:
 
 
 def test_its_device_status_is_there(client: PyKazooClient) -> None:
-    """The one method that it has itself for what is registered."""
+    """This is its only own method about registrations."""
     status = client.devices.get_devices_status("reseller")["data"]
     assert status == [{"device_id": "device-alice", "registered": True}]
 
 
 def test_it_deletes_one_and_all(client: PyKazooClient, rest: RestRequest) -> None:
-    """It takes nothing but a 200 with JSON, and the bindings are gone."""
+    """It accepts only a 200 with JSON, and the bindings are gone."""
     assert rest.delete("accounts/child/registrations/bob")["data"] == "ok"
     assert rest.get("accounts/child/registrations")["data"] == []
     assert rest.delete("accounts/reseller/registrations")["data"] == "ok"
@@ -66,7 +66,7 @@ def test_it_deletes_one_and_all(client: PyKazooClient, rest: RestRequest) -> Non
 
 
 def test_it_knows_a_wrong_key(server: Server) -> None:
-    """By the status 401, and has no token then."""
+    """It recognises the status 401 and then has no token."""
     client = PyKazooClient(server.url)
     with pytest.raises(PermissionError, match="invalid_credentials"):
         client.authentication.api_auth("wrong")
@@ -74,14 +74,14 @@ def test_it_knows_a_wrong_key(server: Server) -> None:
 
 
 def test_it_knows_a_dead_token(client: PyKazooClient, rest: RestRequest, database: psycopg.Connection) -> None:
-    """By the same error, so that its caller authenticates again."""
+    """It raises the same error, so that its caller authenticates again."""
     database.execute("delete from auth_token where account_id = 'reseller'")
     with pytest.raises(PermissionError, match="invalid_credentials"):
         rest.get("accounts/reseller/registrations")
 
 
 def test_it_tells_what_was_refused(client: PyKazooClient, rest: RestRequest) -> None:
-    """Each status is the error that it has for it, with our message in its text."""
+    """Each status becomes its own error, with our message in the text."""
     for call, path, error, message in (
         (rest.get, "accounts/admin/registrations", RuntimeError, "Error Code: 403 .*forbidden"),
         (rest.get, "accounts/reseller/registrations?page_size=many", ValueError, "Error Code: 400 .*page_size"),
@@ -96,7 +96,7 @@ def test_it_tells_what_was_refused(client: PyKazooClient, rest: RestRequest) -> 
 def test_without_kamailio_a_flush_is_a_success_and_a_sync_is_none(
     client: PyKazooClient, rest: RestRequest, server: Server
 ) -> None:
-    """The flush is promised; nobody goes on with the sync, and a 503 is its connection error."""
+    """The flush is promised. Nobody retries a sync, and its 503 becomes a connection error."""
     server.registrar.stop()
     assert rest.delete("accounts/child/registrations/bob")["data"] == "ok"
     assert rest.get("accounts/child/registrations/count")["data"] == {"count": 0}

@@ -1,6 +1,6 @@
-"""`python -m tests.demo`: the whole of it on this machine, to be looked at; see `make demo`.
+"""`python -m tests.demo` runs the whole system on this machine, with simulated phones; see `make demo`.
 
-Owns the order of things: checks, start, show, watch, end.
+This module owns the order: check, start, show, watch, stop.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from tests.stand.phone import NoAnswer
 from tests.stand.process import TAIL_LINES, DaemonFailed, wait_until
 
 LOOK = 0.5
-"""Seconds between two looks whether all parts still run."""
+"""Seconds between two checks that all parts still run."""
 
 
 @click.group(invoke_without_command=True)
@@ -39,7 +39,7 @@ def main(context: click.Context) -> None:
 
 @main.command()
 def stop_database() -> None:
-    """Stop the PostgreSQL of the demo that runs; everything else goes on."""
+    """Stop the running demo's PostgreSQL. Everything else keeps running."""
     settings = read_settings(os.environ)
     data = settings.directory / "postgres" / "data"
     os.kill(running_demo(settings.directory), STOP_DATABASE)
@@ -49,7 +49,7 @@ def stop_database() -> None:
 
 @main.command()
 def start_database() -> None:
-    """Start the PostgreSQL of the demo that runs, after it was stopped."""
+    """Start the running demo's PostgreSQL again."""
     settings = read_settings(os.environ)
     data = settings.directory / "postgres" / "data"
     os.kill(running_demo(settings.directory), START_DATABASE)
@@ -58,7 +58,7 @@ def start_database() -> None:
 
 
 def run(settings: Settings, screen: Screen, signals: Signals) -> None:
-    """Start, show, watch and end the demo.
+    """Start, show, watch and stop the demo.
 
     Raises:
         Mistake: it cannot start, or a part of it has died.
@@ -74,27 +74,27 @@ def run(settings: Settings, screen: Screen, signals: Signals) -> None:
                     _watch(stack, settings, screen, signals)
             finally:
                 settings.env_file.unlink(missing_ok=True)
-                screen.line("\nending ...", last=True)
-        screen.line(f"ended; what the database holds stays in {shown(settings.directory)}", last=True)
+                screen.line("\nstopping ...", last=True)
+        screen.line(f"stopped; the data stay in {shown(settings.directory)}", last=True)
 
 
 def _forget_foreign_settings() -> None:
-    """The daemons inherit our environment; only what the demo itself tells them shall count."""
+    """Remove settings from our environment: the daemons inherit it, and must only see the demo's own settings."""
     for name in list(os.environ):
         if name.startswith(("REGISTRATIONS_", "KAMAILIO_", "PG", "GUNICORN_")):
             del os.environ[name]
-    # A user's PATH on Debian lacks the place where kamailio lies.
+    # kamailio is in /usr/sbin, which is not in a user's PATH on Debian.
     os.environ["PATH"] = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
 
 
 def _prepare(settings: Settings, screen: Screen) -> None:
-    """Remove what an earlier demo left, and see whether the ports can be had."""
+    """Remove what an earlier demo left, and check that the ports are free."""
     killed = settings.env_file.exists()
     settings.env_file.unlink(missing_ok=True)
     if find_server(settings.directory / "postgres" / "data") is not None:
-        screen.line("ending the PostgreSQL of an earlier demo that was killed")
+        screen.line("stopping the PostgreSQL of an earlier demo that was killed")
         end_server(settings.directory / "postgres" / "data")
-    if killed:  # its daemons have been told by the kernel, and may be about to end
+    if killed:  # the kernel has signalled its daemons, which may still be stopping
         with contextlib.suppress(TimeoutError):
             wait_until(lambda: find_port_problem(settings) is None, 5, "the ports")
     problem = find_port_problem(settings)
@@ -109,18 +109,18 @@ def _start(stack: Stack, settings: Settings, screen: Screen, signals: Signals) -
     sample, database = read_sample(), stack.database
     content = Content(database.url(), directory=settings.directory, log=settings.logs / "setup.log")
     screen.line(
-        f"kamailio-registrations, all of it on this machine; everything lies in {shown(settings.directory)}\n",
+        f"kamailio-registrations on this machine; all files are in {shown(settings.directory)}\n",
         style="bold",
     )
-    which = "a new cluster" if database.is_new else "the cluster of the last time"
+    which = "a new cluster" if database.is_new else "the cluster of the last demo"
     with screen.step(f"PostgreSQL {database.version} on {HOST}:{settings.pg_port}, {which}"):
         stack.start_database()
     signals.check()
-    with screen.step("schema, by registrations-db migrate"):
+    with screen.step("schema: registrations-db migrate"):
         content.migrate()
     signals.check()
     counts = f"{len(sample.accounts)} accounts, {sample.owners} owners, {len(sample.passwords)} devices"
-    with screen.step(f"{counts}, by registrations-db import"):
+    with screen.step(f"{counts}: registrations-db import"):
         content.import_sample()
         content.forget_bindings()
         admin, reseller, child = content.renew_tokens(sample.admin, sample.reseller, sample.child)
@@ -146,7 +146,7 @@ def _start(stack: Stack, settings: Settings, screen: Screen, signals: Signals) -
 
 
 def _watch(stack: Stack, settings: Settings, screen: Screen, signals: Signals) -> None:
-    """Look after the parts until a signal ends the demo; raises Interrupted then, or Mistake when a part has died."""
+    """Watch the parts. Raises Interrupted when a signal ends the demo, and Mistake when a part has died."""
     was_up = True
     while True:
         request = signals.wait(LOOK)
@@ -156,22 +156,22 @@ def _watch(stack: Stack, settings: Settings, screen: Screen, signals: Signals) -
             try:
                 stack.database.start_again()
             except DaemonFailed as error:
-                screen.line(f"PostgreSQL does not start: {error}", style="red")
+                screen.line(f"PostgreSQL did not start: {error}", style="red")
         dead = stack.find_dead()
         if dead is not None:
             tail = dead.log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:]
-            raise Mistake("\n".join([f"{dead.name} has ended by itself; the end of {shown(dead.log)}:", *tail]))
+            raise Mistake("\n".join([f"{dead.name} stopped unexpectedly; the end of {shown(dead.log)}:", *tail]))
         is_up = stack.database.is_up
         if is_up != was_up:
-            cure = f"it is started by  {demo_command(settings, 'start-database')}"
-            news = "PostgreSQL is back" if is_up else f"PostgreSQL is stopped; {cure}"
+            remedy = f"start it with  {demo_command(settings, 'start-database')}"
+            news = "PostgreSQL is back" if is_up else f"PostgreSQL is stopped; {remedy}"
             screen.line(f"{datetime.now():%H:%M:%S} {news}")
         was_up = is_up
 
 
 @contextlib.contextmanager
 def _mistakes(signals: Signals) -> Iterator[None]:
-    """Turn what can go wrong with a part into a Mistake, unless a signal to all of us was what went wrong."""
+    """Turn an error of a part into a Mistake, unless the user interrupted the demo: then the signal caused it."""
     try:
         yield
     except Interrupted:
@@ -183,7 +183,7 @@ def _mistakes(signals: Signals) -> Iterator[None]:
             raise Interrupted from error
         if isinstance(error, Mistake):
             raise
-        hint = "If it is what an earlier version left in the directory, `make clean` removes it."
+        hint = "If the directory holds the data of another version, remove them with `make clean`."
         raise Mistake(f"{error}\n{hint}") from error
 
 

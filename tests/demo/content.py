@@ -1,4 +1,4 @@
-"""What the demo's database holds: this version's schema, the sample directory, and three tokens."""
+"""The content of the demo's database: this version's schema, the sample directory and three tokens."""
 
 import hashlib
 import json
@@ -20,10 +20,10 @@ NOTE = "demo"
 
 
 def program(name: str) -> Path:
-    """Return one of our commands as it is installed beside this Python.
+    """Return the path of one of our commands, installed beside this Python.
 
     Raises:
-        Mistake: it is not.
+        Mistake: it is not installed.
     """
     path = Path(sys.executable).with_name(name)
     if not path.exists():
@@ -40,42 +40,41 @@ class Content:
         self._log = log
 
     def migrate(self) -> None:
-        """Bring the schema to this version's.
+        """Migrate the schema to this version.
 
         Raises:
-            Mistake: the database was made by a version whose migrations were others.
+            Mistake: the database was made with other migrations than this version's.
         """
         now = {
             path.name: hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted((REPOSITORY / "sql" / "schema" / "migrations").glob("*.sql"))
         }
-        # A migration that was applied is never looked at again, so one that was edited since would be missed.
+        # `migrate` does not read an applied migration again, so it would miss one that was edited since.
         before = json.loads(self._seal.read_text(encoding="utf-8")) if self._seal.exists() else {}
         if before.items() - now.items():
             raise Mistake(
-                "the database of an earlier demo has another schema than this version; "
-                "`make clean` removes it, then start again"
+                "the database of an earlier demo has the schema of another version; run `make clean`, then start again"
             )
         self._run("registrations-db", "migrate")
         self._seal.write_text(json.dumps(now, indent=1), encoding="utf-8")
 
     def forget_bindings(self) -> None:
-        """Remove what a demo that was killed has left; Kamailio must not run yet."""
+        """Remove the bindings that a killed demo left. Kamailio must not run yet."""
         with psycopg.connect(self._url) as connection:
             connection.execute("delete from location")
 
     def knows_sources(self) -> bool:
-        """Whether the worker has written where each phone registered from."""
+        """Return whether the worker has written the source address of each phone."""
         unknown = "select from location l left join registration_source s using (ruid) where s.received is null limit 1"
         with psycopg.connect(self._url) as connection:
             return connection.execute(unknown).fetchone() is None
 
     def import_sample(self) -> None:
-        """Import the sample directory; what is there already stays as it is."""
+        """Import the sample directory. What is there already stays as it is."""
         self._run("registrations-db", "import", str(DIRECTORY))
 
     def renew_tokens(self, *accounts: Account) -> list[str]:
-        """Revoke the tokens of earlier demos and make one for each account, which does not die of disuse."""
+        """Revoke the tokens of earlier demos and make one for each account that never expires."""
         with connect(DatabaseSettings(database_url=self._url), application_name="demo") as connection:
             for token in list_tokens(connection):
                 if token.note == NOTE:
@@ -98,5 +97,5 @@ class Content:
         if done.returncode:
             raise Mistake(
                 f"`{name} {arguments[0]}` failed:\n{done.stdout.rstrip()}\n"
-                "When the database is of another version of this project, `make clean` removes it."
+                "If the database is that of another version, remove it with `make clean`."
             )

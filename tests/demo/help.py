@@ -1,4 +1,4 @@
-"""What else can be done while the demo runs, and the file of shell variables."""
+"""Prints what else to try while the demo runs, and writes the file of shell variables."""
 
 import shlex
 import sys
@@ -15,12 +15,12 @@ REPORT = "select username, realm, user_agent, network_ip, registered_at from reg
 
 
 def shown(path: Path) -> str:
-    """Return a path as one would type it here."""
+    """Return a path as a user would type it in the current directory."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def demo_command(settings: Settings, word: str) -> str:
-    """Return the line that tells the running demo something."""
+    """Return the shell command that controls the running demo."""
     where = (
         "" if settings.directory == REPOSITORY / ".demo" else f"DEMO_DIRECTORY={shlex.quote(str(settings.directory))} "
     )
@@ -28,7 +28,7 @@ def demo_command(settings: Settings, word: str) -> str:
 
 
 def show_parts(stack: Stack, screen: Screen) -> None:
-    """Print the table of what runs, and the phones."""
+    """Print the table of running parts, and a summary of the phones."""
     rows = [(part.name, part.address, str(part.pid()), shown(part.log)) for part in stack.parts]
     screen.title("Running")
     screen.table([("part", "address", "pid", "log"), *rows])
@@ -37,7 +37,7 @@ def show_parts(stack: Stack, screen: Screen) -> None:
 
 
 def show_help(stack: Stack, settings: Settings, sample: Sample, screen: Screen) -> None:
-    """Print how to try more than the examples."""
+    """Print what to try beyond the examples."""
     realm, sip = sample.reseller.realm, f"{HOST}:{settings.sip_port}"
     password = sample.passwords[OWN_PHONE, realm]
     screen.title("Your own phone, on this machine")
@@ -46,21 +46,21 @@ def show_help(stack: Stack, settings: Settings, sample: Sample, screen: Screen) 
     screen.command(
         f"{_python()} -m tests.stand.phone --proxy {sip} --username {OWN_PHONE} --realm {realm} --password {password}"
     )
-    screen.title("The same by SQL")
+    screen.title("The same list in SQL")
     screen.command(f'psql {stack.database.url()} -c "{REPORT}"')
     screen.title(
-        "Stop PostgreSQL under all of it: the API says 503, the worker waits, nothing needs a restart afterwards"
+        "Stop PostgreSQL and start it again: the API answers 503, the worker waits, and nothing needs a restart"
     )
     screen.command(demo_command(settings, "stop-database"))
     screen.command(demo_command(settings, "start-database"))
     screen.title("Addresses, accounts and tokens as shell variables")
     screen.command(f". {_sourced(settings.env_file)}")
     screen.line()
-    screen.line("Phones that were flushed come back within 30 seconds. Ctrl-C ends all of it.", style="bold")
+    screen.line("Flushed phones register again within 30 seconds. Ctrl-C stops everything.", style="bold")
 
 
 def write_environment(stack: Stack, settings: Settings, sample: Sample, tokens: Tokens) -> None:
-    """Write the shell variables; the file is there whole or not at all."""
+    """Write the shell variables atomically, so that a reader never sees half a file."""
     variables = {
         "API_URL": stack.api_url,
         "ADMIN_AUTH_TOKEN": tokens.admin,
@@ -77,7 +77,7 @@ def write_environment(stack: Stack, settings: Settings, sample: Sample, tokens: 
     }
     new = settings.env_file.with_name("env.new")
     new.unlink(missing_ok=True)
-    new.touch(mode=0o600)  # there are tokens and a password in it
+    new.touch(mode=0o600)  # it holds tokens and a password
     new.write_text("".join(f"export {name}='{value}'\n" for name, value in variables.items()), encoding="utf-8")
     new.replace(settings.env_file)
 
@@ -87,6 +87,6 @@ def _python() -> str:
 
 
 def _sourced(path: Path) -> str:
-    # A name without a slash would be looked for in PATH.
+    # The shell looks for a name without a slash in PATH.
     text = shown(path)
     return shlex.quote(text if "/" in text else f"./{text}")

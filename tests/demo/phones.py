@@ -1,4 +1,4 @@
-"""The simulated phones: who registers, by which transport, and under which vendor's name."""
+"""The simulated phones: username, transport and User-Agent of each."""
 
 import logging
 import threading
@@ -14,10 +14,10 @@ from tests.stand.process import DaemonFailed, wait_until
 from tests.stand.sip_transport import TransportName
 
 EXPIRES = 60
-"""Seconds: phones refresh after half of it, so a phone that was flushed is back by then."""
+"""Seconds. Phones refresh after half of this time, so a flushed phone is back by then."""
 
 OWN_PHONE = "my-phone"
-"""Device of the reseller that no simulated phone registers."""
+"""A device of the reseller that no simulated phone uses."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ OTHER_CHILDS = (
 
 
 class Phones:
-    """All simulated phones, registered from `start` to `stop`, with a log of every REGISTER."""
+    """All simulated phones, registered from `start` to `stop`. Logs every REGISTER."""
 
     def __init__(self, sample: Sample, *, proxy: tuple[str, int], ipv6: bool, log: Path) -> None:
         self._sample = sample
@@ -74,11 +74,11 @@ class Phones:
 
     @property
     def is_running(self) -> bool:
-        """Whether the thread that refreshes them lives."""
+        """Whether the thread that refreshes the phones runs."""
         return any(thread.name == "sip-fleet" for thread in threading.enumerate())
 
     def start(self, *, check: Callable[[], None]) -> None:
-        """Register all of them, by real REGISTERs with digest authentication.
+        """Register all phones with digest authentication.
 
         Raises:
             TimeoutError: some are not registered after 15 seconds.
@@ -95,17 +95,17 @@ class Phones:
         wait_until(registered, 15, "all phones to be registered")
 
     def refresh(self) -> None:
-        """Register those again that were flushed, before their time."""
+        """Register all phones now, so that flushed ones are back at once."""
         for phone in self.all:
             phone.register(timeout=2)
 
     def stop(self) -> None:
-        """Un-register and close them."""
+        """Un-register and close all phones."""
         self._fleet.stop()
         self._handler.close()
 
     def summary(self) -> str:
-        """All of them in a line."""
+        """Return one line about all phones."""
         transports = Counter({"udp": 0, "tcp": 0, "ws": 0})
         transports.update(phone.transport for phone in self.all)
         accounts = ", ".join(f"{len(phones)} of {account.name}" for account, phones in self.by_account.items())
@@ -115,7 +115,7 @@ class Phones:
         )
 
     def _phone(self, model: Model, realm: str, *, ipv6: bool) -> Phone:
-        # A machine without IPv6 still has a phone whose contact is an IPv6 address (RFC 3849: documentation).
+        # Without IPv6 on this machine, the Contact is an IPv6 address for documentation (RFC 3849).
         contact = f"sip:{model.username}@[2001:db8::21]:5060" if model.ipv6 and not ipv6 else None
         return Phone(
             model.username,

@@ -1,4 +1,4 @@
-"""The sample directory, directory.json, as the demo speaks of it: four accounts and what is theirs."""
+"""The sample directory in directory.json: four accounts with their owners and devices."""
 
 import json
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Account:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """The accounts by the part they play, a device's ID, and the devices' passwords by username and realm."""
+    """The accounts by role, the ID of a device, and the devices' passwords by username and realm."""
 
     admin: Account
     reseller: Account
@@ -30,12 +30,12 @@ class Sample:
 
     @property
     def accounts(self) -> tuple[Account, ...]:
-        """All of them, from the top of the tree downwards."""
+        """All accounts, from the root of the tree downwards."""
         return self.admin, self.reseller, self.child, self.other_child
 
 
 def read_sample() -> Sample:
-    """Read directory.json, whose accounts stand in this order."""
+    """Read directory.json. Its accounts must be in the order admin, reseller, child, other child."""
     content = json.loads(DIRECTORY.read_text(encoding="utf-8"))
     accounts = [Account(id=each["id"], name=each["name"], realm=each["realm"]) for each in content["accounts"]]
     realms = {account.id: account.realm for account in accounts}

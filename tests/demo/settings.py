@@ -1,4 +1,4 @@
-"""What the demo is told from outside: four ports and a directory. Owns the checks that come before anything starts."""
+"""The demo's settings, four ports and a directory, and the checks before anything starts."""
 
 import errno
 import fcntl
@@ -23,7 +23,7 @@ PURPOSES = {
 
 
 class Mistake(click.ClickException):
-    """Something that whoever starts the demo can mend: one message, exit code 1."""
+    """An error that the user can fix: one message, exit status 1."""
 
     def show(self, file: object = None) -> None:  # noqa: ARG002  # click's signature
         click.echo(f"demo: {self.message}", err=True)
@@ -31,7 +31,7 @@ class Mistake(click.ClickException):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Where the demo keeps everything, and the ports on loopback that it takes."""
+    """The demo's directory and its ports on loopback."""
 
     directory: Path
     api_port: int
@@ -41,17 +41,17 @@ class Settings:
 
     @property
     def logs(self) -> Path:
-        """Where each part's log lies."""
+        """Directory of the logs."""
         return self.directory / "log"
 
     @property
     def env_file(self) -> Path:
-        """The shell variables of a demo that is ready."""
+        """File of shell variables; it exists while the demo is ready."""
         return self.directory / "env"
 
     @property
     def ports(self) -> dict[str, int]:
-        """The ports by the variables that set them."""
+        """The ports, by the name of their variable."""
         return dict(zip(DEFAULT_PORTS, (self.api_port, self.sip_port, self.rpc_port, self.pg_port), strict=True))
 
 
@@ -59,7 +59,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read the variables ``DEMO_*``.
 
     Raises:
-        Mistake: one of them is no port, or two of them are the same.
+        Mistake: a value is not a port, or two ports are the same.
     """
     ports = {name: _read_port(name, environment.get(name, "")) for name in DEFAULT_PORTS}
     for name, port in ports.items():
@@ -80,7 +80,7 @@ def _read_port(name: str, value: str) -> int:
 
 
 def has_ipv6() -> bool:
-    """Whether this machine has the IPv6 loopback."""
+    """Return whether this machine has the IPv6 loopback address."""
     with suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
         probe.bind(("::1", 0))
         return True
@@ -88,7 +88,7 @@ def has_ipv6() -> bool:
 
 
 def find_port_problem(settings: Settings) -> str | None:
-    """Name the first port that cannot be had, what it is for, and the variable that changes it."""
+    """Return a message about the first port that is not available: its purpose and the variable that changes it."""
     for name, port in settings.ports.items():
         wanted = [(HOST, socket.SOCK_STREAM, "TCP")]
         if name == "DEMO_SIP_PORT":
@@ -105,12 +105,12 @@ def find_port_problem(settings: Settings) -> str | None:
 
 def _why_not(host: str, port: int, kind: socket.SocketKind) -> str | None:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as probe:
-        if kind == socket.SOCK_STREAM:  # connections that ended a moment ago are nobody's
+        if kind == socket.SOCK_STREAM:  # ignore connections in TIME_WAIT
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            return "is taken" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
+            return "is in use" if error.errno == errno.EADDRINUSE else f"is not available ({error.strerror})"
     return None
 
 
@@ -120,23 +120,23 @@ def _suggestion(port: int) -> int:
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Hold the directory for this process; the lock goes with the process, however it ends.
+    """Lock the directory for this process. The kernel releases the lock when the process ends.
 
     Raises:
-        Mistake: a demo runs there already, or the directory cannot be written.
+        Mistake: a demo runs there already, or the directory is not writable.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise Mistake(f"{error.filename}: {error.strerror}; whose is it? `make clean` removes it") from error
+        raise Mistake(f"{error.filename}: {error.strerror}; check its owner, or run `make clean`") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         pid = os.read(descriptor, 20).decode().strip()
         os.close(descriptor)
         raise Mistake(
-            f"a demo runs here already (pid {pid}); end it with Ctrl-C where it runs, or kill {pid}"
+            f"a demo runs here already (pid {pid}); stop it with Ctrl-C in its terminal, or with kill {pid}"
         ) from None
     try:
         os.ftruncate(descriptor, 0)
@@ -147,10 +147,10 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 def running_demo(directory: Path) -> int:
-    """Return the process id of the demo that holds the directory.
+    """Return the process ID of the demo that has locked the directory.
 
     Raises:
-        Mistake: none does.
+        Mistake: no demo runs there.
     """
     with suppress(OSError), (directory / "lock").open() as lock:
         try:

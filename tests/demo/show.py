@@ -1,4 +1,4 @@
-"""The endpoints, each as a command that can be pasted, with the answer that this very command has just given."""
+"""Shows each endpoint as a shell command, runs that command, and prints its answer."""
 
 import json
 import subprocess
@@ -33,7 +33,7 @@ class Example:
     method: str = "GET"
 
     def command(self, api_url: str) -> str:
-        """Return the line for a shell."""
+        """Return the shell command."""
         words = ["curl -sS", *_past_http_proxies()]
         if self.method != "GET":
             words.append(f"-X {self.method}")
@@ -43,7 +43,7 @@ class Example:
 
 
 def examples(sample: Sample, tokens: Tokens) -> list[Example]:
-    """Return the requests in an order in which none spoils the answer of another."""
+    """Return the requests, in an order in which none changes the answer of a later one."""
 
     def registrations(account_id: str) -> str:
         return f"/v2/accounts/{account_id}/registrations"
@@ -54,30 +54,30 @@ def examples(sample: Sample, tokens: Tokens) -> list[Example]:
         Example(title=f"List: who is registered at {reseller.name}", path=mine, token=tokens.reseller),
         Example(title="Count", path=f"{mine}/count", token=tokens.reseller),
         Example(
-            title=f"An account below one's own: {child.name}",
+            title=f"A descendant account: {child.name}",
             path=f"{registrations(child.id)}/count",
             token=tokens.reseller,
         ),
-        Example(title="A superduper admin may see every account", path=f"{mine}/count", token=tokens.admin),
+        Example(title="A superduper admin sees every account", path=f"{mine}/count", token=tokens.admin),
         Example(
-            title="Sync a device: both of marta's phones have a NOTIFY check-sync",
+            title="Sync a device: both of marta's phones get a NOTIFY check-sync",
             method="POST",
             path=f"/v2/accounts/{reseller.id}/devices/{sample.device_with_two_phones}/sync",
             token=tokens.reseller,
         ),
         Example(
-            title="Flush one username; both of marta's phones go, and come back by themselves within 30 seconds",
+            title="Flush one username: both of marta's phones are removed, and register again within 30 seconds",
             method="DELETE",
             path=f"{mine}/marta",
             token=tokens.reseller,
         ),
         Example(
-            title=f"Flush an account: {other.name}, with the token of the account above it",
+            title=f"Flush an account: {other.name}, with the token of its parent account",
             method="DELETE",
             path=registrations(other.id),
             token=tokens.reseller,
         ),
-        Example(title="The account above one's own: 403", path=f"{mine}/count", token=tokens.child),
+        Example(title="The parent account: 403", path=f"{mine}/count", token=tokens.child),
         Example(title="Without a token: 401", path=f"{mine}/count"),
         Example(
             title="A username that the account does not have: 404",
@@ -85,12 +85,12 @@ def examples(sample: Sample, tokens: Tokens) -> list[Example]:
             path=f"{mine}/nosuch",
             token=tokens.reseller,
         ),
-        Example(title="Is it ready? For balancers and supervisors, without a token", path="/ready"),
+        Example(title="Readiness, for load balancers and supervisors, without a token", path="/ready"),
     ]
 
 
 def show(example: Example, *, api_url: str, screen: Screen, signals: Signals) -> None:
-    """Print a request's title, its command and the answer. Raises Interrupted."""
+    """Print a request's title, its command and its answer. Raises Interrupted."""
     command = example.command(api_url)
     screen.title(example.title)
     screen.command(command)
@@ -102,7 +102,7 @@ def show(example: Example, *, api_url: str, screen: Screen, signals: Signals) ->
 
 
 def shorten(body: str) -> str:
-    """Make an answer short enough to be read: of a list the first element, of an envelope what matters."""
+    """Shorten an answer: of a list keep the first element, of an envelope the most important keys."""
     try:
         answer: dict[str, Any] = json.loads(body)
     except ValueError:
@@ -121,6 +121,6 @@ def shorten(body: str) -> str:
 
 
 def _past_http_proxies() -> list[str]:
-    """curl sends requests to loopback, too, through an http_proxy of the environment, unless no_proxy says not."""
+    """Return curl's option against an http_proxy of the environment, which curl would use for loopback too."""
     proxied = "http" in urllib.request.getproxies() and not urllib.request.proxy_bypass("127.0.0.1")
     return ["--noproxy '*'"] if proxied else []

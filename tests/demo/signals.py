@@ -1,4 +1,4 @@
-"""Signals as flags: a handler notes what was asked for, the main thread does it when it looks."""
+"""Signals as flags: the handler only sets a flag, and the main thread acts on it."""
 
 import signal
 from types import FrameType
@@ -9,18 +9,18 @@ STOP_DATABASE, START_DATABASE = signal.SIGUSR1, signal.SIGUSR2
 
 
 class Interrupted(Exception):
-    """The demo was asked to end; what has been started is to be ended, and all is well."""
+    """The user ended the demo. All parts are stopped, and the exit status is 0."""
 
 
 class Signals:
-    """Which signals came in since `install`."""
+    """The signals that arrived since `install`."""
 
     def __init__(self) -> None:
         self.stops = 0
         self._requests: list[int] = []
 
     def install(self) -> None:
-        """Take over the signals that end the demo (the second hurries) and those that are about its database."""
+        """Install handlers for the signals that end the demo (a second one hurries) and for those of the database."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._note_stop)
         for number in (STOP_DATABASE, START_DATABASE):
@@ -28,16 +28,16 @@ class Signals:
 
     @property
     def hurried(self) -> bool:
-        """Whether somebody asked a second time."""
+        """Whether the user asked a second time."""
         return self.stops > 1
 
     def check(self) -> None:
-        """Raise Interrupted when the demo is to end."""
+        """Raise Interrupted if the demo is to end."""
         if self.stops:
             raise Interrupted
 
     def wait(self, seconds: float) -> int | None:
-        """Wait for a signal about the database; None when none came in time. Raises Interrupted."""
+        """Wait for a signal about the database and return it, or None after `seconds`. Raises Interrupted."""
         try:
             wait_until(lambda: self.stops or self._requests, seconds, "a signal", interval=0.05)
         except TimeoutError:

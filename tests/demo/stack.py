@@ -1,4 +1,4 @@
-"""All parts of the demo, started one after the other and ended together; PostgreSQL is in database.py."""
+"""All parts of the demo, started one after another and stopped together. PostgreSQL is in database.py."""
 
 import contextlib
 import os
@@ -6,7 +6,6 @@ import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,7 +17,7 @@ from tests.demo.sample import Sample
 from tests.demo.settings import HOST, Settings, has_ipv6
 from tests.demo.signals import Signals
 from tests.stand.kamailio import Proxy, kamailio
-from tests.stand.process import Daemon, daemon, wait_until
+from tests.stand.process import Daemon, answers_http, daemon, wait_until
 
 UNREGISTER_SECONDS = 2.0
 STOP_SECONDS = 3.0
@@ -26,7 +25,7 @@ STOP_SECONDS = 3.0
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A daemon of the demo, for the table and for whoever watches it."""
+    """A part of the demo, as shown in the table and watched."""
 
     name: str
     address: str
@@ -36,7 +35,7 @@ class Part:
 
 
 class Stack:
-    """Starts the parts when told to; whatever has been started is ended at the end of the `with`."""
+    """Starts the parts on request, and stops all of them at the end of the `with` block."""
 
     def __init__(self, settings: Settings, sample: Sample, signals: Signals) -> None:
         self._settings = settings
@@ -57,23 +56,23 @@ class Stack:
 
     @property
     def api_url(self) -> str:
-        """Where the API is."""
+        """URL of the API."""
         return f"http://{HOST}:{self._settings.api_port}"
 
     @property
     def rpc_url(self) -> str:
-        """Where Kamailio's JSON-RPC is."""
+        """URL of Kamailio's JSON-RPC."""
         return f"http://{HOST}:{self._settings.rpc_port}/RPC"
 
     @property
     def parts(self) -> list[Part]:
-        """Everything that runs, PostgreSQL first."""
+        """All parts, PostgreSQL first."""
         postgres = Part(
             name="PostgreSQL",
             address=f"{HOST}:{self._settings.pg_port}",
             log=self._settings.logs / "postgres.log",
             pid=self.database.pid,
-            is_running=lambda: True,  # it may be stopped from outside
+            is_running=lambda: True,  # a user may stop it, so that it counts as running
         )
         phones = Part(
             name="phones",
@@ -115,7 +114,7 @@ class Stack:
         )
 
     def start_worker_and_api(self) -> None:
-        """Start both at the same time and wait until they work. Raises DaemonFailed."""
+        """Start worker and API at the same time and wait until both work. Raises DaemonFailed."""
         kamailio_rpc = {"REGISTRATIONS_KAMAILIO_RPC": self.rpc_url}
         worker = self._start_daemon(
             "worker",
@@ -134,10 +133,10 @@ class Stack:
             },
         )
         worker.wait_ready(lambda: self._signals.stops or "action=lead" in worker.log_text(), 20)
-        api.wait_ready(lambda: self._signals.stops or self._api_is_ready(), 20)
+        api.wait_ready(lambda: self._signals.stops or answers_http(self._settings.api_port), 20)
 
     def find_dead(self) -> Part | None:
-        """The first part that has ended by itself, PostgreSQL apart."""
+        """Return the first part other than PostgreSQL that has stopped, or None."""
         self.database.reap()
         return next((part for part in self.parts if not part.is_running()), None)
 
@@ -149,18 +148,8 @@ class Stack:
         )
         return child
 
-    def _api_is_ready(self) -> bool:
-        connection = HTTPConnection(HOST, self._settings.api_port, timeout=2)
-        try:
-            connection.request("GET", "/ready")
-            return connection.getresponse().status == 200
-        except (OSError, HTTPException):
-            return False
-        finally:
-            connection.close()
-
     def _link_log(self, name: str) -> None:
-        # The stand keeps a daemon's log beside its data; here all logs lie in one place.
+        # The stand keeps a daemon's log beside its data. The demo keeps all logs in one directory.
         log = self._settings.directory / name / f"{name}.log"
         log.parent.mkdir(exist_ok=True)
         log.unlink(missing_ok=True)
@@ -174,12 +163,12 @@ class Stack:
         self._wait(lambda: not any(part.is_running() for part in self._daemons), STOP_SECONDS)
         for part in self._daemons:
             if part.is_running():
-                os.killpg(part.pid(), signal.SIGKILL)  # each leads a group of its own
+                os.killpg(part.pid(), signal.SIGKILL)  # each leads its own process group
         self._running.close()
         self.database.end(hurried=lambda: self._signals.hurried)
 
     def _unregister(self) -> Callable[[], bool]:
-        # In a thread, since a Kamailio that does not answer must not hold up the end.
+        # In a thread: a Kamailio that does not answer must not delay the end.
         thread = threading.Thread(target=self.phones.stop, daemon=True)
         thread.start()
         return lambda: not thread.is_alive()

@@ -1,10 +1,11 @@
-"""POST devices/{DEVICE_ID}/sync: a NOTIFY check-sync is at every phone of the device, wherever it is."""
+"""POST devices/{DEVICE_ID}/sync: every phone of the device gets a NOTIFY check-sync, wherever it is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -34,13 +35,13 @@ def registrar(
 
 @pytest.fixture
 def client(start_api: StartApi, registrar: Proxy) -> FlaskClient:
-    """An API that reaches it by HTTP."""
+    """An API that reaches the proxy by HTTP."""
     return start_api(kamailio_rpc=registrar.rpc_url)
 
 
 @pytest.fixture
 def start_phone(registrar: Proxy, fetch_sources: FetchSources) -> Iterator[StartPhone]:
-    """Phones of the directory, registered and fetched; bob of the child account unless told otherwise."""
+    """Register phones and let the worker fetch their sources; by default bob of the child account."""
     with ExitStack() as phones:
 
         def start(username: str = "bob", realm: str = "child.test", **options: Any) -> Phone:
@@ -54,7 +55,7 @@ def start_phone(registrar: Proxy, fetch_sources: FetchSources) -> Iterator[Start
 
 
 def _sync(client: FlaskClient, directory: Directory, query: str = "") -> dict[str, Any]:
-    """Ask for bob's device; returns the envelope."""
+    """Sync bob's device and return the envelope."""
     response = client.post(
         f"/v2/accounts/child/devices/device-bob/sync{query}", headers={"X-Auth-Token": directory.tokens["child"]}
     )
@@ -69,7 +70,7 @@ def _sync(client: FlaskClient, directory: Directory, query: str = "") -> dict[st
 def test_the_phone_has_it_by_the_connection_it_registered_with(
     start_api: StartApi, directory: Directory, registrar: Proxy, start_phone: StartPhone, transport: Any, by: str
 ) -> None:
-    """UDP, TCP and WebSocket phones all have it, by either transport of JSON-RPC, addressed as they registered."""
+    """UDP, TCP and WebSocket phones get the NOTIFY by either RPC transport, addressed as they registered."""
     client = start_api(kamailio_rpc=registrar.rpc_url if by == "http" else registrar.rpc_socket_url)
     phone = start_phone(transport=transport)
     envelope = _sync(client, directory)
@@ -86,12 +87,29 @@ def test_the_phone_has_it_by_the_connection_it_registered_with(
 def test_an_ipv6_phone_has_it(
     client: FlaskClient, directory: Directory, registrar: Proxy, start_phone: StartPhone
 ) -> None:
-    """Of several sockets it leaves by the one that the phone knows."""
+    """Kamailio sends the NOTIFY from the socket that the phone registered at."""
     phone = start_phone(proxy=("::1", registrar.sip_port))
     _sync(client, directory)
     request = phone.wait_for_request("NOTIFY")
     assert request.headers["Via"].startswith(f"SIP/2.0/UDP {host_port('::1', registrar.sip_port)};")
     assert request.headers["Contact"] == f"<sip:{host_port('::1', registrar.sip_port)}>"
+
+
+@pytest.mark.parametrize("key", ["call_id", "contact"])
+def test_one_binding_of_a_device_has_it_alone(
+    client: FlaskClient, directory: Directory, start_phone: StartPhone, key: str
+) -> None:
+    """The filters of the list say which; with none that fits nothing is sent, and no phone has it but the one."""
+    chosen, other = start_phone(), start_phone()
+    wanted = {"call_id": chosen.call_id, "contact": chosen.contact}[key]
+    envelope = _sync(client, directory, f"?filter_{key}={quote(wanted)}")
+    assert (envelope["sent"], envelope["failed"]) == (1, 0)
+    assert chosen.wait_for_request("NOTIFY").uri == chosen.contact
+    for nobody in (f"filter_{key}=nothing", "filter_nosuch=1"):
+        assert _sync(client, directory, f"?{nobody}")["sent"] == 0
+    # Had the other phone been sent one, it would have this one second.
+    assert _sync(client, directory, f"?filter_not_{key}={quote(wanted)}&reboot=true")["sent"] == 1
+    assert other.wait_for_request("NOTIFY").headers["Event"] == "check-sync;reboot=true"
 
 
 @pytest.mark.parametrize(
@@ -113,7 +131,7 @@ def test_whether_to_reboot_is_said_by_the_request_or_else_the_setting(
     query: str,
     reboot: str,
 ) -> None:
-    """The phone is told to reboot or not, as ?reboot= says, and without it as the operator set."""
+    """?reboot= decides whether the phone reboots. Without it the setting decides."""
     phone = start_phone()
     _sync(start_api(kamailio_rpc=registrar.rpc_url, api_sync_reboot=setting), directory, query)
     assert phone.wait_for_request("NOTIFY").headers["Event"] == f"check-sync;reboot={reboot}"
@@ -122,7 +140,7 @@ def test_whether_to_reboot_is_said_by_the_request_or_else_the_setting(
 def test_both_phones_of_a_user_have_it_and_nobody_else(
     client: FlaskClient, directory: Directory, start_phone: StartPhone
 ) -> None:
-    """Every binding of the device is told once; other devices hear nothing, an equal username elsewhere neither."""
+    """Every binding of the device gets one NOTIFY. Other devices get none, nor does the same username elsewhere."""
     phones = [start_phone(transport="udp"), start_phone(transport="tcp")]
     others = [start_phone("Alice", "reseller.test"), start_phone("alice", "sibling.test")]
     assert _sync(client, directory)["sent"] == 2
@@ -137,7 +155,7 @@ def test_both_phones_of_a_user_have_it_and_nobody_else(
 def test_a_phone_behind_nat_has_it_where_its_register_came_from(
     client: FlaskClient, directory: Directory, start_phone: StartPhone
 ) -> None:
-    """Its contact leads nowhere, yet stands in the request, for the phone knows itself by it."""
+    """The NOTIFY goes to the source of the REGISTER. Its Request-URI is the Contact, which the phone expects."""
     phone = start_phone(contact="sip:bob@192.0.2.99:5062;line=x")
     _sync(client, directory)
     assert phone.wait_for_request("NOTIFY").uri == "sip:bob@192.0.2.99:5062;line=x"
@@ -146,7 +164,7 @@ def test_a_phone_behind_nat_has_it_where_its_register_came_from(
 def test_it_goes_back_through_the_proxies_of_the_path(
     start_api: StartApi, directory: Directory, registrar: Proxy, start_phone: StartPhone
 ) -> None:
-    """The nearest proxy has it, with the whole Path as the first header and the contact as the phone sent it."""
+    """The nearest proxy gets it, with the whole Path as the first header and the Contact as the phone sent it."""
     client = start_api(kamailio_rpc=registrar.rpc_url, kamailio_edges="127.0.0.1,10.8.0.0/16")
     with Phone("edge", "child.test", "", proxy=registrar.sip) as edge:
         path = f"<sip:edge@{host_port(*edge.local)};lr;ob>,<sip:10.8.0.5;lr>"
@@ -161,7 +179,7 @@ def test_it_goes_back_through_the_proxies_of_the_path(
 def test_a_path_with_marks_of_kamailios_own_harms_nobody(
     start_api: StartApi, directory: Directory, registrar: Proxy, start_phone: StartPhone
 ) -> None:
-    """Sent as it is, such a Path ends Kamailio by signal 11; escaped it arrives, and Kamailio serves on."""
+    """Unescaped, such a Path crashes Kamailio (signal 11). Escaped it arrives, and Kamailio keeps running."""
     client = start_api(kamailio_rpc=registrar.rpc_url, kamailio_edges="127.0.0.1")
     with Phone("edge", "child.test", "", proxy=registrar.sip) as edge:
         address = host_port(*edge.local)
@@ -175,7 +193,7 @@ def test_a_path_with_marks_of_kamailios_own_harms_nobody(
 def test_odd_contacts_are_addressed_byte_for_byte(
     client: FlaskClient, directory: Directory, start_phone: StartPhone
 ) -> None:
-    """UTF-8, escapes and quotes come back from the table as the phone sent them; what is no UTF-8 is there escaped."""
+    """UTF-8, escapes and quotes come back from the table as the phone sent them. Other bytes are escaped there."""
     contacts = [
         "sip:bob@192.0.2.99:5062;line=\udce9",
         "sip:bob@192.0.2.99:5062;line=é日",
@@ -190,7 +208,7 @@ def test_odd_contacts_are_addressed_byte_for_byte(
 def test_a_phone_that_never_answers_delays_nothing(
     start_api: StartApi, directory: Directory, registrar: Proxy, start_phone: StartPhone
 ) -> None:
-    """Kamailio would wait 30 seconds for it; we have 202 within a budget of five, and the next phone its NOTIFY."""
+    """Kamailio would wait 30 seconds for it. We answer 202 within a budget of five, and the next phone is notified."""
     client = start_api(kamailio_rpc=registrar.rpc_url, api_flush_budget=5)
     silent, next_one = start_phone(), start_phone()
     silent.answers["NOTIFY"] = None
@@ -200,7 +218,7 @@ def test_a_phone_that_never_answers_delays_nothing(
 
 
 def test_an_unregistered_device_is_no_error(client: FlaskClient, directory: Directory, start_phone: StartPhone) -> None:
-    """202 as in Kazoo, and nothing is sent: not to a phone that has un-registered either."""
+    """202 as in Kazoo. Nothing is sent, also not to a phone that has un-registered."""
     assert _sync(client, directory)["sent"] == 0
     phone = start_phone()
     assert phone.unregister().status == 200
@@ -210,7 +228,7 @@ def test_an_unregistered_device_is_no_error(client: FlaskClient, directory: Dire
 def test_a_hostile_row_is_left_out_and_the_others_have_theirs(
     client: FlaskClient, directory: Directory, start_phone: StartPhone, add_binding: AddBinding
 ) -> None:
-    """What could become a header is sent to nobody; the count says so, and the honest phone has its own."""
+    """A row that could inject a header is skipped and counted as failed. The honest phone gets its NOTIFY."""
     phone = start_phone()
     received = f"sip:{host_port(*phone.local)}"
     socket = f"udp:{host_port(*phone.proxy)}"
@@ -232,7 +250,7 @@ def test_a_hostile_row_is_left_out_and_the_others_have_theirs(
 def test_without_kamailio_it_is_a_503(
     client: FlaskClient, directory: Directory, registrar: Proxy, start_phone: StartPhone
 ) -> None:
-    """Nobody was told, and the client is told that; for a device without phones there is nobody to be told."""
+    """No phone is notified and the client gets a 503, but a 202 if the device has no phones."""
     start_phone()
     registrar.stop()
     headers = {"X-Auth-Token": directory.tokens["reseller"]}

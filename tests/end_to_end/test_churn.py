@@ -1,4 +1,4 @@
-"""Real phones come, go, expire and are flushed, and whatever is asked meanwhile agrees."""
+"""Real phones register, un-register, expire and are flushed. Meanwhile all answers agree."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ USERS = 4
 STEADY = 3
 ROUNDS = 16
 DEEDS = 12
-# Kamailio counts whole seconds, and its answer takes a moment.
+# Tolerance: Kamailio counts whole seconds, and its answer takes a moment.
 DOUBT_SECONDS = 2.0
 
 
 @dataclass
 class User:
-    """A username with two phones, which does one thing after another and knows what ought to be registered.
+    """A username with two phones. It does one thing after another and knows what must be registered.
 
     Attributes:
         phones: one by UDP, one by TCP.
         http: a client of the API, for its flushes.
-        token: for that.
-        bound: by Call-ID, when the binding expires.
-        chance: what decides.
+        token: for that client.
+        chance: makes the random choices.
+        bound: the time when each binding expires, by Call-ID.
     """
 
     phones: list[Phone]
@@ -83,7 +83,7 @@ class User:
 
 @dataclass(frozen=True)
 class Stand:
-    """Users at work, phones that only stay, the sync worker's jobs beside them, and the answers about all of them."""
+    """Active users, phones that stay registered, the worker's jobs, and the answers about all of them."""
 
     users: list[User]
     steady: list[Phone]
@@ -91,7 +91,7 @@ class Stand:
     answers: Answers
 
     def bound(self, *, until: float) -> set[str]:
-        """Call-IDs of the bindings that expire later than that."""
+        """Return the Call-IDs of the bindings that expire after `until`."""
         staying = {phone.call_id for phone in self.steady}
         return staying | {call_id for user in self.users for call_id, expires in user.bound.items() if expires > until}
 
@@ -106,7 +106,7 @@ def stand(
     add_device: AddDevice,
     start_jobs: StartJobs,
 ) -> Iterator[Stand]:
-    """On Kamailio in db_mode 1; who stays is registered already."""
+    """A stand on Kamailio in db_mode 1. The phones that stay are registered already."""
     name, token = database.info.dbname, directory.tokens["admin"]
     registrar = start_kamailio(database_url=postgres.kamailio_url(name, user="registrations_kamailio"))
     http = start_api(kamailio_rpc=registrar.rpc_url)
@@ -144,7 +144,7 @@ def _agree(stand: Stand) -> bool:
     shown, exported = stand.answers.listed(), stand.answers.exported()
     count, devices = stand.answers.count(), stand.answers.registered_devices()
     if stand.answers.viewed() != before:
-        return False  # one has expired between two answers
+        return False  # a binding expired between two answers
     assert shown == exported == before
     assert count == len(shown)
     assert devices == sorted({f"{user_agent.split()[0]}@{REALM}" for user_agent in shown.values()})
@@ -153,8 +153,8 @@ def _agree(stand: Stand) -> bool:
 
 
 def test_all_answers_agree_while_phones_come_and_go(stand: Stand) -> None:
-    """In the midst of REGISTERs and flushes a phone that stays is in every answer once, and none shows that is not
-    there; whenever they rest, list, CSV, view, count and devices/status say the same, which is what the phones know."""
+    """During REGISTERs and flushes, a phone that stays is in every answer once, and no unknown phone shows. Between
+    the rounds list, CSV, view, count and devices/status agree with each other and with the phones."""
     with ThreadPoolExecutor(USERS + 1) as at_work:
         for _ in range(ROUNDS):
             works = [at_work.submit(user.work) for user in stand.users]

@@ -1,4 +1,4 @@
-"""The dashboard for Grafana asks for what there is: names and labels of real scrapes of the API and of the worker."""
+"""The Grafana dashboard uses only names and labels that real scrapes of the API and the worker have."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.stand.process import free_port, wait_until
 ROOT = Path(__file__).parents[2]
 DASHBOARD = ROOT / "sync" / "grafana-dashboard.json"
 NAME = re.compile(r"kamailio_registrations_\w+")
-# Added by Prometheus itself.
+# Prometheus adds these.
 OF_PROMETHEUS = {"job", "instance"}
 
 
@@ -34,12 +34,12 @@ def _queries() -> list[str]:
 def scrapes(
     start_server: StartServer, start_worker: StartWorker, directory: Directory, add_binding: AddBinding
 ) -> list[Scrape]:
-    """Of an API that has answered, and of a worker that has counted."""
+    """Scrapes of an API that has answered requests, and of a worker that has counted registrations."""
     add_binding("bob", "child.test")
     of_api, of_worker = free_port(), free_port()
     api = start_server(api_metrics_listen=f"127.0.0.1:{of_api}")
     connection = HTTPConnection("127.0.0.1", api.port, timeout=10)
-    connection.request("GET", "/ready")  # whose call to Kamailio fails
+    connection.request("GET", "/ready")  # its call to Kamailio fails
     connection.getresponse().read()
     connection.close()
     start_worker(REGISTRATIONS_SYNC_METRICS_LISTEN=f"127.0.0.1:{of_worker}", REGISTRATIONS_KAMAILIO_RPC=NOWHERE)
@@ -49,7 +49,7 @@ def scrapes(
 
 
 def test_every_metric_of_the_dashboard_and_of_the_readme_is_there(scrapes: list[Scrape]) -> None:
-    """And every one that is there is in both."""
+    """Scrapes, dashboard and documentation have the same metrics."""
     there = set().union(*(found.names for found in scrapes))
     ours = {name for name in there if name.startswith("kamailio_registrations_")}
     asked = {name for query in _queries() for name in NAME.findall(query)}
@@ -57,7 +57,7 @@ def test_every_metric_of_the_dashboard_and_of_the_readme_is_there(scrapes: list[
     assert asked <= ours
     families = {re.sub("_(bucket|sum|count)$", "", name) for name in ours}
     assert families == {re.sub("_(bucket|sum|count)$", "", name) for name in asked}
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "sync" / "README.md").read_text(encoding="utf-8")
     table = readme[readme.index("| of | metric | what |") :].split("\n\n")[0]
     written = set(
         re.findall(r"`([a-z_]+)(?:\{[a-z_,]+\})?`", "".join(line.split("|")[2] for line in table.splitlines()[2:]))
@@ -66,7 +66,7 @@ def test_every_metric_of_the_dashboard_and_of_the_readme_is_there(scrapes: list[
 
 
 def test_every_label_of_the_dashboard_is_there(scrapes: list[Scrape]) -> None:
-    """A query that sums by a label that no sample has would show one nameless line."""
+    """Otherwise a query that sums by a missing label would show one line without a name."""
     labels: dict[str, set[str]] = {}
     for found in scrapes:
         for name, pairs in found.samples:

@@ -1,4 +1,4 @@
-"""`make demo` keeps its promises: what it says can be pasted works, and nothing of it stays behind."""
+"""`make demo` works: the commands that it prints work when pasted, and it leaves no process behind."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ NO_HTTP_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Demo:
-    """The demo as a user runs it, in a directory of its own."""
+    """The demo as a user runs it, in its own directory."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -59,7 +59,7 @@ class Demo:
         return self.process
 
     def start(self) -> None:
-        """Start it and wait until it says that it is ready."""
+        """Start it and wait until it is ready."""
         process = self.launch()
         wait_until(lambda: self.env_file.exists() or process.poll() is not None, START_SECONDS, "the demo")
         assert process.poll() is None, self.output.read_text()
@@ -75,7 +75,7 @@ class Demo:
             self.end()
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of it to its end."""
+        """Run one of its commands."""
         return subprocess.run(
             self.command(*words), cwd=REPOSITORY, env=self.environment, capture_output=True, text=True, timeout=60,
             check=False,
@@ -89,13 +89,13 @@ class Demo:
         return self.directory / "state" / "env"
 
     def variables(self) -> dict[str, str]:
-        """The shell variables, as a shell reads them."""
+        """Return the shell variables, as a shell reads them."""
         said = subprocess.run(["sh", "-c", f". {self.env_file}; exec env"], env={}, capture_output=True, check=True)
         values = dict(line.split("=", 1) for line in said.stdout.decode().splitlines())
         return {name: value for name, value in values.items() if name in VARIABLES}
 
     def get(self, path: str, *, token: str = "AUTH_TOKEN", method: str = "GET") -> tuple[int, Any]:
-        """Ask the API; status and body."""
+        """Ask the API; return status and body."""
         variables = self.variables()
         request = urllib.request.Request(
             variables["API_URL"] + path, method=method, headers={"X-Auth-Token": variables[token]}
@@ -108,7 +108,7 @@ class Demo:
                 return error.code, json.load(error)
 
     def leftovers(self) -> list[str]:
-        """Command lines of processes that are of this demo, by its directory or by its ports."""
+        """Return the command lines of all processes that have this demo's directory or ports."""
         marks = [
             str(self.directory),
             *(f"127.0.0.1:{self.environment[name]}" for name in ("DEMO_API_PORT", "DEMO_PG_PORT")),
@@ -127,7 +127,7 @@ class Demo:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """One demo for all tests that do not end it."""
+    """One demo for all tests that do not stop it."""
     running = Demo(tmp_path_factory.mktemp("demo"))
     running.start()
     try:
@@ -138,7 +138,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 @pytest.fixture
 def eventually(demo: Demo) -> Callable[[Callable[[], object], float, str], None]:
-    """Wait for something, and show what the demo printed when it does not come."""
+    """Wait for a condition; if it does not come true, show the demo's output."""
 
     def wait(condition: Callable[[], object], timeout: float, what: str) -> None:
         try:
@@ -154,7 +154,7 @@ def registrations(account: str) -> str:
 
 
 def test_nobody_else_ever_reads_the_env_file(tmp_path: Path) -> None:
-    """There are tokens and a password in it; the stack is made up."""
+    """The file with tokens and a password is never readable for other users, not even while it is written."""
     settings = read_settings({"DEMO_DIRECTORY": str(tmp_path)})
     stack = Mock(api_url="", rpc_url="")
     with seen_in(tmp_path) as seen:
@@ -163,13 +163,13 @@ def test_nobody_else_ever_reads_the_env_file(tmp_path: Path) -> None:
 
 
 def test_env_file_has_every_variable(demo: Demo) -> None:
-    """A shell that sources .demo/env has all that the README's examples use, and nobody else may read it."""
+    """.demo/env has every variable of the README's examples, and only its owner may read it."""
     assert demo.variables().keys() == VARIABLES
     assert all(demo.variables().values())
     assert demo.env_file.stat().st_mode & 0o777 == 0o600
 
 
-# What differs from run to run: times, and how long a registration lasts.
+# Times and durations differ from run to run.
 TIMES = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+00|\b\d\d:\d\d:\d\d\b")
 REPORTS = re.compile(r"^```sql\n(.*?)^```\n\n```text\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -179,8 +179,9 @@ def _lines(table: str) -> list[str]:
 
 
 def test_reports_say_what_their_document_shows(demo: Demo) -> None:
-    """Each of sql/README.md, by psql and the role for reports; times apart."""
-    reports = REPORTS.findall((REPOSITORY / "sql" / "README.md").read_text(encoding="utf-8"))
+    """Every report of sql/README.md, run as the report role, has the output shown there, except for times."""
+    text = (REPOSITORY / "sql" / "README.md").read_text(encoding="utf-8")
+    reports = REPORTS.findall(text.split("### Ten reports")[1])
     assert len(reports) == 10
     url = demo.variables()["DATABASE_URL"]
     environment = {**os.environ, "PGTZ": "UTC", "PGCLIENTENCODING": "UTF8"}
@@ -197,7 +198,7 @@ def test_reports_say_what_their_document_shows(demo: Demo) -> None:
     ("account", "models"), [("reseller", RESELLERS), ("child", CHILDS), ("other_child", OTHER_CHILDS)]
 )
 def test_every_phone_is_listed(demo: Demo, account: str, models: tuple[Any, ...]) -> None:
-    """The list of each account has exactly its simulated phones, and count is its length."""
+    """The list of each account has exactly its simulated phones, and the count is its length."""
     account_id = getattr(read_sample(), account).id
     status, listed = demo.get(registrations(account_id))
     assert status == 200
@@ -216,7 +217,7 @@ def test_phones_differ_in_transport_and_address_family(demo: Demo) -> None:
 
 
 def test_printed_commands_got_the_promised_answers(demo: Demo) -> None:
-    """Every endpoint is shown with a command and its answer, refusals included."""
+    """Every endpoint is shown with a command and its answer, errors included."""
     said = demo.output.read_text()
     assert said.count("\ncurl -sS ") == 11
     for answer in (
@@ -228,11 +229,11 @@ def test_printed_commands_got_the_promised_answers(demo: Demo) -> None:
         '"status": "ready"',
     ):
         assert answer in said
-    assert "Ctrl-C ends all of it.\n" in said
+    assert "Ctrl-C stops everything.\n" in said
 
 
 def test_tokens_open_what_they_should(demo: Demo) -> None:
-    """The reseller's token opens the child, the child's not the reseller, the superduper's all."""
+    """The reseller's token opens the child, the child's does not open the reseller, the superduper's opens all."""
     variables = demo.variables()
     parent, child = registrations(variables["ACCOUNT_ID"]), registrations(variables["CHILD_ACCOUNT_ID"])
     assert demo.get(child)[0] == 200
@@ -242,7 +243,7 @@ def test_tokens_open_what_they_should(demo: Demo) -> None:
 
 
 def test_own_phone_registers_and_is_listed(demo: Demo) -> None:
-    """The credentials in .demo/env are of a device that nobody else registers."""
+    """The credentials in .demo/env are those of a device that no simulated phone uses."""
     variables = demo.variables()
     host, _, port = variables["SIP_PROXY"].rpartition(":")
     mine = registrations(variables["ACCOUNT_ID"])
@@ -261,7 +262,7 @@ def test_own_phone_registers_and_is_listed(demo: Demo) -> None:
 
 
 def test_flushed_phones_come_back(demo: Demo, eventually: Callable[..., None]) -> None:
-    """A phone that was flushed is gone at once, and registered again after half of its 60 seconds."""
+    """A flushed phone is gone at once, and registers again after half of its 60 seconds."""
     child = registrations(demo.variables()["CHILD_ACCOUNT_ID"])
     before = demo.get(child + "/count")[1]["data"]["count"]
     assert demo.get(child + "/frontdesk", method="DELETE")[0] == 200
@@ -270,7 +271,7 @@ def test_flushed_phones_come_back(demo: Demo, eventually: Callable[..., None]) -
 
 
 def test_second_demo_in_the_same_directory_is_refused(demo: Demo) -> None:
-    """It says that one runs here already, and leaves that one alone."""
+    """It says that a demo runs here already, and that one keeps running."""
     second = demo.run()
     assert second.returncode == 1
     assert "runs here already" in second.stderr
@@ -279,7 +280,7 @@ def test_second_demo_in_the_same_directory_is_refused(demo: Demo) -> None:
 
 @pytest.mark.parametrize("name", ["DEMO_API_PORT", "DEMO_SIP_PORT", "DEMO_RPC_PORT", "DEMO_PG_PORT"])
 def test_taken_port_is_named_before_anything_starts(tmp_path: Path, name: str) -> None:
-    """One line names the port, what it is for, and the variable that changes it."""
+    """One line names the port, its purpose, and the variable that changes it."""
     refused = Demo(tmp_path)
     kind = socket.SOCK_DGRAM if name == "DEMO_SIP_PORT" else socket.SOCK_STREAM
     with socket.socket(socket.AF_INET, kind) as taken:
@@ -297,7 +298,7 @@ def test_taken_port_is_named_before_anything_starts(tmp_path: Path, name: str) -
 
 @pytest.mark.parametrize("value", ["sip", "0", "65536", "-1"])
 def test_bad_port_is_named(tmp_path: Path, value: str) -> None:
-    """A value that is no port is refused with its variable's name."""
+    """A value that is not a port is refused with the name of its variable."""
     refused = Demo(tmp_path)
     refused.environment["DEMO_SIP_PORT"] = value
     done = refused.run()
@@ -306,7 +307,7 @@ def test_bad_port_is_named(tmp_path: Path, value: str) -> None:
 
 
 def test_database_may_be_stopped_and_started(demo: Demo, eventually: Callable[..., None]) -> None:
-    """Without PostgreSQL the API says 503; once it is back all works again, without a restart of anything."""
+    """Without PostgreSQL the API answers 503. Once it is back everything works again without a restart."""
     mine = registrations(demo.variables()["ACCOUNT_ID"])
     assert demo.run("stop-database").stdout == "PostgreSQL is stopped\n"
     assert demo.get(mine)[1]["error"] == "503"
@@ -314,12 +315,12 @@ def test_database_may_be_stopped_and_started(demo: Demo, eventually: Callable[..
     eventually(lambda: demo.get(mine)[0] == 200, 15, "the API to answer again")
     assert len(demo.get(mine)[1]["data"]) == len(RESELLERS)
     worker = demo.directory / "state" / "log" / "worker.log"
-    eventually(lambda: "database is back" in worker.read_text(), 15, "the worker to go on")
+    eventually(lambda: "database reachable again" in worker.read_text(), 15, "the worker to go on")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_ends_and_starts_again(demo: Demo, number: int) -> None:
-    """A signal ends it in time with nothing left behind, also a database started meanwhile; a second start works."""
+    """A signal stops it in time, also a database that was started from outside, and it can start again."""
     assert demo.run("stop-database").returncode == 0
     assert demo.run("start-database").returncode == 0
     assert demo.end(number) == 0, demo.output.read_text()
@@ -330,20 +331,20 @@ def test_ends_and_starts_again(demo: Demo, number: int) -> None:
 
 
 def test_part_that_dies_is_named(tmp_path: Path) -> None:
-    """When a daemon ends by itself the demo says which, shows its log, ends the rest, and exits with 1."""
+    """If a daemon dies, the demo names it, shows its log, stops the rest, and exits with 1."""
     demo = Demo(tmp_path)
     demo.start()
     row = next(line for line in demo.output.read_text().splitlines() if line.startswith("  Kamailio  "))
     os.kill(int(row.split()[-2]), signal.SIGKILL)
     assert demo.process is not None
     assert demo.process.wait(timeout=END_SECONDS) == 1
-    assert "demo: Kamailio has ended by itself; the end of" in demo.output.read_text()
+    assert "demo: Kamailio stopped unexpectedly; the end of" in demo.output.read_text()
     assert demo.leftovers() == []
 
 
 @pytest.mark.parametrize("words", ["a new cluster ...", "migrate ...", "Kamailio ", "API on", "register ..."])
 def test_signal_during_the_start_ends_all(tmp_path: Path, words: str) -> None:
-    """SIGTERM at any step of the start ends it as later."""
+    """SIGTERM at any step of the start stops it cleanly."""
     demo = Demo(tmp_path)
     demo.launch()
     try:

@@ -1,4 +1,4 @@
-"""DMQ makes a binding of what a node says: so nodes are heard, and nobody else."""
+"""DMQ turns a node's message into a binding. So messages are accepted from configured nodes only."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ VICTIM = "bob@child.test"
 
 @pytest.fixture
 def ports() -> tuple[int, int]:
-    """Of two further nodes, which the test plays."""
+    """Ports of two further nodes, which the test plays."""
     return free_port(), free_port()
 
 
 @pytest.fixture
 def node(start_kamailio: StartKamailio, directory: Directory, ports: tuple[int, int]) -> Proxy:
-    """A node that has two others."""
+    """A node with two peers."""
     return start_kamailio(environment={"KAMAILIO_DMQ_PEER": ",".join(f"127.0.0.1:{port}" for port in ports)})
 
 
 @pytest.fixture
 def stranger() -> Iterator[socket.socket]:
-    """Who is on a node's machine, and no node."""
+    """A socket on a node's machine that is not a node."""
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as opened:
         opened.bind(("127.0.0.1", 0))
         yield opened
 
 
 def kdmq(node: Proxy, source: str, *, channel: str = "usrloc", body: str | None = None) -> bytes:
-    """A request of dmq_usrloc's: it adds a binding of the victim's."""
+    """Make a request of dmq_usrloc that adds a binding for the victim."""
     now = int(time.time())
     text = {"aor": VICTIM, "ruid": "uloc-evil-1", "c": "sip:evil@127.0.0.1:6666", "callid": "x", "user_agent": "evil"}
     text |= {"received": "", "path": "", "instance": ""}
@@ -56,7 +56,7 @@ def kdmq(node: Proxy, source: str, *, channel: str = "usrloc", body: str | None 
 
 
 def say(opened: socket.socket, node: Proxy, request: bytes) -> bytes:
-    """The status line of the final answer, whatever else the node sends there."""
+    """Send a request and return the status line of its final answer. Ignore other messages from the node."""
     opened.settimeout(5)
     opened.sendto(request, node.sip)
     while not (got := opened.recv(65535)).startswith(b"SIP/2.0"):
@@ -65,14 +65,14 @@ def say(opened: socket.socket, node: Proxy, request: bytes) -> bytes:
 
 
 def contacts(node: Proxy) -> list[str]:
-    """The victim's contacts."""
+    """Return the victim's contacts."""
     with node.rpc() as rpc:
         return [each.address for each in usrloc.lookup(rpc, VICTIM)]
 
 
 @pytest.mark.parametrize("via", ["own", "forged"])
 def test_a_stranger_is_refused(node: Proxy, ports: tuple[int, int], stranger: socket.socket, via: str) -> None:
-    """Who sends from a node's machine, but another port, whatever his Via says; neither bindings nor nodes."""
+    """A sender on a node's machine but another port is refused, whatever its Via says, for bindings and for nodes."""
     source = f"127.0.0.1:{stranger.getsockname()[1] if via == 'own' else ports[0]};rport"
     assert say(stranger, node, kdmq(node, source)) == b"SIP/2.0 403 Not A Node"
     own = f"sip:127.0.0.1:{stranger.getsockname()[1]};status=active\r\n"
@@ -85,7 +85,7 @@ def test_a_stranger_is_refused(node: Proxy, ports: tuple[int, int], stranger: so
 
 
 def test_a_stranger_by_tcp_is_refused(node: Proxy, ports: tuple[int, int]) -> None:
-    """Also from a node's own port: the nodes talk by UDP."""
+    """TCP is refused even from a node's own port: the nodes use UDP."""
     with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as opened:
         opened.bind(("127.0.0.1", ports[1]))
         opened.settimeout(5)
@@ -97,7 +97,7 @@ def test_a_stranger_by_tcp_is_refused(node: Proxy, ports: tuple[int, int]) -> No
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_each_node_that_is_named_is_heard(node: Proxy, ports: tuple[int, int], number: int) -> None:
-    """The first one, and those named after it."""
+    """The first configured node and all others may send."""
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as opened:
         opened.bind(("127.0.0.1", ports[number]))
         assert say(opened, node, kdmq(node, f"127.0.0.1:{ports[number]}")) == b"SIP/2.0 200 OK"

@@ -1,4 +1,4 @@
-"""A flush sends check-sync to the phones that it was of, when that is wanted; those that know it register again."""
+"""A flush can send check-sync to the flushed phones, so that phones which support it register again."""
 
 from __future__ import annotations
 
@@ -12,21 +12,11 @@ import pytest
 from kamailio import usrloc
 from tests.fixtures.directory import Directory
 from tests.fixtures.http import StartApi
-from tests.fixtures.kamailio import StartKamailio
 from tests.fixtures.worker import FetchSources
 from tests.stand.kamailio import Proxy
 from tests.stand.phone import Phone
-from tests.stand.postgres import Cluster
 from tests.stand.process import wait_until
 from tests.stand.sip import host_port
-
-
-@pytest.fixture
-def registrar(
-    start_kamailio: StartKamailio, directory: Directory, database: psycopg.Connection, postgres: Cluster
-) -> Proxy:
-    """A proxy whose phones are those of the directory."""
-    return start_kamailio(database_url=postgres.kamailio_url(database.info.dbname, user="registrations_kamailio"))
 
 
 @pytest.fixture
@@ -72,7 +62,7 @@ def test_every_phone_has_it_by_its_own_connection(
     setting: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """UDP, TCP and WebSocket; one username's by default, an account's where it is set or asked for."""
+    """UDP, TCP and WebSocket: by default for one username, and for an account if set or requested."""
 
     def refusals() -> list[str]:
         return [vars(record)["cause"] for record in caplog.records if record.name == "api.actions.check_sync"]
@@ -98,9 +88,9 @@ def test_no_phone_has_it_where_it_is_not_wanted(
     path: str,
     setting: str,
 ) -> None:
-    """By default not for a whole account; never where that is set or asked for."""
+    """By default not for a whole account, and never if that is set or requested."""
     _flush(start_api, registrar, directory, path, api_flush_check_sync=setting)
-    # What comes after it on the same connections would come behind it.
+    # A later message on the same connections would arrive after the NOTIFY.
     for phone in phones:
         assert phone.register().status == 200
     fetch_sources(registrar.rpc_url, rows=3)
@@ -113,7 +103,7 @@ def test_no_phone_has_it_where_it_is_not_wanted(
 def test_the_reboot_is_a_setting(
     start_api: StartApi, registrar: Proxy, directory: Directory, phones: list[Phone]
 ) -> None:
-    """The same as of a device's sync."""
+    """The setting is that of a device's sync."""
     _flush(start_api, registrar, directory, "/bob", api_sync_reboot=True)
     assert phones[0].wait_for_request("NOTIFY").headers["Event"] == "check-sync;reboot=true"
 
@@ -121,7 +111,7 @@ def test_the_reboot_is_a_setting(
 def test_it_goes_through_the_proxies_of_the_path(
     start_api: StartApi, registrar: Proxy, directory: Directory, phones: list[Phone]
 ) -> None:
-    """The edge proxy of a fourth phone has that phone's."""
+    """The NOTIFY for a fourth phone arrives at its edge proxy."""
     with (
         Phone("edge", "child.test", "", proxy=registrar.sip) as edge,
         Phone(
@@ -142,7 +132,7 @@ def test_it_goes_through_the_proxies_of_the_path(
 def test_a_phone_that_never_answers_delays_nothing(
     start_api: StartApi, registrar: Proxy, directory: Directory, phones: list[Phone]
 ) -> None:
-    """Kamailio goes on sending it the NOTIFY for half a minute; the client has its answer, the others theirs."""
+    """Kamailio retransmits its NOTIFY for half a minute. The client and the other phones do not wait for that."""
     phones[0].answers["NOTIFY"] = None
     _flush(start_api, registrar, directory, "/bob", api_flush_budget=5)
     for phone in phones:
@@ -154,7 +144,7 @@ def test_a_phone_that_never_answers_delays_nothing(
 def test_a_contact_that_cannot_be_told_fails_no_flush(
     start_api: StartApi, registrar: Proxy, directory: Directory, phones: list[Phone], database: psycopg.Connection
 ) -> None:
-    """What could become a header of the NOTIFY is sent to nobody, and the flush is as any other."""
+    """A Contact that could inject a header gets no NOTIFY, and the flush works as any other."""
     database.execute("update location set received = received || e'\\r\\nX-Injected: 1' where connection_id < 0")
     _flush(start_api, registrar, directory, "/bob")
     phones[1].wait_for_request("NOTIFY")

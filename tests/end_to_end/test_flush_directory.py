@@ -1,4 +1,4 @@
-"""Who may not register any more is not registered any more: a change of the directory flushes, by whomever it was."""
+"""A device that may no longer register is flushed, no matter who changed the directory."""
 
 from __future__ import annotations
 
@@ -12,25 +12,15 @@ from flask.testing import FlaskClient
 from kamailio import usrloc
 from tests.fixtures.directory import Directory
 from tests.fixtures.http import StartApi
-from tests.fixtures.kamailio import StartKamailio
 from tests.fixtures.worker import StartWorker
 from tests.stand.kamailio import Proxy
 from tests.stand.phone import Phone
-from tests.stand.postgres import Cluster
 from tests.stand.process import wait_until
 
 
 @pytest.fixture
-def registrar(
-    start_kamailio: StartKamailio, directory: Directory, database: psycopg.Connection, postgres: Cluster
-) -> Proxy:
-    """A proxy whose phones are those of the directory."""
-    return start_kamailio(database_url=postgres.kamailio_url(database.info.dbname, user="registrations_kamailio"))
-
-
-@pytest.fixture
 def bob(registrar: Proxy, start_worker: StartWorker, database: psycopg.Connection) -> Iterator[Phone]:
-    """A phone that is registered and enriched by a worker, which compares every second."""
+    """A registered phone with an enriched row. The worker compares the directory every second."""
     start_worker(REGISTRATIONS_KAMAILIO_RPC=registrar.rpc_url)
     with Phone("bob", "child.test", "secret", proxy=registrar.sip) as phone:
         assert phone.register().status == 200
@@ -50,7 +40,7 @@ def _is_registered(registrar: Proxy) -> bool:
 def test_a_new_password_ends_the_binding_of_the_old(
     registrar: Proxy, bob: Phone, start_api: StartApi, directory: Directory, database: psycopg.Connection
 ) -> None:
-    """Changed by SQL: gone within an interval; the old password is refused, the new one registers and stays."""
+    """After a change by SQL the binding is gone within an interval. Only the new password can register."""
     ha1 = hashlib.md5(b"bob:child.test:new secret", usedforsecurity=False).hexdigest()
     database.execute("update device set ha1 = %s where id = 'device-bob'", (ha1,))
     wait_until(lambda: not _is_registered(registrar), 10, "the binding to be gone")
@@ -77,7 +67,7 @@ def test_a_new_password_ends_the_binding_of_the_old(
 def test_whose_device_is_gone_is_not_registered(
     registrar: Proxy, bob: Phone, database: psycopg.Connection, change: str
 ) -> None:
-    """Within an interval, and it cannot come back."""
+    """The binding is gone within an interval, and the phone cannot register again."""
     database.execute(change)
     wait_until(lambda: not _is_registered(registrar), 10, "the binding to be gone")
     assert bob.register().status in {401, 403}

@@ -1,4 +1,4 @@
-"""Two nodes of Kamailio on one table: a flush is for both, and outlives one that is down. With DMQ, and without."""
+"""Two Kamailio nodes on one table: a flush covers both and waits for a node that is down. With and without DMQ."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BOB = "bob@child.test"
 
 
 class Pair:
-    """Two nodes, and a phone of bob's at each."""
+    """Two nodes, with a phone of bob at each."""
 
     def __init__(self, a: Proxy, b: Proxy, at_a: Phone, at_b: Phone, *, replicated: bool) -> None:
         self.a, self.b, self.at_a, self.at_b, self.replicated = a, b, at_a, at_b, replicated
@@ -37,7 +37,7 @@ class Pair:
         return f"1={self.a.rpc_url},2={self.b.rpc_url}"
 
     def in_memory(self, node: Proxy) -> set[str]:
-        """Call-IDs of bob's bindings at a node."""
+        """Return the Call-IDs of bob's bindings at a node."""
         with node.rpc() as rpc:
             return {contact.call_id for contact in usrloc.lookup(rpc, BOB)}
 
@@ -50,7 +50,7 @@ def pair(
     database: psycopg.Connection,
     postgres: Cluster,
 ) -> Iterator[Pair]:
-    """Both in mode 1, with server_id 1 and 2; both phones are registered and in memory wherever they should be."""
+    """Both nodes in db_mode 1, with server_id 1 and 2. Both phones are registered, and each node knows its bindings."""
     url = postgres.kamailio_url(database.info.dbname, user="registrations_kamailio")
     ports = {1: free_port(), 2: free_port()}
     nodes = {}
@@ -77,7 +77,7 @@ def _register_both(pair: Pair) -> None:
 
 @pytest.fixture
 def client(pair: Pair, start_api: StartApi, start_worker: StartWorker) -> FlaskClient:
-    """An API that knows both nodes; a worker that does, too, runs beside it."""
+    """An API that knows both nodes, with a worker beside it."""
     replicated = str(pair.replicated).lower()
     start_worker(REGISTRATIONS_KAMAILIO_RPC=pair.rpc, REGISTRATIONS_KAMAILIO_REPLICATED=replicated)
     return start_api(kamailio_rpc=pair.rpc, kamailio_replicated=pair.replicated)
@@ -113,7 +113,7 @@ def _rows(database: psycopg.Connection) -> int:
 def test_one_delete_removes_the_phone_at_each_node(
     pair: Pair, client: FlaskClient, directory: Directory, database: psycopg.Connection
 ) -> None:
-    """Gone from the memory of both, from the table and the list when the client has its answer."""
+    """When the client gets its answer, the binding is gone from both memories, the table and the list."""
     answer = _delete(client, directory)
     assert (answer["flushed"], answer["pending"]) == (2, 0)
     assert _listed(client, directory) == set()
@@ -126,7 +126,7 @@ def test_one_delete_removes_the_phone_at_each_node(
 def test_a_node_that_is_down_is_told_when_it_is_back(
     pair: Pair, client: FlaskClient, directory: Directory, database: psycopg.Connection
 ) -> None:
-    """200 with one pending, gone from lists; the node loads its row when it starts, and the worker removes that."""
+    """200 with one pending. The node loads the hidden row when it starts, and the worker removes it there."""
     pair.b.kill()
     answer = _delete(client, directory)
     assert (answer["flushed"], answer["pending"]) == (1, 1)
@@ -135,7 +135,9 @@ def test_a_node_that_is_down_is_told_when_it_is_back(
     shown = _flush(client, directory, answer["flush_id"])
     assert "error" in next(node for node in shown["nodes"] if node["server_id"] == 2)
     pair.b.start()
-    wait_until(lambda: not pair.in_memory(pair.b) and _rows(database) == 0, 15, "the worker to tell the second node")
+    wait_until(
+        lambda: not pair.in_memory(pair.b) and _rows(database) == 0, 15, "the worker to flush at the second node"
+    )
     assert _listed(client, directory) == set()
 
     def finished() -> bool:
@@ -148,10 +150,10 @@ def test_a_node_that_is_down_is_told_when_it_is_back(
 def test_a_phone_that_came_back_to_the_node_stays(
     pair: Pair, client: FlaskClient, directory: Directory, database: psycopg.Connection
 ) -> None:
-    """Registered again at the node that was down before the worker could tell it: that is no binding of the flush."""
+    """A phone that registers at the restarted node before the worker's retry is not part of the flush."""
     pair.b.kill()
     answer = _delete(client, directory)
-    database.execute("update flush_binding set due_at = now() + interval '1 day'")  # the phone is to be first
+    database.execute("update flush_binding set due_at = now() + interval '1 day'")  # the phone must be first
     pair.b.start()
     begin = int(time.time())
     wait_until(lambda: time.time() >= begin + 1.02, 2, "the next second")
@@ -168,7 +170,7 @@ def test_a_phone_that_came_back_to_the_node_stays(
 def test_a_binding_of_a_node_that_is_not_set_is_looked_for_at_all(
     pair: Pair, start_api: StartApi, directory: Directory
 ) -> None:
-    """Node 2 under a server_id that no row has: its phone is found all the same."""
+    """Node 2 is configured with a server_id that no row has. Its phone is still found."""
     client = start_api(kamailio_rpc=f"1={pair.a.rpc_url},7={pair.b.rpc_url}", kamailio_replicated=pair.replicated)
     answer = _delete(client, directory)
     assert (answer["flushed"], answer["pending"]) == (2, 0)
@@ -178,10 +180,10 @@ def test_a_binding_of_a_node_that_is_not_set_is_looked_for_at_all(
 def test_a_dead_node_does_not_delay_the_other(
     pair: Pair, start_api: StartApi, start_worker: StartWorker, directory: Directory, database: psycopg.Connection
 ) -> None:
-    """The worker flushes at one node while the other, which takes connections and never answers, is waited for."""
+    """The worker flushes at one node while the other one accepts connections but never answers."""
     client = start_api(kamailio_rpc=f"1={NOWHERE},2={NOWHERE}")
     assert _delete(client, directory)["pending"] == 2
     with socket.create_server(("127.0.0.1", 0)) as silent:
         rpc = f"1={pair.a.rpc_url},2=http://127.0.0.1:{silent.getsockname()[1]}/RPC"
         start_worker(REGISTRATIONS_KAMAILIO_RPC=rpc, REGISTRATIONS_SYNC_FLUSH_BUDGET="300")
-        wait_until(lambda: pair.at_a.call_id not in pair.in_memory(pair.a), 15, "the first node to be told")
+        wait_until(lambda: pair.at_a.call_id not in pair.in_memory(pair.a), 15, "the flush at the first node")

@@ -1,4 +1,4 @@
-"""PostgreSQL stops, or freezes, in the middle of a large flush: nothing is lost, nothing hangs, phones included."""
+"""PostgreSQL stops or freezes during a large flush. Nothing is lost, and neither clients nor phones hang."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ BINDINGS = 1000
 AORS = [f"phone-{number}@child.test" for number in range(BINDINGS)]
 FROZEN_SECONDS = 10
 BUDGET, STATEMENT_TIMEOUT = 3, 1
-# A DELETE may wait for db_mode (1 s), its token and its promise, the nodes, and what they said; each of the few
-# statements for its limit, 2 s for a server that keeps none, and 1 s for a new connection. It must end, not when.
+# A DELETE may wait 1 s for db_mode, for the nodes (BUDGET), and for its few statements: each for its own timeout, for
+# 2 s if the frozen server does not enforce that, and for 1 s to connect again. This is an upper limit, not a goal.
 DELETE_ENDS_WITHIN = 1 + BUDGET + 8 * (STATEMENT_TIMEOUT + 2 + 1)
-# registrations.cfg: (timeout 3 + connect_timeout 3) * (1 + retries 1), for the statement that finds it out.
+# registrations.cfg: (timeout 3 + connect_timeout 3) * (1 + retries 1), for the statement that meets the outage.
 REGISTER_ENDS_WITHIN = 12 + 3
 
 Outage = Callable[[Cluster], Any]
@@ -54,17 +54,16 @@ def registrar(
     start_kamailio: StartKamailio,
     directory: Directory,
     database: psycopg.Connection,
-    postgres: Cluster,
+    kamailio_url: str,
 ) -> Proxy:
-    """A proxy in one of usrloc's modes, which finds a thousand registrations in the table when it starts."""
+    """A proxy in each db_mode that loads a thousand registrations when it starts."""
     database.execute(
         "insert into location (ruid, username, domain, contact, callid, cseq, expires, last_modified, server_id) "
         "select 'uloc-1-before-' || n, 'phone-' || n, 'child.test', 'sip:phone-' || n || '@192.0.2.1', 'call-' || n, 1,"
         " extract(epoch from now()) + 600, extract(epoch from now()) - 5, 1 from generate_series(0, %s) n",
         (BINDINGS - 1,),
     )
-    url = postgres.kamailio_url(database.info.dbname, user="registrations_kamailio")
-    registrar = start_kamailio(database_url=url, db_mode=request.param)
+    registrar = start_kamailio(database_url=kamailio_url, db_mode=request.param)
     wait_until(lambda: _in_memory(registrar) == BINDINGS, 20, "usrloc to load the table")
     return registrar
 
@@ -109,7 +108,7 @@ def test_an_outage_of_postgresql_breaks_no_promise(
     database: psycopg.Connection,
     database_url: str,
 ) -> None:
-    """A DELETE is answered, a REGISTER is; then either all that was promised is gone, or nothing was promised."""
+    """DELETE and REGISTER are answered. Afterwards all promised bindings are gone, or none was promised."""
     client = start_api(
         kamailio_rpc=registrar.rpc_url, statement_timeout=STATEMENT_TIMEOUT, api_flush_budget=float(BUDGET)
     )
@@ -147,6 +146,6 @@ def _unfinished(database: psycopg.Connection) -> int:
 
 
 def _is_under_way(registrar: Proxy) -> bool:
-    """Whether Kamailio has forgotten the first of them."""
+    """Return whether Kamailio has removed the first of them."""
     with registrar.rpc() as rpc:
         return usrloc.lookup(rpc, AORS[0]) == ()

@@ -1,4 +1,4 @@
-"""A flush keeps its word in every db_mode, whatever happens between the DELETE and Kamailio's removal."""
+"""A flush keeps its promise in every db_mode, whatever happens between the DELETE and Kamailio's removal."""
 
 from __future__ import annotations
 
@@ -17,32 +17,26 @@ from tests.fixtures.kamailio import StartKamailio
 from tests.fixtures.worker import StartJobs, StartWorker
 from tests.stand.kamailio import Proxy
 from tests.stand.phone import Phone
-from tests.stand.postgres import Cluster
 from tests.stand.process import wait_until
 
 pytestmark = pytest.mark.long
 
 BOB = "bob@child.test"
 TIMER = 2
-"""Seconds between usrloc's looks in these tests: long enough to do something before the row is written in mode 2."""
+"""Interval of usrloc's timer in these tests, in seconds: long enough to act before mode 2 writes the row."""
 
 
 @pytest.fixture(params=[1, 2, 3], ids=["write-through", "write-back", "database-only"])
 def registrar(
-    request: pytest.FixtureRequest,
-    start_kamailio: StartKamailio,
-    directory: Directory,
-    database: psycopg.Connection,
-    postgres: Cluster,
+    request: pytest.FixtureRequest, start_kamailio: StartKamailio, directory: Directory, kamailio_url: str
 ) -> Proxy:
-    """A proxy in each of usrloc's modes."""
-    url = postgres.kamailio_url(database.info.dbname, user="registrations_kamailio")
-    return start_kamailio(database_url=url, db_mode=request.param, timer_interval=TIMER)
+    """A proxy in each db_mode."""
+    return start_kamailio(database_url=kamailio_url, db_mode=request.param, timer_interval=TIMER)
 
 
 @pytest.fixture
 def bob(registrar: Proxy) -> Iterator[Phone]:
-    """A phone that is not registered yet."""
+    """A phone that has not registered yet."""
     with Phone("bob", "child.test", "secret", proxy=registrar.sip) as phone:
         yield phone
 
@@ -91,7 +85,7 @@ def _wait_until_written(database: psycopg.Connection, modified_after: int = 0) -
 
 
 def _seconds_pass(seconds: int = 1) -> None:
-    """Kamailio counts whole seconds; what is to be later must be so on its clock, which is some ms behind (time(2))."""
+    """Wait for Kamailio's next second, so that a REGISTER counts as later. Its clock is some ms behind (time(2))."""
     begin = int(time.time())
     wait_until(lambda: time.time() >= begin + seconds + 0.02, seconds + 1, "the next second")
 
@@ -99,7 +93,7 @@ def _seconds_pass(seconds: int = 1) -> None:
 def test_a_registration_after_the_flush_shows_as_soon_as_it_is_written(
     registrar: Proxy, bob: Phone, start_api: StartApi, directory: Directory, database: psycopg.Connection
 ) -> None:
-    """REGISTER, DELETE, gone at once; REGISTER right after, in the same second: listed when usrloc writes it."""
+    """DELETE hides the binding at once. A REGISTER in the same second is listed as soon as usrloc writes it."""
     client = start_api(kamailio_rpc=registrar.rpc_url)
     for _ in range(3):
         assert bob.register().status == 200
@@ -121,7 +115,7 @@ def test_a_refresh_before_the_removal_is_not_removed_by_a_retry(
     directory: Directory,
     database: psycopg.Connection,
 ) -> None:
-    """DELETE while Kamailio cannot be asked, a refresh, then the worker's retry: the binding stays, and is listed."""
+    """DELETE while Kamailio is unreachable, a refresh, then the worker's retry: the binding stays and is listed."""
     client = start_api(kamailio_rpc=NOWHERE)
     bob.register()
     _wait_until_written(database)
@@ -146,7 +140,7 @@ def test_a_retry_removes_what_has_not_registered_again(
     directory: Directory,
     database: psycopg.Connection,
 ) -> None:
-    """DELETE while Kamailio cannot be asked, then the worker: gone from memory and table, and it stays so."""
+    """DELETE while Kamailio is unreachable, then the worker's retry: the binding is gone from memory and table."""
     client = start_api(kamailio_rpc=NOWHERE)
     bob.register()
     _wait_until_written(database)
@@ -169,7 +163,7 @@ def _flush_facts(database: psycopg.Connection) -> tuple[Any, ...] | None:
 
 
 def _retry(flush: Callable[[int], dict[str, int]], database: psycopg.Connection) -> None:
-    """Let the worker do what is due, until each binding has an answer."""
+    """Run the worker's retries until every node has confirmed each binding."""
     database.execute("update flush_binding set due_at = now()")
 
     def settled() -> bool:
@@ -187,7 +181,7 @@ def test_nothing_comes_back_with_a_crash_of_kamailio(
     directory: Directory,
     database: psycopg.Connection,
 ) -> None:
-    """SIGKILL right after the DELETE: what Kamailio loads again (its timer had not come, db_mode 2) goes once more."""
+    """SIGKILL right after the DELETE. A binding that Kamailio loads again (db_mode 2) is removed again."""
     client = start_api(kamailio_rpc=registrar.rpc_url)
     bob.register()
     _wait_until_written(database)
@@ -210,7 +204,7 @@ def test_a_row_that_usrloc_left_behind_is_deleted(
     directory: Directory,
     database: psycopg.Connection,
 ) -> None:
-    """Memory clean, row stayed, as an outage of PostgreSQL leaves it: hidden by the flush, deleted by the worker."""
+    """After an outage of PostgreSQL a row may stay without a binding. The flush hides it and the worker deletes it."""
     client = start_api(kamailio_rpc=registrar.rpc_url)
     database.execute(
         "insert into location (ruid, username, domain, contact, expires, last_modified, server_id) values "
@@ -230,7 +224,7 @@ def test_a_row_that_usrloc_left_behind_is_deleted(
 def test_a_phone_without_a_row_yet_is_flushed_with_its_account(
     registrar: Proxy, bob: Phone, start_api: StartApi, directory: Directory, database: psycopg.Connection
 ) -> None:
-    """db_mode 2 writes late: the flush of the account removes from memory what no row shows."""
+    """db_mode 2 writes late. The flush of the account removes a binding from memory that has no row yet."""
     client = start_api(kamailio_rpc=registrar.rpc_url)
     wait_until(lambda: bob.register().status == 200 and _rows(database) == 0, 10, "a binding without a row")
     _delete(client, directory, "")

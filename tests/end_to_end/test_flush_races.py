@@ -1,4 +1,4 @@
-"""A phone registers in the very instant in which the worker retries a flush of before."""
+"""A phone registers at the same instant as the worker retries an earlier flush."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.fixtures.worker import StartJobs
 from tests.stand.phone import Phone
 from tests.stand.postgres import Cluster
 
-# Where Kamailio looks and deletes in two statements every third removes the newer binding.
+# If Kamailio checked and deleted in two statements, every third attempt would remove the newer binding.
 TRIES = 60
 
 
@@ -29,7 +29,7 @@ def test_in_mode_3_a_retry_never_removes_what_registers_at_that_instant(
     start_api: StartApi,
     start_jobs: StartJobs,
 ) -> None:
-    """DELETE while Kamailio cannot be asked; then REGISTER and retry at once: the phone is registered whoever wins."""
+    """DELETE while Kamailio is unreachable, then REGISTER and retry together: the phone stays, whoever wins."""
     registrar = start_kamailio(
         database_url=postgres.kamailio_url(database.info.dbname, user="registrations_kamailio"), db_mode=3
     )
@@ -53,10 +53,10 @@ def test_in_mode_3_a_retry_never_removes_what_registers_at_that_instant(
 def test_what_registers_again_in_the_second_of_the_flush_stays(
     start_site: StartSite, start_api: StartApi, start_jobs: StartJobs, db_mode: int, again: str
 ) -> None:
-    """Before and after a DELETE within one second, at the same Contact: it shows, and the worker's retry lets it be.
+    """REGISTER, DELETE and REGISTER within one second, at the same Contact: it shows, and the retry does not remove it.
 
-    RFC 3261, 10.2, wants one Call-ID and a higher CSeq; there are phones that take a new Call-ID for each REGISTER,
-    and so the same CSeq.
+    RFC 3261 section 10.2 requires one Call-ID and a higher CSeq, but some phones use a new Call-ID for each REGISTER,
+    and thus the same CSeq.
     """
     site = start_site(db_mode=db_mode)
     cut_off = start_api(kamailio_rpc=NOWHERE, kamailio_db_mode=db_mode)
@@ -67,7 +67,7 @@ def test_what_registers_again_in_the_second_of_the_flush_stays(
         before = site.phone(contact="sip:alice@192.0.2.40:5080")
         after = before if again == "new CSeq" else site.phone(contact="sip:alice@192.0.2.40:5080")
         after.cseq = 10 if again == "both" else after.cseq
-        sleep(1.02 - time() % 1)  # so that there is most of a second
+        sleep(1.02 - time() % 1)  # so that most of a second is left
         assert before.register().ok
         assert cut_off.delete(path, headers=headers).get_json()["pending"] == 1
         assert after.register().ok
@@ -92,7 +92,7 @@ def test_what_registers_again_in_the_second_of_the_flush_stays(
 def test_a_flush_of_the_release_before_is_carried_out(
     start_site: StartSite, start_api: StartApi, start_jobs: StartJobs
 ) -> None:
-    """It kept no Call-ID: second and CSeq tell, as they did there; its row shows no more, and the binding goes."""
+    """That release stored no Call-ID, so second and CSeq decide. The row is hidden and the binding removed."""
     site = start_site()
     cut_off = start_api(kamailio_rpc=NOWHERE, kamailio_db_mode=1)
     jobs = start_jobs(kamailio_rpc=f"1={site.proxy.rpc_url}")

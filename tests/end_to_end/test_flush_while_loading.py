@@ -1,4 +1,4 @@
-"""Kamailio serves before usrloc has loaded its table: a flush that comes then waits for it."""
+"""Kamailio serves before usrloc has loaded its table. A flush waits until the table is loaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.stand.kamailio import Proxy
 from tests.stand.postgres import Cluster
 from tests.stand.process import wait_until
 
-# So many take seconds to load, and the worker looks a second time after one.
+# This many rows take seconds to load, and the worker retries after one second.
 ROWS = 40_000
 FIRST, LAST = "phone-1@sibling.test", "bob@child.test"
 
@@ -38,7 +38,7 @@ def test_a_flush_while_usrloc_loads_is_not_undone_by_the_load(
     start_api: StartApi,
     start_worker: StartWorker,
 ) -> None:
-    """DELETE of a row that usrloc has read and not loaded yet: "not found" is no confirmation, and the row stays."""
+    """If usrloc has read a row but not loaded it yet, "not found" is not a confirmation, and the row stays."""
     database.execute(
         "insert into location (ruid, username, domain, contact, callid, cseq, expires, last_modified, server_id, "
         "enriched_at) select 'uloc-1-' || n, 'phone-' || n, 'sibling.test', 'sip:phone-' || n || '@192.0.2.1', "

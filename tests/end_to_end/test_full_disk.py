@@ -1,4 +1,4 @@
-"""A disk that is really full under the tables, while PostgreSQL goes on answering: its WAL lies on another."""
+"""The disk of the tables is really full. PostgreSQL keeps answering, because its WAL is on another disk."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from flask.testing import FlaskClient
 
+from api import status
 from api.app import create_app
 from api.settings import ApiSettings
 from kamailio.settings import KamailioSettings
@@ -33,12 +34,12 @@ REGISTRATIONS = "/v2/accounts/acme/registrations"
 
 @contextmanager
 def _disk(directory: Path) -> Iterator[Path]:
-    """A file system of its own, in memory."""
+    """Mount a file system in memory."""
     directory.mkdir()
     mount: list[str | Path] = ["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=777", "tmpfs", directory]
     made = subprocess.run(mount, capture_output=True, text=True, check=False) if os.geteuid() == 0 else None
     if made is None or made.returncode:
-        pytest.skip(f"a disk of its own cannot be mounted here: {made.stderr if made else 'not root'}")
+        pytest.skip(f"cannot mount a file system: {made.stderr if made else 'not root'}")
     try:
         yield directory
     finally:
@@ -47,7 +48,7 @@ def _disk(directory: Path) -> Iterator[Path]:
 
 @contextmanager
 def _filled(disk: Path) -> Iterator[None]:
-    """Take every byte of it for the time of the `with`."""
+    """Keep the file system full inside the `with` block."""
     fill = disk / "fill"
     with fill.open("wb", buffering=0) as file, suppress(OSError):
         while file.write(bytes(4096)):
@@ -60,14 +61,14 @@ def _filled(disk: Path) -> Iterator[None]:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """Where the tables of the test's database lie."""
+    """The file system with the tables of the test's database."""
     with _disk(tmp_path / "disk") as directory:
         yield directory
 
 
 @pytest.fixture
 def name(disk: Path, postgres: Cluster) -> Iterator[str]:
-    """A migrated database there, with one account."""
+    """A migrated database there with one account; its name."""
     tablespace = disk / "tablespace"
     tablespace.mkdir()
     shutil.chown(tablespace, "postgres")
@@ -85,7 +86,7 @@ def name(disk: Path, postgres: Cluster) -> Iterator[str]:
 
 @pytest.fixture
 def database(name: str, postgres: Cluster) -> Iterator[psycopg.Connection]:
-    """An administrator's connection to it."""
+    """A superuser's connection to it."""
     with psycopg.connect(postgres.url(name), autocommit=True) as connection:
         connection.execute("insert into account (id, name, realm) values ('acme', 'Acme', 'acme.test')")
         yield connection
@@ -93,8 +94,9 @@ def database(name: str, postgres: Cluster) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def http(name: str, postgres: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[FlaskClient]:
-    """An API that looks at the disk each time it is asked."""
+    """An API that checks the disk at every request."""
     monkeypatch.setattr(writability, "OUTCOME_SECONDS", 0.0)
+    monkeypatch.setattr(status, "ANSWER_SECONDS", 0.0)
     settings = DatabaseSettings(database_url=postgres.url(name, user="registrations_api"))
     app = create_app(ApiSettings(api_rate_burst=0), settings, KamailioSettings(kamailio_rpc=NOWHERE))
     yield app.test_client()
@@ -109,7 +111,7 @@ def _ready(http: FlaskClient) -> tuple[int, str]:
 def test_a_full_disk_is_told_and_promises_nothing(
     disk: Path, name: str, database: psycopg.Connection, http: FlaskClient, postgres: Cluster
 ) -> None:
-    """Not ready, a finding with its cure, 503 for a flush of which nothing is written; well again with some room."""
+    """/ready and `check` report it, and a flush gets 503 without being stored. All recover once there is room."""
     with connect(DatabaseSettings(database_url=postgres.url(name)), application_name="test") as connection:
         headers = {"X-Auth-Token": create_token(connection, "acme", idle_lifetime=None)[1]}
     assert _ready(http) == (200, "ok")
@@ -139,7 +141,7 @@ def test_a_full_disk_is_told_and_promises_nothing(
 def test_a_worker_waits_for_room(
     disk: Path, name: str, database: psycopg.Connection, postgres: Cluster, tmp_path: Path
 ) -> None:
-    """It says once that it cannot write, with PostgreSQL's words and no traceback, and goes on with what was left."""
+    """It logs PostgreSQL's error once, without a traceback, and continues its work once there is room."""
     log = tmp_path / "worker.log"
     environment = {
         "REGISTRATIONS_DATABASE_URL": postgres.url(name, user="registrations_sync"),
@@ -155,7 +157,7 @@ def test_a_worker_waits_for_room(
         with database.transaction():
             database.execute(f"{insert}(1, 20000) n".encode())
             stack.enter_context(filled := _filled(disk))
-        wait_until(lambda: "database is away, waiting" in worker.log_text(), 30, "the worker to notice")
+        wait_until(lambda: "database unreachable, retrying" in worker.log_text(), 30, "the worker to notice")
         wait_until(
             lambda: "pg_logical_emit_message" in postgres.log.read_text(encoding="utf-8")[len(said_before) :],
             30,
@@ -164,6 +166,6 @@ def test_a_worker_waits_for_room(
         filled.__exit__(None, None, None)
         left = "select count(*) from location where enriched_at is null"
         wait_until(lambda: database.execute(left).fetchone() == (0,), 60, "the worker to go on")
-        assert worker.log_text().count("database is away, waiting") == 1
+        assert worker.log_text().count("database unreachable, retrying") == 1
         assert "No space left on device" in worker.log_text()
         assert "Traceback" not in worker.log_text()

@@ -1,4 +1,4 @@
-"""Phones that want another's calls, or the registrar's memory: they get neither, and nobody else notices."""
+"""Phones that try to get another user's calls or to fill the registrar's memory. They fail, and nobody else notices."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ StartStock = Callable[..., StockProxy]
 
 @pytest.fixture
 def registrar(start_kamailio: StartKamailio, add_device: AddDevice) -> Proxy:
-    """A proxy with one worker, so that what one request leaves in memory is there for the next; two tenants."""
+    """A proxy with two tenants and one SIP worker, so that each request finds what the last one left in memory."""
     add_device("mallory", realm="own.test", password="mine")
     add_device("boss", realm="own.test", password="other")
     add_device("boss", realm="victim.test")
@@ -39,32 +39,32 @@ def registrar(start_kamailio: StartKamailio, add_device: AddDevice) -> Proxy:
 
 @pytest.fixture
 def phones() -> Iterator[ExitStack]:
-    """Closes the phones that enter it."""
+    """Closes all phones at the end of the test."""
     with ExitStack() as stack:
         yield stack
 
 
 def bindings(proxy: Proxy, *aors: str) -> int:
-    """How many bindings these AoRs have."""
+    """Return the number of bindings of these AoRs."""
     with proxy.rpc() as rpc:
         return sum(len(usrloc.lookup(rpc, aor)) for aor in aors)
 
 
 def entries(proxy: Proxy) -> dict[str, str]:
-    """What the registrar holds in shared memory on account of third parties."""
+    """Return the entries about third parties in the registrar's shared memory."""
     with proxy.rpc(socket=True) as rpc:
         slots: Any = rpc.call("htable.dump", "registrations_source")
     return {item["name"]: str(item["value"]) for slot in slots for item in slot["slot"]}
 
 
 def shared_memory(proxy: Proxy) -> int:
-    """Bytes of shared memory in use."""
+    """Return the bytes of shared memory in use."""
     with proxy.rpc(socket=True) as rpc:
         shown: Any = rpc.call("core.shmmem")
     return int(shown["used"])
 
 
-# --- a digest username with "@": auth_db takes column ha1b for it
+# --- a digest username with "@": auth_db uses the column ha1b for it
 
 
 GUESSES = {"NUL and the rest of one's own": b"\0" + ha1("mallory", "own.test", "mine")[1:], "NULs": b"\0" * 32, "": b""}
@@ -72,7 +72,7 @@ GUESSES = {"NUL and the rest of one's own": b"\0" + ha1("mallory", "own.test", "
 
 @pytest.mark.parametrize("guess", GUESSES.values(), ids=GUESSES)
 def test_nobody_registers_by_what_lies_in_memory(registrar: Proxy, phones: ExitStack, guess: bytes) -> None:
-    """With user@realm as digest username: refused before a password is compared, whatever was compared before."""
+    """A digest username user@realm is refused before a password is compared, whatever memory still holds."""
     mallory = phones.enter_context(Phone("mallory", "own.test", "mine", proxy=registrar.sip))
     for username in ("boss@victim.test", "boss@VICTIM.test", "sip:boss@victim.test", "boss@victim.test@x", "boss@"):
 
@@ -108,7 +108,7 @@ def test_nobody_registers_by_what_lies_in_memory(registrar: Proxy, phones: ExitS
 def test_an_at_sign_is_found_wherever_it_is(
     registrar: Proxy, phones: ExitStack, database: psycopg.Connection, disguise: Callable[[str], list[tuple[str, str]]]
 ) -> None:
-    """Even with the right ha1b, which nobody knows: the request is refused."""
+    """The request is refused even with the right ha1b, which nobody knows."""
     row = database.execute("select ha1b from subscriber where username = 'boss' and domain = 'victim.test'").fetchone()
     assert row
 
@@ -123,7 +123,7 @@ def test_an_at_sign_is_found_wherever_it_is(
 def test_credentials_that_kamailio_cannot_search_are_refused(
     start_kamailio: StartKamailio, add_device: AddDevice, phones: ExitStack, tmp_path: Path
 ) -> None:
-    """Also where the operator has pv_buffer_size so large that the headers as they are can be had, but not escaped."""
+    """They are also refused if pv_buffer_size is large enough for the headers, but not for their escaped form."""
     add_device("boss", realm="victim.test")
     proxy = start_kamailio(configuration=with_line(tmp_path, take_long_headers()))
 
@@ -136,19 +136,19 @@ def test_credentials_that_kamailio_cannot_search_are_refused(
 
 
 def test_a_percent_encoded_at_sign_is_none(registrar: Proxy, phones: ExitStack) -> None:
-    """auth_db decodes nothing: that user is unknown."""
+    """auth_db does not decode it, so the user is unknown."""
     for username in ("boss%40victim.test", "boss%2540victim.test"):
         phone = Phone("boss", "victim.test", "secret", proxy=registrar.sip, auth_username=username)
         assert phones.enter_context(phone).register().status == 401
 
 
-# --- one's own password for another's AoR
+# --- a valid password for another user's AoR
 
 
 def test_a_password_serves_its_own_realm_only(
     registrar: Proxy, phones: ExitStack, database: psycopg.Connection
 ) -> None:
-    """Also where ha1b is set, as in the subscriber table of kamdbctl: user@own-realm is nobody in another realm."""
+    """With ha1b set, as in kamdbctl's subscriber table, user@own-realm is still unknown in another realm."""
     own = ha1("mallory@own.test", "own.test", "mine").decode()
     database.execute("update subscriber set ha1b = %s where username = 'mallory' and domain = 'own.test'", (own,))
 
@@ -179,7 +179,7 @@ FALSE_NAMES: dict[str, Callable[[str], list[tuple[str, str]]]] = {
 def test_who_is_registered_is_whose_password_was_checked(
     registrar: Proxy, phones: ExitStack, forged: Callable[[str], list[tuple[str, str]]]
 ) -> None:
-    """Credentials for another realm or another proxy (RFC 3261, 22.3) may be there, and count for nothing."""
+    """Further credentials for another realm or proxy (RFC 3261 section 22.3) are allowed but ignored."""
 
     def forge(challenge: Challenge) -> list[tuple[str, str]]:
         return forged(digest(challenge, "mallory", ha1("mallory", "own.test", "mine"), uri=OWN))
@@ -191,7 +191,7 @@ def test_who_is_registered_is_whose_password_was_checked(
 
 @pytest.mark.parametrize("first", [True, False], ids=["false name first", "false name alone"])
 def test_a_caller_is_whose_password_was_checked(registrar: Proxy, phones: ExitStack, *, first: bool) -> None:
-    """The same for a call: From must be who authenticated."""
+    """The same holds for a call: From must be the authenticated user."""
     false = ("Proxy-Authorization", 'Digest username="boss", realm="x", nonce="x", uri="sip:x", response="x"')
 
     def forge(challenge: Challenge) -> list[tuple[str, str]]:
@@ -215,7 +215,7 @@ def _third_party(proxy: Proxy, number: int, size: int = 0) -> Phone:
 
 
 def test_a_phone_comes_and_goes_as_third_parties(registrar: Proxy) -> None:
-    """Each time as another: nothing is left of it, neither entries nor memory, once the worker has fetched it."""
+    """Each REGISTER has another From. Once the worker has fetched them, no entry and no memory is left."""
     with _third_party(registrar, 0) as phone:
         assert phone.register().ok
         assert phone.unregister().ok
@@ -231,19 +231,19 @@ def test_a_phone_comes_and_goes_as_third_parties(registrar: Proxy) -> None:
 
 
 def test_a_phone_stays_as_third_parties(registrar: Proxy) -> None:
-    """With many bindings, each by another From: a digest for each, at one of a fixed number of places."""
+    """Many bindings, each with another From, use one digest each, in a table of fixed size."""
     for number in range(90):
         with _third_party(registrar, number, 200) as phone:
             assert phone.register().ok
     assert len({each.ruid for each in fetched(registrar)}) == 90
     held = entries(registrar)
-    assert 80 <= len(held) <= 90  # two may have come to one place
+    assert 80 <= len(held) <= 90  # two may share one place
     assert all(re.fullmatch(r"[0-9]{2,6}", place) for place in held)
     assert all(re.fullmatch(r"[0-9a-f]{48}", value) for value in held.values())
 
 
 def test_what_nobody_fetches_is_bounded(registrar: Proxy, phones: ExitStack) -> None:
-    """While no worker runs the oldest elements go; the newest are kept."""
+    """Without a running worker the oldest elements are dropped and the newest kept."""
     phone = phones.enter_context(_third_party(registrar, 0))
     for number in range(8200):
         phone.from_uri = f"sip:{number}@boss.test"
@@ -253,7 +253,7 @@ def test_what_nobody_fetches_is_bounded(registrar: Proxy, phones: ExitStack) -> 
 
 
 def test_a_from_of_more_than_255_bytes_is_refused(registrar: Proxy) -> None:
-    """By our own proxy: 400, and nothing is kept; 255 bytes are said."""
+    """Our proxy answers 400 and keeps nothing. A From of 255 bytes is announced."""
     stem = len("sip:1@boss.test")
     with _third_party(registrar, 1, 256 - stem) as long, _third_party(registrar, 1, 255 - stem) as short:
         assert len(long.from_uri) == len(short.from_uri) + 1 == 256
@@ -268,7 +268,7 @@ def test_a_from_of_more_than_255_bytes_is_refused(registrar: Proxy) -> None:
 def test_contacts_of_one_phone_are_counted(
     start_kamailio: StartKamailio, add_device: AddDevice, phones: ExitStack
 ) -> None:
-    """One more than KAMAILIO_MAX_CONTACTS is answered 503; a refresh is not one more."""
+    """One contact more than KAMAILIO_MAX_CONTACTS gets a 503. A refresh does not count as one more."""
     add_device("mallory", realm="own.test", password="mine")
     proxy = start_kamailio(environment={"KAMAILIO_MAX_CONTACTS": "2"})
     first, second, third = (phones.enter_context(_third_party(proxy, number)) for number in range(3))
@@ -277,11 +277,11 @@ def test_contacts_of_one_phone_are_counted(
     assert bindings(proxy, "mallory@own.test") == 2
 
 
-# --- what is stored of a third party all the same
+# --- what is stored about a third party nevertheless
 
 
 def test_two_contacts_of_one_request_have_its_from(registrar: Proxy, phones: ExitStack) -> None:
-    """RFC 3261, 10.2.1: all of them are bound by the one REGISTER."""
+    """One REGISTER binds both (RFC 3261 section 10.2.1)."""
     contacts = "<sip:mallory@192.0.2.7:1>, <sip:mallory@192.0.2.7:2>"
     phone = Phone("mallory", "own.test", "mine", proxy=registrar.sip, from_uri="sip:s@boss.test", contact=contacts)
     assert phones.enter_context(phone).register().ok
@@ -299,7 +299,7 @@ def test_two_contacts_of_one_request_have_its_from(registrar: Proxy, phones: Exi
 def test_a_from_without_user_or_host(
     registrar: Proxy, phones: ExitStack, value: str, said: tuple[bytes, bytes]
 ) -> None:
-    """What there is of it is said."""
+    """The announcement has the part that exists."""
     phone = phones.enter_context(Phone("mallory", "own.test", "mine", proxy=registrar.sip, from_uri=value))
     assert phone.register().ok
     assert [(each.from_user, each.from_host) for each in fetched(registrar)] == [said]
@@ -307,7 +307,7 @@ def test_a_from_without_user_or_host(
 
 
 def test_a_place_that_was_taken_over_costs_an_announcement(registrar: Proxy, phones: ExitStack) -> None:
-    """Another binding may come to its place: both are said again, neither takes the other's word for its own."""
+    """If another binding takes the same place, both are announced again, and neither gets the other's From."""
     phone = phones.enter_context(_third_party(registrar, 1))
     assert phone.register().ok
     (said,) = fetched(registrar)
@@ -321,13 +321,13 @@ def test_a_place_that_was_taken_over_costs_an_announcement(registrar: Proxy, pho
         rpc.call("htable.sets", "registrations_source", place, "0" * 48)
     assert phone.unregister().ok
     assert fetched(registrar) == []
-    assert entries(registrar) == {}  # so the other is said again once more
+    assert entries(registrar) == {}  # so the other one is announced again
 
 
 def test_the_from_of_a_phone_with_very_many_bindings(
     start_kamailio: StartKamailio, add_device: AddDevice, database: psycopg.Connection, phones: ExitStack
 ) -> None:
-    """Of 150 other bindings of its AoR: its own one is the last, and is found without a runaway loop or an error."""
+    """The AoR has 150 other bindings. The phone's own, the last one, is found without an endless loop or an error."""
     add_device("mallory", realm="own.test", password="mine")
     database.execute(
         "insert into location (ruid, username, domain, contact, expires, last_modified, server_id) "
@@ -343,12 +343,12 @@ def test_the_from_of_a_phone_with_very_many_bindings(
     assert "runaway" not in proxy.log
 
 
-# --- a stock kamailio.cfg of an operator's
+# --- an operator's stock kamailio.cfg
 
 
 @pytest.fixture
 def start_stock(kamdbctl_url: str, tmp_path: Path) -> Iterator[StartStock]:
-    """A patched stock proxy on a database of kamdbctl: boss and mallory are Kamailio's own users and ours."""
+    """Start a patched stock proxy on a database of kamdbctl. boss and mallory are subscribers and devices."""
     migrate(DatabaseSettings(database_url=kamdbctl_url))
     with psycopg.connect(kamdbctl_url, autocommit=True) as database, ExitStack() as running:
         database.execute("insert into account (id, name, realm) values ('a', 'A', 'example.com')")
@@ -374,7 +374,7 @@ def start_stock(kamdbctl_url: str, tmp_path: Path) -> Iterator[StartStock]:
 
 
 def test_a_stock_proxy_on_the_directory_refuses_an_at_sign(start_stock: StartStock, phones: ExitStack) -> None:
-    """Where it reads our table; phones of the directory register, a wrong password does not."""
+    """The stock proxy reads our table: phones of the directory register, a wrong password does not."""
     proxy = start_stock(
         features=("WITH_AUTH", "REGISTRATIONS_AUTH_HA1"), edits={'"subscriber", "1"': '"directory_subscriber", "1"'}
     )
@@ -389,7 +389,7 @@ def test_a_stock_proxy_on_the_directory_refuses_an_at_sign(start_stock: StartSto
 
 
 def test_without_our_call_the_random_ha1b_keeps_everybody_out(start_stock: StartStock, phones: ExitStack) -> None:
-    """An operator's own file that reads our table, and has no route(REGISTRATIONS_PREAUTH); one worker serves all."""
+    """The operator's file reads our table but does not call route(REGISTRATIONS_PREAUTH). One SIP worker serves all."""
     proxy = start_stock(
         features=("WITH_AUTH", "REGISTRATIONS_AUTH_HA1"),
         edits={'"subscriber", "1"': '"directory_subscriber", "1"', "\nchildren=8\n": "\nchildren=1\n"},
@@ -414,14 +414,14 @@ def test_without_our_call_the_random_ha1b_keeps_everybody_out(start_stock: Start
 
 @pytest.mark.parametrize("username", ["boss", "boss@example.com"])
 def test_users_of_the_stock_proxy_register_as_before(start_stock: StartStock, phones: ExitStack, username: str) -> None:
-    """Without REGISTRATIONS_AUTH_HA1: also those who give user@realm, which auth_db takes."""
+    """Without REGISTRATIONS_AUTH_HA1 users may give user@realm, which auth_db accepts."""
     proxy = start_stock(features=("WITH_AUTH",))
     phone = Phone("boss", "example.com", "boss's", proxy=("127.0.0.1", proxy.port), auth_username=username)
     assert phones.enter_context(phone).register().ok
 
 
 def test_a_long_from_keeps_no_phone_out_of_a_stock_proxy(start_stock: StartStock, phones: ExitStack) -> None:
-    """It took such a phone before, so it does now: the phone shows as if it had registered itself."""
+    """The stock proxy accepted such a phone, so it still does. The phone shows as if it had registered itself."""
     proxy = start_stock()
     sip = ("127.0.0.1", proxy.port)
     phone = phones.enter_context(Phone("boss", "example.com", "", proxy=sip, from_uri=f"sip:{'x' * 3000}@gw.test"))

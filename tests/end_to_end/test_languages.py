@@ -1,4 +1,4 @@
-"""No word of PostgreSQL's messages decides anything: each test runs on an English and on a German server."""
+"""The language of PostgreSQL's messages does not matter: each test runs on an English and on a German server."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ host all secret,full_up all scram-sha-256
 
 @pytest.fixture(scope="module", params=["English", "German"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster with roles that may not log in, each for a reason of its own; whoever stops it starts it again."""
+    """A cluster with roles that cannot log in, each for another reason. A test that stops it must start it again."""
     directory = tmp_path_factory.mktemp(request.param)
     if request.param == "English":
         running = cluster(directory)
@@ -67,7 +67,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         command: list[str | Path] = ["localedef", "-i", "de_DE", "-f", "UTF-8", directory / GERMAN]
         made = subprocess.run(command, capture_output=True, text=True, check=False)
         if made.returncode:
-            pytest.skip(f"the locale {GERMAN} cannot be made here: {made.stderr.strip()}")
+            pytest.skip(f"cannot create the locale {GERMAN}: {made.stderr.strip()}")
         running = cluster(directory / "postgres", locale=GERMAN, env={"LOCPATH": str(directory)})
     with running as server:
         with psycopg.connect(server.url(), autocommit=True) as admin:
@@ -85,7 +85,7 @@ def _skip_unless_german(connection: psycopg.Connection) -> None:
     with pytest.raises(errors.DivisionByZero) as raised:
         connection.execute("select 1 / 0")
     if raised.value.diag.severity == "ERROR":
-        pytest.skip("this PostgreSQL has no German messages: de/LC_MESSAGES/postgres-*.mo is not in its localedir")
+        pytest.skip("this PostgreSQL has no German messages: its localedir has no de/LC_MESSAGES/postgres-*.mo")
 
 
 def _settings(server: Cluster, place: str) -> DatabaseSettings:
@@ -121,14 +121,14 @@ def _no_password_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     ],
 )
 def test_a_login_that_fails(server: Cluster, place: str, expected: type[DatabaseError]) -> None:
-    """It is refused for good, or worth another attempt."""
+    """The error is either final or worth another attempt."""
     with pytest.raises(DatabaseError) as raised:
         _open(_settings(server, place))
     assert raised.type is expected, raised.value
 
 
 def test_a_server_that_shuts_down_is_away(server: Cluster) -> None:
-    """It waits for the sessions there are, and takes no new ones."""
+    """It waits for existing sessions and accepts no new ones."""
 
     def is_shutting_down() -> bool:
         try:
@@ -162,7 +162,7 @@ def test_a_server_that_shuts_down_is_away(server: Cluster) -> None:
 def test_a_statement_that_fails(
     server: Cluster, statement: str, cause: type[psycopg.Error], expected: type[DatabaseError]
 ) -> None:
-    """A timeout, a lock, a standby and an end of the session are worth another attempt."""
+    """A timeout, a lock, a standby and a lost session are worth another attempt."""
     settings = _settings(server, "postgres@{at}/postgres")
     with psycopg.connect(server.url()) as other:
         other.execute("lock table held")
@@ -186,7 +186,7 @@ def test_a_statement_that_fails(
 def test_no_command_waits_for_another_password(
     server: Cluster, command: list[str], environment: dict[str, str]
 ) -> None:
-    """It ends with status 1 and one line, which has the SQLSTATE and what to do."""
+    """It exits with status 1 and one line, which has the SQLSTATE and what to do."""
     url = _settings(server, "secret:wrong@{at}/postgres").database_url
     ended = subprocess.run(
         [program(command[0]), *command[1:]],
@@ -205,7 +205,7 @@ def test_no_command_waits_for_another_password(
 def test_a_worker_that_waited_for_postgresql_does_not_wait_for_another_password(
     server: Cluster, tmp_path: Path
 ) -> None:
-    """It was started first: the refusal ends it as it would have at its start."""
+    """The worker was started before PostgreSQL. The refused login ends it, as it would at the start."""
     log = tmp_path / "worker.log"
     server.stop()
     try:
@@ -213,7 +213,7 @@ def test_a_worker_that_waited_for_postgresql_does_not_wait_for_another_password(
             [program("registrations-sync"), "run"],
             log=log,
             env={"REGISTRATIONS_DATABASE_URL": _settings(server, "secret:wrong@{at}/postgres").database_url},
-            ready=lambda: log.exists() and "database is away" in log.read_text(),
+            ready=lambda: log.exists() and "database unreachable" in log.read_text(),
         ) as worker:
             server.start()
             assert worker.process.wait(timeout=30) == 1
@@ -224,7 +224,7 @@ def test_a_worker_that_waited_for_postgresql_does_not_wait_for_another_password(
 
 
 def test_an_api_that_runs_is_not_ready_and_logs_why(server: Cluster, caplog: pytest.LogCaptureFixture) -> None:
-    """Its pool goes on trying: 503 until the password is right."""
+    """Its pool keeps trying. The API answers 503 until the password is right."""
     settings = _settings(server, "secret:wrong@{at}/postgres")
     app = create_app(ApiSettings(), settings, KamailioSettings(kamailio_rpc=NOWHERE))
     try:
@@ -236,7 +236,7 @@ def test_an_api_that_runs_is_not_ready_and_logs_why(server: Cluster, caplog: pyt
 
 
 def test_uninstall_tells_ours_from_the_operators(server: Cluster) -> None:
-    """A view of his stops it before anything is changed; without that view it takes out everything of ours."""
+    """An operator's view stops it before it changes anything. Without that view it removes everything of ours."""
     settings = DatabaseSettings(database_url=server.url(f"languages_{uuid4().hex}"))
     with psycopg.connect(server.url(), autocommit=True) as admin:
         admin.execute(f"create database {settings.database_url.rpartition('/')[2]}".encode())
@@ -253,7 +253,7 @@ def test_uninstall_tells_ours_from_the_operators(server: Cluster) -> None:
 
 @contextmanager
 def _stand_in_pgbouncer(sqlstate: str, text: str) -> Iterator[int]:
-    """No PgBouncer, but its answer to one login: an ErrorResponse. Yields the port."""
+    """Imitate PgBouncer's answer to one login, an ErrorResponse; yield the port."""
     fields = f"SFATAL\0C{sqlstate}\0M{text}\0\0".encode()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(10)
@@ -284,7 +284,7 @@ def _stand_in_pgbouncer(sqlstate: str, text: str) -> Iterator[int]:
 def test_pgbouncer_is_told_by_its_words_where_it_has_one_sqlstate(
     sqlstate: str, text: str, expected: type[DatabaseError]
 ) -> None:
-    """They are English everywhere; what PostgreSQL said through it has the SQLSTATE of that."""
+    """PgBouncer's own errors are always in English. PostgreSQL's errors come through with their own SQLSTATE."""
     with _stand_in_pgbouncer(sqlstate, text) as port, pytest.raises(DatabaseError) as raised:
         _open(
             DatabaseSettings(database_url=f"postgresql://secret@127.0.0.1:{port}/x?sslmode=disable&gssencmode=disable")

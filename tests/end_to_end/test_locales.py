@@ -1,6 +1,6 @@
-"""Servers as they are in Istanbul and Berlin: their locale, by libc and by ICU, and values written in other ways.
+"""Servers with Turkish and German locales, by libc and by ICU, and with other output formats for values.
 
-In Turkish the lower case of I is not i: with names that usrloc wrote in ASCII's lower case nothing matched.
+In Turkish the lower case of I is not i, so names that usrloc has lower-cased as ASCII must be compared the same way.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from sql.connections.database import open_connection
-from sql.errors import SchemaRefused, SessionShared
-from sql.schema.migrate import _Backend, _migrations, migrate
+from sql.errors import SessionShared
 from sql.settings import DatabaseSettings
 from sql.statements import statement
 from tests.demo.content import program
@@ -38,7 +37,7 @@ from tests.stand.postgres import Cluster, cluster
 
 pytestmark = pytest.mark.long
 
-# None of these is PostgreSQL's default.
+# None of these values is PostgreSQL's default.
 SETTINGS = {
     "datestyle": "German, DMY",
     "intervalstyle": "postgres_verbose",
@@ -64,14 +63,14 @@ REALM = "info.example.com"
 
 @pytest.fixture(scope="module", params=["tr_TR.UTF-8", "de_DE.UTF-8", "tr-TR-u-ks-level2"])
 def postgres(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster of that locale: of libc's, made for the purpose, or of ICU's."""
+    """A cluster with that locale, from libc (created for the test) or from ICU."""
     directory, name = tmp_path_factory.mktemp("locale"), request.param
     options: dict[str, Any] = {"initdb": ["--locale-provider=icu", f"--icu-locale={name}"]}
     if "_" in name:
         command: list[str | Path] = ["localedef", "-i", name.partition(".")[0], "-f", "UTF-8", directory / name]
         made = subprocess.run(command, capture_output=True, text=True, check=False)
         if made.returncode:
-            pytest.skip(f"the locale {name} cannot be made here: {made.stderr.strip()}")
+            pytest.skip(f"cannot create the locale {name}: {made.stderr.strip()}")
         options = {"locale": name, "env": {"LOCPATH": str(directory)}}
     with ExitStack() as running:
         try:
@@ -82,7 +81,7 @@ def postgres(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def make_database(server: Cluster) -> str:
-    """An empty one; returns its URL."""
+    """Make an empty database; return its URL."""
     name = f"bare_{uuid4().hex}"
     with psycopg.connect(server.url(), autocommit=True) as admin:
         admin.execute(f"create database {name}".encode())
@@ -91,7 +90,7 @@ def make_database(server: Cluster) -> str:
 
 @pytest.fixture
 def kamdbctl_url(postgres: Cluster) -> str:
-    """One of Kamailio's own script."""
+    """URL of a database that Kamailio's own script made."""
     name = f"stock_{uuid4().hex}"
     create_by_kamdbctl(postgres, name)
     return postgres.url(name)
@@ -99,7 +98,7 @@ def kamdbctl_url(postgres: Cluster) -> str:
 
 @pytest.fixture
 def database(postgres: Cluster, tmp_path: Path) -> Iterator[psycopg.Connection]:
-    """Migrated, with a directory, by the operator's commands."""
+    """A database that the operator's commands have migrated and given a directory."""
     url = make_database(postgres)
     run("migrate", url=url)
     (tmp_path / "directory.json").write_text(json.dumps(DIRECTORY))
@@ -110,12 +109,12 @@ def database(postgres: Cluster, tmp_path: Path) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def database_url(database: psycopg.Connection, postgres: Cluster) -> str:
-    """Where that is."""
+    """URL of that database."""
     return postgres.url(database.info.dbname)
 
 
 def run(*arguments: str, url: str, status: int = 0, command: str = "registrations-db") -> str:
-    """What the operator's command prints, on both streams."""
+    """Run the operator's command and return its output on both streams."""
     ended = subprocess.run(
         [program(command), *arguments],
         env={**os.environ, "REGISTRATIONS_DATABASE_URL": url, "REGISTRATIONS_KAMAILIO_RPC": NOWHERE},
@@ -136,7 +135,7 @@ class Client:
         self._http, self._headers = http, {"X-Auth-Token": token}
 
     def ask(self, path: str, method: str = "GET", accept: str = "application/json") -> Any:
-        """The answer: what JSON says, or the rows of CSV."""
+        """Return the answer, as JSON or as rows of CSV."""
         headers = {**self._headers, "Accept": accept}
         response = self._http.open(f"/v2/accounts/info/{path}", method=method, headers=headers)
         assert response.status_code == 200, response.text
@@ -145,13 +144,13 @@ class Client:
         return response.get_json()
 
     def users(self, path: str = "registrations", **options: str) -> list[tuple[str, str]]:
-        """Usernames and devices of a list, sorted."""
+        """Return usernames and devices of a list, sorted."""
         answer = self.ask(path, **options)
         rows = answer if options else answer["data"]
         return sorted((row["username"], row["authorizing_id"]) for row in rows)
 
     def pages(self) -> list[str]:
-        """Usernames of the list, page by page, one on each."""
+        """Return the usernames of the list, read in pages of one."""
         found, start = [], ""
         while True:
             answer = self.ask(f"registrations?page_size=1{start}")
@@ -166,7 +165,7 @@ StartClient = Callable[..., Client]
 
 @pytest.fixture
 def start_client(start_api: StartApi, database_url: str) -> StartClient:
-    """Make one."""
+    """Make a client."""
 
     def start(rpc_url: str, account: str = "info") -> Client:
         token = run("token", "create", account, url=database_url).splitlines()[0]
@@ -183,7 +182,7 @@ def test_phones_are_listed_followed_and_flushed(
     start_client: StartClient,
     fetch_sources: FetchSources,
 ) -> None:
-    """Before the worker has seen them and after; a flush of one username, and that of a device which is disabled."""
+    """It works before and after the worker has enriched them, for a flush of a username and of a disabled device."""
     proxy = start_kamailio(database_url=postgres.kamailio_url(database.info.dbname, user="registrations_kamailio"))
     client, jobs = start_client(proxy.rpc_url), start_jobs(kamailio_rpc=proxy.rpc_url)
     with ExitStack() as phones:
@@ -213,7 +212,7 @@ def test_phones_are_listed_followed_and_flushed(
 
 
 def test_a_flush_asks_for_a_device_without_a_row(database: psycopg.Connection, start_client: StartClient) -> None:
-    """A node may hold a binding that has none. The name in the request is in any case."""
+    """A node may hold a binding without a row. The request may have the name in any case."""
     start_client(NOWHERE).ask("registrations/InFo?check_sync=false", "DELETE")
     rows = "select q.username, f.username from flush q join flush_binding f on f.flush_id = q.id"
     assert database.execute(rows).fetchall() == [("info", "info")]
@@ -222,7 +221,7 @@ def test_a_flush_asks_for_a_device_without_a_row(database: psycopg.Connection, s
 def test_kamailios_own_subscribers_are_the_directory(
     kamdbctl_url: str, postgres: Cluster, start_jobs: StartJobs
 ) -> None:
-    """Their accounts are made of domains in capital letters, too."""
+    """Domains in capital letters become accounts, too."""
     name = kamdbctl_url.rpartition("/")[2]
     with psycopg.connect(kamdbctl_url, autocommit=True) as stock:
         stock.execute("insert into subscriber (username, domain, ha1) values ('INFO', 'INFO.Example', 'x')")
@@ -247,7 +246,7 @@ def test_kamailios_own_subscribers_are_the_directory(
 
 
 def test_names_that_the_locale_takes_for_one_are_two(database: psycopg.Connection, add_binding: AddBinding) -> None:
-    """Beyond ASCII case counts, as in usrloc: phones named Ö and ö are two, and so are i with and without its dot."""
+    """Outside ASCII case matters, as in usrloc: Ö and ö are two phones, and so are i with and without its dot."""
     for username in ("ö", "Ö", "\u0131", "i"):
         add_binding(username, REALM)
     rows = database.execute("select sip_lower(username) from registrations where account_id = 'info'").fetchall()
@@ -255,7 +254,7 @@ def test_names_that_the_locale_takes_for_one_are_two(database: psycopg.Connectio
 
 
 def test_a_contact_in_capital_letters_is_a_sip_uri(database: psycopg.Connection, add_binding: AddBinding) -> None:
-    """Schemes and parameters of SIP are ASCII, too (RFC 3261, 25.1)."""
+    """Schemes and parameters of SIP are ASCII as well (RFC 3261 section 25.1)."""
     add_binding("info", REALM, contact="SIP:info@192.0.2.1:5070;TRANSPORT=TLS", received=None, socket="TCP:[::1]:5060")
     query = "select contact_ip, contact_port, proxy_ip, sip_uri_transport(contact) from registrations"
     assert database.execute(query).fetchall() == [("192.0.2.1", "5070", "[::1]", "tls")]
@@ -264,7 +263,7 @@ def test_a_contact_in_capital_letters_is_a_sip_uri(database: psycopg.Connection,
 def test_an_import_refuses_two_devices_of_one_name(
     database: psycopg.Connection, database_url: str, tmp_path: Path
 ) -> None:
-    """Whether both are in the file, or one is there."""
+    """It refuses them both within a file and between a file and the database."""
     for other in ("INFO", "info"):
         rows = [{"id": other, "account_id": "info", "sip_username": "info"}]
         rows += [{"id": "again", "account_id": "info", "sip_username": "Info"}] if other == "info" else []
@@ -275,13 +274,13 @@ def test_an_import_refuses_two_devices_of_one_name(
 
 
 def test_commands_know_every_form_of_time(database: psycopg.Connection, database_url: str) -> None:
-    """Those of the worker, list, check, another migrate, uninstall."""
+    """The worker, lists, `check`, another `migrate` and `uninstall` read every time format."""
     assert "reconciled: 0" in run("once", url=database_url, command="registrations-sync")
     said = run("check", url=database_url, status=2, command="registrations-sync")
     assert "node_unreachable" in said
     token = run("token", "create", "info", "--idle-lifetime", "3600", url=database_url).splitlines()[0]
     assert len(token) == 64
-    assert "dies after 1:00:00 without use" in run("token", "list", url=database_url)
+    assert "expires after 1:00:00 without use" in run("token", "list", url=database_url)
     run("check", url=database_url)
     assert run("migrate", "--dry-run", url=database_url) == "the schema is current\n"
     run("uninstall", "--yes", url=database_url)
@@ -289,7 +288,7 @@ def test_commands_know_every_form_of_time(database: psycopg.Connection, database
 
 
 def test_devices_are_found_by_an_index(database: psycopg.Connection) -> None:
-    """By the row of a phone, and for an operator who asks the directory himself."""
+    """The index is used for a phone's row, and for an operator who queries the directory."""
     database.execute(
         "insert into device (id, account_id, sip_username) "
         "select n::text, 'info', 'I' || n from generate_series(1, 5000) n"
@@ -305,38 +304,8 @@ def test_devices_are_found_by_an_index(database: psycopg.Connection) -> None:
     assert rows_read(explained(database, enrich), relation="device") <= 2 * 10
 
 
-def test_an_upgrade_rights_what_did_not_match_and_flushes_nobody(postgres: Cluster, start_jobs: StartJobs) -> None:
-    """What two devices were before becomes one name only when the operator has chosen."""
-    bare_url = make_database(postgres)
-    settings = DatabaseSettings(database_url=bare_url)
-    with open_connection(settings, application_name="test") as connection:
-        backend = _Backend(connection)
-        backend.create_lock_table()
-        for migration in [each for each in backend.to_apply(_migrations()) if each.id < "0027"]:
-            backend.apply_one(migration)
-        turkish = connection.execute("select lower('I') <> 'i'").fetchone() == (True,)
-        connection.execute(f"insert into account (id, name, realm) values ('info', 'Info', '{REALM}')".encode())
-        add = "insert into device (id, account_id, sip_username, ha1) values (%s, 'info', %s, md5('x'))"
-        connection.execute(add, ("i-1", "INFO"))
-        connection.execute(
-            f"insert into location (ruid, username, domain, expires, last_modified, account_id, enriched_at) "
-            f"values ('r', 'info', '{REALM}', 4000000000, 1700000000, 'info', now())".encode()
-        )
-        if turkish:
-            connection.execute(add, ("i-2", "info"))
-            with pytest.raises(SchemaRefused, match=f"info@{REALM}: devices i-1, i-2"):
-                migrate(settings)
-            connection.execute("delete from device where id = 'i-2'")
-        migrate(settings)
-        assert start_jobs(database_name=bare_url.rpartition("/")[2]).reconcile() == {
-            "reconciled": 1,
-            "flushes_asked": 0,
-        }
-        assert connection.execute("select device_id from location").fetchall() == [("i-1",)]
-
-
 def test_a_directory_of_the_operators_is_told_of_lower(kamdbctl_url: str) -> None:
-    """By check, where the locale makes a difference; what copies the README's example is changed with it."""
+    """`check` warns about an operator's directory view with lower(), if the locale makes a difference."""
     with psycopg.connect(kamdbctl_url, autocommit=True) as operator:
         turkish = operator.execute("select lower('I') <> 'i'").fetchone() == (True,)
         run("migrate", url=kamdbctl_url)
@@ -352,7 +321,7 @@ def test_a_directory_of_the_operators_is_told_of_lower(kamdbctl_url: str) -> Non
 def test_sessions_of_a_pooler_are_set_too(
     postgres: Cluster, database: psycopg.Connection, database_url: str, tmp_path: Path
 ) -> None:
-    """In session mode one client after the other; in transaction mode it is refused for that alone."""
+    """In session mode the settings hold for each client. Transaction mode is refused for that reason alone."""
     for mode in ("session", "transaction"):
         with pgbouncer(tmp_path / mode, postgres, pool_mode=mode) as port:
             url = f"postgresql://postgres@127.0.0.1:{port}/{database.info.dbname}"

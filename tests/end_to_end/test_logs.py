@@ -1,4 +1,4 @@
-"""Logs of the real programs: one event a line, a request's ID through all parts, and never a secret."""
+"""Logs of the real programs: one event a line, with the request's ID in every part, and never a secret."""
 
 from __future__ import annotations
 
@@ -58,15 +58,15 @@ def registrar(
 def test_a_requests_id_is_in_every_line_about_it(
     registrar: Proxy, start_server: StartServer, start_worker: StartWorker, directory: Directory
 ) -> None:
-    """From the client's header to the flush's record, to the calls to Kamailio, to the worker that goes on with it."""
+    """From the client's header to the flush record, the calls to Kamailio, and the worker that continues the flush."""
     with Phone("bob", "child.test", "secret", proxy=registrar.sip) as bob:
         assert bob.register().status == 200
-    # Two nodes, so that calls are made in threads of their own; none of them can be reached from the API.
+    # Two nodes, so that each call has its own thread. The API can reach neither.
     api = start_server(f"1={NOWHERE},2={NOWHERE}", log_format="json", log_level="debug")
     headers = {"X-Auth-Token": directory.tokens["child"], "X-Request-ID": "trace-17"}
     status, answer = _ask(api.port, "DELETE", "/v2/accounts/child/registrations/bob", headers)
     assert (status, answer["pending"]) == (200, 1)
-    # At the latest the event about the end of the request is written after its answer.
+    # The event about the end of the request may be logged after its answer.
     wait_until(lambda: "request answered" in api.process.log_text(), 5, "the request to be logged")
     of_request = [event for event in _events(api.process.log_text()) if event.get("request_id") == "trace-17"]
     messages = {event["message"] for event in of_request}
@@ -75,8 +75,8 @@ def test_a_requests_id_is_in_every_line_about_it(
     calls = [event for event in of_request if event["message"] == "call ended"]
     assert all(isinstance(event["rpc_id"], int) for event in calls)
     worker = start_worker(REGISTRATIONS_KAMAILIO_RPC=f"1={registrar.rpc_url}", **DEBUG)
-    wait_until(lambda: "flush goes on" in worker.log_text(), 40, "the worker to go on with the flush")
-    (goes_on,) = [event for event in _events(worker.log_text()) if event["message"] == "flush goes on"]
+    wait_until(lambda: "flush progress" in worker.log_text(), 40, "the worker to go on with the flush")
+    (goes_on,) = [event for event in _events(worker.log_text()) if event["message"] == "flush progress"]
     expected = {"request_id": "trace-17", "flush_id": answer["flush_id"], "server_id": 1, "flushed": 1, "superseded": 0}
     assert {name: goes_on[name] for name in expected} == expected
 
@@ -84,7 +84,7 @@ def test_a_requests_id_is_in_every_line_about_it(
 def test_json_is_one_object_a_line(
     registrar: Proxy, start_server: StartServer, start_worker: StartWorker, directory: Directory, postgres: Cluster
 ) -> None:
-    """Also tracebacks, gunicorn's own lines and an outage; each with its time, level and message."""
+    """This includes tracebacks, gunicorn's own lines and outages. Each has time, level and message."""
     api = start_server(registrar.rpc_url, log_format="JSON")
     worker = start_worker(REGISTRATIONS_KAMAILIO_RPC=registrar.rpc_url, REGISTRATIONS_LOG_FORMAT="json")
     assert (
@@ -93,7 +93,7 @@ def test_json_is_one_object_a_line(
     postgres.stop()
     try:
         assert _ask(api.port, "GET", "/v2/accounts/child/registrations", {"X-Auth-Token": "x"})[0] == 503
-        wait_until(lambda: "database is away" in worker.log_text(), 20, "the worker to notice")
+        wait_until(lambda: "database unreachable" in worker.log_text(), 20, "the worker to notice")
     finally:
         postgres.start()
     api.process.stop()
@@ -106,7 +106,7 @@ def test_json_is_one_object_a_line(
 
 
 def test_logfmt_stays_the_default(start_server: StartServer, directory: Directory) -> None:
-    """One readable line an event, debug not among them."""
+    """Each event is one readable line, and debug events are left out."""
     api = start_server()
     lines = api.process.log_text().splitlines()
     assert any('msg="request answered"' in line for line in lines)
@@ -114,32 +114,32 @@ def test_logfmt_stays_the_default(start_server: StartServer, directory: Director
 
 
 class Secrets:
-    """Everything that no log may have, and the places that were written."""
+    """All secrets, and all outputs to search for them."""
 
     def __init__(self) -> None:
         self.words: set[str] = set()
         self.texts: dict[str, str] = {}
 
     def word(self, text: str) -> str:
-        """Remember a secret and give it back."""
+        """Record a secret and return it."""
         self.words.add(text)
         return text
 
     def leaks(self) -> list[tuple[str, str]]:
-        """Which word stands where."""
+        """Return each secret that was found, with its place."""
         return [(word, name) for word in self.words for name, text in self.texts.items() if word in text]
 
 
 def _run(secrets: Secrets, *arguments: str | Path, url: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "REGISTRATIONS_DATABASE_URL": url, "REGISTRATIONS_KAMAILIO_RPC": NOWHERE, **DEBUG}
     done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False, timeout=60)
-    said = done.stderr + ("" if "token" in arguments else done.stdout)  # `token create` shows it, which is its job
+    said = done.stderr + ("" if "token" in arguments else done.stdout)  # `token create` must show the token
     secrets.texts[f"{' '.join(map(str, arguments))} ({len(secrets.texts)})"] = said
     return done
 
 
 def _use_the_api(secrets: Secrets, api: Started, directory: Directory, key: str) -> None:
-    """Every way in which a client can hand over a token, a key or a password, right and wrong."""
+    """Send tokens, keys and passwords, valid and invalid, in every way that a client can."""
     right, wrong = secrets.word(directory.tokens["reseller"]), secrets.word("wr0ng-t0ken-0123456789abcdef")
     path = "/v2/accounts/reseller/registrations"
     for token, status in ((right, 200), (wrong, 401)):
@@ -172,7 +172,7 @@ def test_no_secret_is_ever_logged(
     postgres: Cluster,
     tmp_path: Path,
 ) -> None:
-    """Tokens, API keys, passwords and ha1s, right and wrong, over everything that fails and that does not, at debug."""
+    """No valid or invalid token, API key, password or ha1 is logged at debug level, in success and in failure."""
     secrets = Secrets()
     key = secrets.word("reseller-key-abc-123")
     database.execute(
@@ -186,7 +186,7 @@ def test_no_secret_is_ever_logged(
         user: postgres.url(name, user=user).replace("@", f":{password}@")
         for user in ("registrations_api", "registrations_sync")
     }
-    # The worker sees new passwords, and the API an outage.
+    # The worker follows changed passwords, and the API meets an outage.
     worker = start_worker(
         REGISTRATIONS_KAMAILIO_RPC=f"1={registrar.rpc_url}",
         REGISTRATIONS_DATABASE_URL=as_role["registrations_sync"],
@@ -203,7 +203,7 @@ def test_no_secret_is_ever_logged(
         assert bob.register().status == 200
     _use_the_api(secrets, api, directory, key)
     _import_devices(secrets, url, tmp_path)
-    wait_until(lambda: "flush goes on" in worker.log_text() or "flushes_asked" in worker.log_text(), 20, "a flush")
+    wait_until(lambda: "flush progress" in worker.log_text() or "flushes_asked" in worker.log_text(), 20, "a flush")
     made = _run(secrets, program("registrations-db"), "token", "create", "child", url=url)
     secrets.word(made.stdout.strip())
     for broken in (
@@ -221,14 +221,14 @@ def test_no_secret_is_ever_logged(
     postgres.stop()
     try:
         assert _ask(api.port, "GET", "/ready")[0] == 503
-        wait_until(lambda: "database is away" in worker.log_text(), 20, "the worker to notice")
+        wait_until(lambda: "database unreachable" in worker.log_text(), 20, "the worker to notice")
     finally:
         postgres.start()
     api.process.stop()
     worker.stop()
     secrets.texts |= {"api": api.process.log_text(), "worker": worker.log_text(), "kamailio": registrar.log}
     assert secrets.leaks() == []
-    # The search finds what is there: of each program its log was read.
+    # Make sure that the search works: the log of each program was read.
     assert "call ended" in secrets.texts["api"]
     assert "call ended" in secrets.texts["worker"]
     assert len(secrets.words) > 10

@@ -1,4 +1,4 @@
-"""Phones that are odd, but within what SIP and usrloc allow: each shows as it is, everywhere, and can be flushed."""
+"""Odd phones within the limits of SIP and usrloc: each shows unchanged everywhere and can be flushed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.stand.sip_agent import NoAnswer
 
 @pytest.fixture(params=[1, 3], ids=["write-through", "database-only"])
 def site(request: pytest.FixtureRequest, start_site: StartSite) -> Site:
-    """One in the modes in which the table is true at each moment."""
+    """A site in the db_modes in which the table is always current."""
     return start_site(db_mode=request.param)
 
 
 def configuration(directory: Path, *lines: str) -> Path:
-    """kamailio.cfg with lines of an operator's behind it."""
+    """Write kamailio.cfg with an operator's lines at its end."""
     path = directory / "odd.cfg"
     path.write_text("\n".join(["#!KAMAILIO", f'include_file "{CONFIGURATION}"', *lines, ""]), encoding="utf-8")
     return path
@@ -35,7 +35,7 @@ def configuration(directory: Path, *lines: str) -> Path:
     ids=["latin-1", "utf-8", "bytes", "wide"],
 )
 def test_text_that_is_not_utf8(site: Site, sent: str, shown: str) -> None:
-    """Any bytes in User-Agent and Contact: UTF-8 shows as such, other bytes as %HH, and it can be flushed."""
+    """User-Agent and Contact may have any bytes. UTF-8 shows unchanged, other bytes as %HH. A flush works."""
     contact = f"sip:alice@192.0.2.7:5060;name={sent}"
     phone = site.phone(user_agent=f"{sent}/1", contact=contact)
     assert phone.register().ok
@@ -57,7 +57,7 @@ def test_text_that_is_not_utf8(site: Site, sent: str, shown: str) -> None:
     ids=["display-name", "escaped-quotes", "escaped-backslash", "bytes"],
 )
 def test_a_third_party_with_quotes(site: Site, fetch_sources: FetchSources, value: str, user: str) -> None:
-    """From's display name plays no part, its user shows as sent, quotes and backslashes too."""
+    """From's display name is ignored. Its user shows as sent, with quotes and backslashes."""
     phone = site.phone(from_uri=value)
     assert phone.register().ok
     fetch_sources(site.proxy.rpc_url)
@@ -68,7 +68,7 @@ def test_a_third_party_with_quotes(site: Site, fetch_sources: FetchSources, valu
 
 @pytest.mark.parametrize("line", ["\r\n ", "\r\n\t", " \r\n  \t", "\n ", "\r\n \r\n "], ids=repr)
 def test_a_folded_header_shows_on_one_line(site: Site, line: str) -> None:
-    """A fold means one blank (RFC 3261, 7.3.1); Call-ID and Contact can have one, too, and a flush finds what has."""
+    """A fold means one blank (RFC 3261 section 7.3.1). Call-ID and Contact may have one too, and can be flushed."""
     phone = site.phone(
         user_agent=f"Phone{line}1.0{line}(x)",
         contact=f'"A{line}B" <sip:alice@192.0.2.7:5060>;q=0.5;{line}expires=300',
@@ -86,7 +86,7 @@ def test_a_folded_header_shows_on_one_line(site: Site, line: str) -> None:
 
 
 def test_a_contact_as_long_as_the_column(site: Site) -> None:
-    """512 characters are kept whole; of 513 Kamailio says 400, keeps nothing, and what was there before stays."""
+    """512 characters are stored whole. With 513 Kamailio answers 400, and the earlier binding stays."""
     stem = "sip:alice@192.0.2.7:5060;x="
     longest = stem + "x" * (512 - len(stem))
     assert site.phone(contact=longest).register().ok
@@ -98,7 +98,7 @@ def test_a_contact_as_long_as_the_column(site: Site) -> None:
 
 
 def test_twenty_contacts_of_one_address(site: Site) -> None:
-    """Each is a registration of its own, several to a page, and one flush removes all of them."""
+    """Each is a separate registration. Pages list them, and one flush removes all."""
     phones = [site.phone(contact=f"sip:alice@192.0.2.7:{5060 + number}") for number in range(20)]
     assert {phone.register().status for phone in phones} == {200}
     assert {each["contact"] for each in site.shown()} == {phone.contact for phone in phones}
@@ -114,7 +114,7 @@ def test_twenty_contacts_of_one_address(site: Site) -> None:
 
 @pytest.mark.parametrize("db_mode", [1, 3])
 def test_a_case_sensitive_registrar(start_site: StartSite, start_jobs: StartJobs, tmp_path: Path, db_mode: int) -> None:
-    """AoRs that differ in case are two to Kamailio and one device here: enriched, listed and flushed as such."""
+    """AoRs that differ in case are two for Kamailio but one device for us: enriched, listed and flushed together."""
     edited = configuration(tmp_path, 'modparam("registrar", "case_sensitive", 1)')
     site = start_site(db_mode=db_mode, configuration=edited)
     for username in ("Alice", "alice"):
@@ -129,7 +129,7 @@ def test_a_case_sensitive_registrar(start_site: StartSite, start_jobs: StartJobs
 
 @pytest.mark.parametrize("db_mode", [1, 3])
 def test_addresses_without_a_domain(start_site: StartSite, database_url: str, db_mode: int) -> None:
-    """use_domain=0: the setting says which realm such AoRs are of; they show there, and are flushed."""
+    """With use_domain=0 the setting names the realm of such AoRs. They show there and can be flushed."""
     migrate(DatabaseSettings(database_url=database_url, kamailio_default_realm="reseller.test"))
     site = start_site(db_mode=db_mode, environment={"KAMAILIO_USE_DOMAIN": "0"})
     assert site.phone().register().ok
@@ -140,9 +140,9 @@ def test_addresses_without_a_domain(start_site: StartSite, database_url: str, db
 
 @pytest.mark.parametrize("value", ["<sip:a\\b@gw.example.com>", '<sip:a"b@gw.example.com>'], ids=["backslash", "quote"])
 def test_a_third_party_that_is_no_sip_uri(site: Site, start_jobs: StartJobs, value: str) -> None:
-    """A bare quote or backslash cannot stand in a user (RFC 3261, 25.1): the phone is not registered.
+    """A bare quote or backslash is not allowed in a user (RFC 3261 section 25.1): the phone is not registered.
 
-    It gets 400; from 6.1 on Kamailio drops the request before any route runs, and says so in its log.
+    It gets a 400. Since 6.1 Kamailio drops the request before any route runs, and logs that.
     """
     try:
         assert site.phone(from_uri=value).register(timeout=2).status == 400
@@ -153,7 +153,7 @@ def test_a_third_party_that_is_no_sip_uri(site: Site, start_jobs: StartJobs, val
 
 
 def test_an_address_without_a_user(start_site: StartSite, start_jobs: StartJobs, add_binding: AddBinding) -> None:
-    """A row that a Kamailio without our route left shows, with an empty username; a flush hides and removes it."""
+    """A row from a Kamailio without our route shows with an empty username. A flush hides and removes it."""
     add_binding("", "reseller.test", contact="sip:192.0.2.7:5060", last_modified=int(time.time()) - 1)
     site = start_site()
     assert [(each["username"], each["realm"]) for each in site.shown()] == [("", "reseller.test")]

@@ -1,4 +1,4 @@
-"""Usernames with "@", and such that are not ASCII: enriched, listed, counted and flushed as any other."""
+"""Usernames with "@" and usernames that are not ASCII are enriched, listed, counted and flushed like others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.fixtures.worker import StartJobs
 from tests.stand.kamailio import without_authentication
 
 REALM = "reseller.test"
-# As the phone has it, and the columns username and domain that usrloc then stores.
+# The phone's username, and what usrloc stores in the columns username and domain.
 WITH_AT = {
     "none": ("anna", ("anna", REALM)),
     "one": ("anna@corp.example", ("anna", f"corp.example@{REALM}")),
@@ -44,13 +44,13 @@ def _facts(site: Site) -> list[tuple[str, ...]]:
 def test_a_username_with_an_at(
     start_site: StartSite, start_jobs: StartJobs, tmp_path: Path, case: str, db_mode: int
 ) -> None:
-    """It is one device of its realm, before and after the worker has seen it, and a flush of that name is of it."""
+    """It is one device of its realm, before and after enrichment, and can be flushed by that name."""
     username, stored = WITH_AT[case]
     site = start_site(configuration=without_authentication(tmp_path), db_mode=db_mode)
     _add_device(site, username)
     assert site.phone(username).register().ok
     if db_mode == 2:
-        site.proxy.restart()  # writes what it holds
+        site.proxy.restart()  # it writes its memory
     assert site.rows() == [stored]
     user = username.lower()
     expected = [(user, REALM, user, user, "device-anna", "reseller")]
@@ -77,7 +77,7 @@ def test_a_username_with_an_at(
 def test_a_device_whose_username_has_an_at_is_disabled(
     start_site: StartSite, start_jobs: StartJobs, tmp_path: Path, case: str, db_mode: int
 ) -> None:
-    """The comparison with the directory finds it, and the guarded removal its binding, which registered before."""
+    """The comparison with the directory finds the device, and the guarded removal finds its older binding."""
     username, _ = WITH_AT[case]
     site = start_site(configuration=without_authentication(tmp_path), db_mode=db_mode)
     _add_device(site, username)
@@ -87,7 +87,7 @@ def test_a_device_whose_username_has_an_at_is_disabled(
         site.proxy.restart()
     jobs = start_jobs(kamailio_rpc=f"1={site.proxy.rpc_url}")
     assert jobs.enrich() == {"enriched": 1}
-    sleep(1.1)  # what registers in the second of the change may be newer
+    sleep(1.1)  # a REGISTER in the second of the change could be newer
     site.database.execute("update device set enabled = false where id = 'device-anna'")
     assert jobs.reconcile() == {"reconciled": 1, "flushes_asked": 1}
     assert site.shown() == []
@@ -107,7 +107,7 @@ def test_a_device_whose_username_has_an_at_is_disabled(
 def test_a_username_with_an_at_where_usrloc_keeps_no_domain(
     start_site: StartSite, database_url: str, tmp_path: Path, username: str, db_mode: int
 ) -> None:
-    """use_domain=0: all of the AoR is the username, and the realm is the site's."""
+    """With use_domain=0 the whole AoR is the username, and the realm is the site's."""
     migrate(DatabaseSettings(database_url=database_url, kamailio_default_realm=REALM))
     site = start_site(
         configuration=without_authentication(tmp_path), db_mode=db_mode, environment={"KAMAILIO_USE_DOMAIN": "0"}
@@ -123,10 +123,10 @@ def test_a_username_with_an_at_where_usrloc_keeps_no_domain(
 def test_names_and_agents_that_are_not_ascii(
     start_site: StartSite, start_jobs: StartJobs, tmp_path: Path, db_mode: int
 ) -> None:
-    """They are stored, listed, counted, compared with the directory and flushed as plain UTF-8."""
+    """They are stored, listed, counted, compared with the directory and flushed as UTF-8."""
     agent, user, contact = "Linphone (\u0410\u043d\u043d\u0430\u2019s iPhone)", "j\xf6rg", "sip:\u0430@192.0.2.7"
     site = start_site(configuration=without_authentication(tmp_path), db_mode=db_mode)
-    site.database.execute("alter table device drop constraint device_sip_username_check")  # as an operator's own view
+    site.database.execute("alter table device drop constraint device_sip_username_check")  # an operator's own view
     _add_device(site, user)
     phone = site.phone("x", user_agent=agent, contact=contact)
     phone.aor = phone.from_uri = f"sip:{user}@{REALM}"

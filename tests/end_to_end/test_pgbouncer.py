@@ -1,4 +1,4 @@
-"""API, worker and commands behind a real PgBouncer: in session mode they work, in the other modes they say why not."""
+"""API, worker and commands behind a real PgBouncer. Session mode works; the other modes are refused with the reason."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _ask(port: int, path: str, *, token: str = "", method: str = "GET") -> tuple
 
 
 def _ask_much(port: int, token: str) -> set[int]:
-    """The statuses of 200 lists and counts, 8 at a time."""
+    """Return the statuses of 200 lists and counts, sent 8 at a time."""
     with ThreadPoolExecutor(8) as threads:
         paths = [LIST, f"{LIST}/count"] * 100
         return set(threads.map(lambda path: _ask(port, path, token=token)[0], paths))
@@ -72,7 +72,7 @@ def test_session_mode_works(
     start_server: StartServer,
     start_worker: StartWorker,
 ) -> None:
-    """Lists, counts and flushes, a worker that leads, a command. Clients use the same sessions in turn."""
+    """Lists, counts, flushes, a leading worker and a command work. Clients share the same sessions in turn."""
     add_binding("bob", "child.test")
     with pgbouncer(tmp_path / "pooler", postgres, pool_mode="session") as port:
         worker = start_worker(REGISTRATIONS_DATABASE_URL=_url(port, database, "registrations_sync"))
@@ -82,7 +82,7 @@ def test_session_mode_works(
         assert _ask(api.port, f"{LIST}/bob", method="DELETE", token=token)[0] == 200
         enriched = "select 1 from location where enriched_at is not null"
         wait_until(lambda: database.execute(enriched).fetchone(), 10, "the worker")
-        assert "this worker leads" in worker.log_text()
+        assert "became leader" in worker.log_text()
         for _ in range(3):
             listed = _run(["registrations-db", "token", "list"], _url(port, database, "postgres"))
             assert (listed.returncode, listed.stderr) == (0, "")
@@ -91,7 +91,7 @@ def test_session_mode_works(
 
 @pytest.fixture(params=SHARED, ids=["transaction", "round robin", "statement"])
 def pooler(request: pytest.FixtureRequest, tmp_path: Path, postgres: Cluster) -> Iterator[int]:
-    """The port of a PgBouncer that lends sessions for less than a client's life."""
+    """The port of a PgBouncer that assigns a session for less than a client's connection."""
     pool_mode, _, settings = request.param.removeprefix("pool_mode = ").partition("\n")
     with pgbouncer(tmp_path / "pooler", postgres, pool_mode=pool_mode, settings=settings) as port:
         yield port
@@ -112,7 +112,7 @@ def pooler(request: pytest.FixtureRequest, tmp_path: Path, postgres: Cluster) ->
 def test_another_mode_is_refused(
     pooler: int, database: psycopg.Connection, role: str, command: list[str], directory: Directory
 ) -> None:
-    """By each command, in one line that says what to do; no lock or setting is left behind for the pooler's clients."""
+    """Each command refuses it in one line that says what to do, and leaves no lock or setting behind."""
     assert directory.tokens
     ended = _run(command, _url(pooler, database, role))
     assert ended.returncode == (3 if command[-1] == "check" else 1)
@@ -135,7 +135,7 @@ def test_another_mode_is_refused(
 
 
 def test_a_check_tells_of_it(pooler: int, database: psycopg.Connection) -> None:
-    """As a fault with its cure, beside what Kamailio tells."""
+    """It is a fault with its remedy, beside the findings about Kamailio."""
     told = _run(["registrations-sync", "check"], _url(pooler, database, "registrations_sync"))
     assert told.returncode == 2
     assert "FAULT    pooler: " in told.stdout
@@ -150,7 +150,7 @@ def _is_live(port: int) -> bool:
 def test_what_started_before_the_pooler_does_not_work_by_halves(
     tmp_path: Path, postgres: Cluster, database: psycopg.Connection, directory: Directory, pool_mode: str
 ) -> None:
-    """The API answers 503 to everything and logs why; the worker ends."""
+    """The API answers 503 to everything and logs the reason. The worker exits."""
     port, listening = free_port(), free_port()
     log = tmp_path / "api.log"
     environment = {
@@ -171,7 +171,7 @@ def test_what_started_before_the_pooler_does_not_work_by_halves(
             run,
             log=worker_log,
             env={**environment, **of_worker},
-            ready=lambda: worker_log.exists() and "database is away" in worker_log.read_text(),
+            ready=lambda: worker_log.exists() and "database unreachable" in worker_log.read_text(),
         ) as worker,
         pgbouncer(tmp_path / "pooler", postgres, pool_mode=pool_mode, port=port),
     ):

@@ -1,6 +1,6 @@
 """A database that answers reads and takes no writes: a real replica, a failover, default_transaction_read_only.
 
-Lists and counts go on, whatever writes is refused with the reason, and all goes on by itself when writes work again.
+Lists and counts keep working, and writes are refused with the reason. Everything recovers once writes work again.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import psycopg
 import pytest
 from flask.testing import FlaskClient
 
+from api import status
 from api.app import create_app
 from api.settings import ApiSettings
 from kamailio import usrloc
@@ -41,8 +42,8 @@ OpenApi = Callable[[str], FlaskClient]
 
 @pytest.fixture
 def make_read_only(database: psycopg.Connection) -> Iterator[Callable[[], Callable[[], None]]]:
-    """Make the server read-only for every session, those that are there, too; call what this returns to undo it."""
-    database.execute("set default_transaction_read_only = off")  # of this session
+    """Make the server read-only for all sessions except this one, also existing ones; return a function to undo it."""
+    database.execute("set default_transaction_read_only = off")
 
     def undo() -> None:
         database.execute("alter system reset default_transaction_read_only")
@@ -59,7 +60,7 @@ def make_read_only(database: psycopg.Connection) -> Iterator[Callable[[], Callab
 
 @pytest.fixture
 def open_api() -> Iterator[OpenApi]:
-    """A client of an API at some database URL, whose Kamailio is nowhere."""
+    """Open a client of an API on some database URL. Its Kamailio cannot be reached."""
     with ExitStack() as running:
 
         def start(url: str) -> FlaskClient:
@@ -70,6 +71,12 @@ def open_api() -> Iterator[OpenApi]:
             return app.test_client()
 
         yield start
+
+
+@pytest.fixture(autouse=True)
+def look_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time /ready is asked, which else keeps its answer for a second."""
+    monkeypatch.setattr(status, "ANSWER_SECONDS", 0.0)
 
 
 def _ready(http: FlaskClient) -> tuple[int, str]:
@@ -93,7 +100,7 @@ def _run(url: str, command: str, *arguments: str) -> subprocess.CompletedProcess
 
 
 def _assert_reads_work(http: FlaskClient, directory: Directory) -> None:
-    """Whatever writes nothing, with bob's one binding."""
+    """Check every endpoint that does not write, with bob's one binding."""
     headers = {"X-Auth-Token": directory.tokens["child"]}
     answers = {
         path: http.get(f"/v2/accounts/child/{path}", headers=headers)
@@ -139,7 +146,7 @@ def _use_of_token(database: psycopg.Connection) -> Any:
 
 
 def _fill(database: psycopg.Connection, add_binding: AddBinding) -> None:
-    """Bob's binding, the API key of his account, and a token whose use is to be noted."""
+    """Add bob's binding, an API key for his account, and a token whose last use is out of date."""
     add_binding("bob", "child.test")
     digest = hashlib.sha256(API_KEY.encode()).digest()
     database.execute("update account set api_key_hash = %s where id = 'child'", (digest,))
@@ -156,7 +163,7 @@ def test_a_replica_answers_reads_until_it_is_promoted(
     open_api: OpenApi,
     wanted: str,
 ) -> None:
-    """Writes are refused with the reason, and the checks tell it. After the promotion all is well without a restart."""
+    """Writes are refused with the reason, and `check` reports it. After the promotion all works without a restart."""
     _fill(database, add_binding)
     with replica(tmp_path / "replica", of=postgres) as standby:
         hosts = f"{standby.host}:{standby.port},{postgres.host}:{postgres.port}" if wanted else ""
@@ -182,7 +189,7 @@ def test_a_replica_answers_reads_until_it_is_promoted(
                 each["id"] for each in json.loads(_run(url, "registrations-sync", "check", "--json").stdout)["findings"]
             }
             assert "database_read_only" in found
-            assert "worker" not in found  # that of the primary cannot be seen from here
+            assert "worker" not in found  # the primary's is not visible here
             standby.promote()
             assert _ready(http) == (200, "ok")
             assert http.get("/ready?writes=false").get_json()["status"] == "ready"
@@ -199,7 +206,7 @@ def test_a_replica_of_a_database_that_is_serializable_answers_reads(
     add_binding: AddBinding,
     open_api: OpenApi,
 ) -> None:
-    """A hot standby answers nothing in a serializable transaction, so ours are not."""
+    """A hot standby refuses serializable transactions, so ours have another isolation level."""
     _fill(database, add_binding)
     database.execute(f"alter database {database.info.dbname} set default_transaction_isolation = 'serializable'")
     with replica(tmp_path / "replica", of=postgres) as standby:
@@ -221,7 +228,7 @@ def test_a_database_or_role_that_is_made_read_only_answers_reads(
     monkeypatch: pytest.MonkeyPatch,
     whose: str,
 ) -> None:
-    """It holds for sessions that begin after it, and so does what ends it: an API that runs gets new ones."""
+    """Setting and reset only apply to new sessions. A running API opens new ones."""
     monkeypatch.setattr("sql.connections.database.READ_ONLY_SECONDS", 0.1)
     _fill(database, add_binding)
     whose = whose.format(database.info.dbname)
@@ -260,7 +267,7 @@ def test_a_command_tells_of_a_read_only_server_in_one_line(
     directory: Directory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """With the cure; what only reads works."""
+    """The line has the remedy. Commands that only read still work."""
     file = tmp_path / "directory.json"
     file.write_text('{"accounts": [{"id": "new", "name": "New", "realm": "new.test"}]}', encoding="utf-8")
     key = tmp_path / "key"
@@ -294,9 +301,9 @@ def test_a_failover_is_followed_without_a_restart(
     open_api: OpenApi,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The old primary still answers, read-only, on connections that API and worker have: neither stays with it.
+    """The old primary still answers, read-only, on existing connections. API and worker leave it.
 
-    Not even while nobody writes.
+    They do so even while nobody writes.
     """
     monkeypatch.setattr("sql.connections.database.READ_ONLY_SECONDS", 0.1)
     with replica(tmp_path / "replica", of=postgres) as standby:
@@ -305,7 +312,7 @@ def test_a_failover_is_followed_without_a_restart(
         worker = start_worker(
             REGISTRATIONS_DATABASE_URL=f"postgresql://registrations_sync@{hosts}?target_session_attrs=read-write"
         )
-        wait_until(lambda: "this worker leads" in worker.log_text(), 20, "the worker to lead")
+        wait_until(lambda: "became leader" in worker.log_text(), 20, "the worker to lead")
         assert _ready(http) == (200, "ok")
         make_read_only()
         standby.promote()
@@ -327,7 +334,7 @@ def test_a_failover_is_followed_without_a_restart(
 
 
 def _waits(worker: Daemon) -> bool:
-    return "database is read-only, waiting" in worker.log_text()
+    return "database read-only, retrying" in worker.log_text()
 
 
 def test_a_flush_on_a_read_only_database_promises_nothing(
@@ -339,7 +346,7 @@ def test_a_flush_on_a_read_only_database_promises_nothing(
     start_api: StartApi,
     start_worker: StartWorker,
 ) -> None:
-    """503 and Retry-After, Kamailio keeps the binding, the worker waits; all go on when it takes writes again."""
+    """503 with Retry-After, and Kamailio keeps the binding. Worker and API continue once writes work again."""
     proxy = start_kamailio(database_url=postgres.kamailio_url(database.info.dbname, user="registrations_kamailio"))
     http = start_api(kamailio_rpc=proxy.rpc_url)
     worker = start_worker(REGISTRATIONS_KAMAILIO_RPC=proxy.rpc_url)
@@ -353,18 +360,18 @@ def test_a_flush_on_a_read_only_database_promises_nothing(
         refused = _flush(http, directory)
         assert (refused.status_code, refused.get_json()["message"]) == (503, "datastore_read_only")
         assert int(refused.headers["Retry-After"]) > 0
-        assert phone.register().status == 500  # so the check's words
+        assert phone.register().status == 500  # with the words of `check`
         assert len(usrloc.lookup(rpc, "bob@child.test")) == 1
-        database.execute("update location set enriched_at = null, device_id = null")  # something to do
+        database.execute("update location set enriched_at = null, device_id = null")  # work for the worker
         wait_until(lambda: _waits(worker), 20, "the worker to notice")
         assert database.execute("select count(*) from flush").fetchone() == (0,)
         undo()
         wait_until(lambda: _ready(http) == (200, "ok"), 10, "the server to take writes")
         wait_until(lambda: database.execute(enriched).fetchone(), 30, "the worker to go on")
-        wait_until(lambda: "database is back" in worker.log_text(), 5, "the worker to say so")
+        wait_until(lambda: "database reachable again" in worker.log_text(), 5, "the worker to say so")
         assert _flush(http, directory).status_code == 200
         assert usrloc.lookup(rpc, "bob@child.test") == ()
-    assert worker.log_text().count("database is read-only, waiting") == 1
+    assert worker.log_text().count("database read-only, retrying") == 1
     assert "Traceback" not in worker.log_text()
 
 
@@ -375,18 +382,18 @@ def test_a_worker_that_starts_on_a_read_only_database_waits(
     make_read_only: Callable[[], Callable[[], None]],
     start_worker: StartWorker,
 ) -> None:
-    """It does not say that it leads, and not every half second that the database is away and back."""
+    """It does not log that it leads, and logs the outage only once."""
     assert directory.tokens
     undo = make_read_only()
     add_binding("bob", "child.test")
     worker = start_worker()
     wait_until(lambda: _waits(worker), 20, "the worker to notice")
-    assert "this worker leads" not in worker.log_text()
+    assert "became leader" not in worker.log_text()
     undo()
     enriched = "select 1 from location where device_id = 'device-bob'"
     wait_until(lambda: database.execute(enriched).fetchone(), 30, "the worker to go on")
     said = worker.log_text()
-    assert (said.count("database is read-only, waiting"), said.count("this worker leads")) == (1, 1)
+    assert (said.count("database read-only, retrying"), said.count("became leader")) == (1, 1)
     assert len(said.splitlines()) < 10, said
 
 
@@ -399,9 +406,9 @@ def test_a_worker_on_a_replica_waits_for_its_promotion(
     http: FlaskClient,
     start_worker: StartWorker,
 ) -> None:
-    """It says once why it waits; then it does what was promised at the primary before, and what came meanwhile."""
+    """It logs once why it waits. Then it does the flush that the old primary promised, and enriches new rows."""
     add_binding("bob", "child.test")
-    assert _flush(http, directory).get_json()["pending"] == 1  # its Kamailio is nowhere
+    assert _flush(http, directory).get_json()["pending"] == 1  # its Kamailio cannot be reached
     assert database.execute("select attempts from flush_node").fetchone() == (1,)
     with replica(tmp_path / "replica", of=postgres) as standby:
         worker = start_worker(REGISTRATIONS_DATABASE_URL=standby.url(database.info.dbname, user="registrations_sync"))
@@ -416,7 +423,7 @@ def test_a_worker_on_a_replica_waits_for_its_promotion(
             asked = "select 1 from flush_node where attempts > 1"
             wait_until(lambda: promoted.execute(asked).fetchone(), 30, "the worker to ask about the flush")
         said = worker.log_text()
-    assert said.count("database is read-only, waiting") == 1
+    assert said.count("database read-only, retrying") == 1
     assert said.count("the database is read-only: the server is a replica") == 1
-    assert "database is away" not in said
+    assert "database unreachable" not in said
     assert "Traceback" not in said

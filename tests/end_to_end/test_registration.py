@@ -1,4 +1,4 @@
-"""A phone registers, and shows enriched in its account's list; it un-registers, and is gone."""
+"""A phone that registers shows enriched in its account's list. After it un-registers it is gone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ StartPhone = Callable[..., Phone]
 
 @pytest.fixture
 def kamailio_url(database: psycopg.Connection, postgres: Cluster) -> str:
-    """The test's database, with the rights of Kamailio's own role."""
+    """URL of the test's database for Kamailio's own role."""
     return postgres.kamailio_url(database.info.dbname, user="registrations_kamailio")
 
 
@@ -44,7 +44,7 @@ def registrar(start_kamailio: StartKamailio, directory: Directory, kamailio_url:
 
 @pytest.fixture
 def start_phone(registrar: Proxy) -> Iterator[StartPhone]:
-    """Phones of the directory; the password of each is secret."""
+    """Start phones of the directory. The password of each is secret."""
     with ExitStack() as phones:
 
         def start(username: str, realm: str, **options: Any) -> Phone:
@@ -71,7 +71,7 @@ def _list(client: FlaskClient, directory: Directory, account: str) -> list[dict[
 def test_a_phone_is_listed_with_where_it_really_is(
     client: FlaskClient, directory: Directory, start_phone: StartPhone, registrar: Proxy, transport: Any
 ) -> None:
-    """After the 200 it is in the list, with its device and owner, its address and the proxy's socket."""
+    """After the 200 the list has it with device and owner, its real address and the proxy's socket."""
     phone = start_phone("Alice", "reseller.test", transport=transport, user_agent="Acme Phone/1.0")
     assert phone.register(300).status == 200
     (registration,) = _list(client, directory, "reseller")
@@ -106,6 +106,20 @@ def test_a_proxy_that_listens_everywhere_is_listed_with_its_host(
     assert (shown["proxy_ip"], shown["proxy_port"]) == (expected, str(port))
 
 
+def test_what_a_phone_says_of_itself_is_listed(
+    client: FlaskClient, directory: Directory, start_phone: StartPhone
+) -> None:
+    """`+sip.instance` as Kamailio stores it, so that two registrations of one phone are seen as one phone's."""
+    urn = "urn:uuid:00000000-0000-1000-8000-000a95a0e128"
+    for port in (5070, 5071):
+        phone = start_phone("bob", "child.test", contact=f'<sip:bob@127.0.0.1:{port}>;+sip.instance="<{urn}>"')
+        assert phone.register().status == 200
+    registrations = _list(client, directory, "child")
+    assert [registration["instance"] for registration in registrations] == [urn] * len(registrations)
+    assert registrations
+    assert "reg_id" not in registrations[0]
+
+
 def test_a_refresh_keeps_the_first_time_and_the_enrichment(
     client: FlaskClient,
     directory: Directory,
@@ -113,7 +127,7 @@ def test_a_refresh_keeps_the_first_time_and_the_enrichment(
     database: psycopg.Connection,
     database_url: str,
 ) -> None:
-    """usrloc's UPDATE leaves our columns alone: the worker has nothing to do again."""
+    """usrloc's UPDATE does not change our columns, so the worker has nothing to do again."""
     phone = start_phone("bob", "child.test")
     phone.register()
     with Database(DatabaseSettings(database_url=database_url), application_name="test", pool_size=1) as pool:
@@ -131,7 +145,7 @@ def test_a_refresh_keeps_the_first_time_and_the_enrichment(
 def test_two_phones_of_one_user_are_two_registrations(
     client: FlaskClient, directory: Directory, start_phone: StartPhone
 ) -> None:
-    """usrloc keeps every binding of an AoR, and so does the list."""
+    """usrloc keeps every binding of an AoR, and the list shows each."""
     for transport in ("udp", "tcp"):
         assert start_phone("bob", "child.test", transport=transport).register().status == 200
     assert sorted(each["proxy_protocol"] for each in _list(client, directory, "child")) == ["tcp", "udp"]
@@ -140,7 +154,7 @@ def test_two_phones_of_one_user_are_two_registrations(
 def test_only_devices_of_the_directory_register(
     directory: Directory, start_phone: StartPhone, database: psycopg.Connection
 ) -> None:
-    """A wrong password, a disabled device and a disabled account get 401, without a restart of Kamailio."""
+    """A wrong password, a disabled device and a disabled account get a 401, without a restart of Kamailio."""
     phone = start_phone("bob", "child.test")
     assert phone.register().status == 200
     database.execute("update device set enabled = false where id = 'device-bob'")
@@ -160,7 +174,7 @@ def test_a_third_party_register_shows_its_from(
     registrar: Proxy,
     fetch_sources: FetchSources,
 ) -> None:
-    """From is stored only where it differs, and shown, quotes and all, once the worker has fetched it."""
+    """From is stored only if it differs from To. It shows unchanged, with quotes, once the worker has fetched it."""
     start_phone("bob", "child.test").register()
     start_phone("Alice", "reseller.test", from_uri="sip:o'gate%3B%20@gw.example.com").register()
     fetch_sources(registrar.rpc_url, rows=2)
@@ -175,7 +189,7 @@ def test_a_third_party_register_shows_its_from(
 def test_an_unescaped_latin_1_user_agent_keeps_no_phone_out(
     client: FlaskClient, directory: Directory, start_phone: StartPhone
 ) -> None:
-    """Every byte is taken; what is UTF-8 shows as such, what is not is escaped."""
+    """Every byte is accepted. UTF-8 shows unchanged, other bytes are escaped."""
     utf8 = start_phone("bob", "child.test", user_agent="Téléphone 日本")
     assert utf8.register().status == 200
     assert [each["user_agent"] for each in _list(client, directory, "child")] == ["Téléphone 日本"]
@@ -192,7 +206,7 @@ def test_a_from_is_forgotten_when_the_user_registers_himself_again(
     registrar: Proxy,
     fetch_sources: FetchSources,
 ) -> None:
-    """The From that shows is that of the last REGISTER that the worker has fetched."""
+    """The list shows the From of the last REGISTER that the worker has fetched."""
 
     def shown() -> list[str]:
         return [each["from_user"] for each in _list(client, directory, "child")]

@@ -1,4 +1,4 @@
-"""Dumps that are restored, and clusters that are upgraded: after `migrate` all works as it did before."""
+"""After a dump was restored or a cluster upgraded, `migrate` makes everything work as before."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ from sql.access.tokens import create_token
 from sql.connections.database import connect
 from sql.directory.subscribers import leave_subscriber
 from sql.errors import SchemaRefused, SchemaStale
-from sql.schema.migrate import migrate, require_current_schema
+from sql.schema.migrate import migrate
 from sql.schema.own_objects import ROLES
+from sql.schema.record import require_current_schema
 from sql.settings import DatabaseSettings
 from sql.worker.enrichment import enrich
 from tests.fixtures.http import NOWHERE
@@ -39,7 +40,7 @@ pytestmark = pytest.mark.long
 
 COMMAND = Path(sys.executable).parent / "registrations-db"
 SCHEMA = "Kam, 1"
-# A tree of accounts, an owner, devices of either account; and what was registered before the dump.
+# A tree of accounts, an owner, devices of both accounts, and a registration from before the dump.
 DIRECTORY = """
     insert into account (id, parent_id, name, realm)
         values ('top', null, 'Top', 'top.test'), ('a', 'top', 'A', 'a.test');
@@ -69,7 +70,7 @@ def _create(server: Cluster) -> str:
 
 
 def _register(server: Cluster, dbname: str, username: str) -> None:
-    """Write a row as usrloc does, with the rights of Kamailio's role."""
+    """Insert a row as usrloc does, with the rights of Kamailio's role."""
     with psycopg.connect(server.url(dbname, user="registrations_kamailio"), autocommit=True) as kamailio:
         of_time = (
             "select data_type from information_schema.columns where table_name = 'location' and column_name = 'expires'"
@@ -85,7 +86,7 @@ def _register(server: Cluster, dbname: str, username: str) -> None:
 
 
 def _list(server: Cluster, dbname: str, token: str) -> list[tuple[str, str]]:
-    """What the API lists of the account, with the rights of its role: usernames and devices."""
+    """Return usernames and devices in the API's list of the account, read with the rights of its role."""
     settings = DatabaseSettings(database_url=server.url(dbname, user="registrations_api"))
     app = create_app(ApiSettings(), settings, KamailioSettings(kamailio_rpc=NOWHERE))
     with closing(app.extensions["database"]):
@@ -102,7 +103,7 @@ def _enrich(server: Cluster, dbname: str) -> int:
 
 
 def _require_working(server: Cluster, dbname: str, token: str) -> None:
-    """`migrate` and `check` are content, and each role does what it is there for."""
+    """Check that `migrate` and `check` find nothing to do, and that each role can do its work."""
     url = server.url(dbname)
     assert "the schema is current" in _run(COMMAND, "migrate", REGISTRATIONS_DATABASE_URL=url)
     assert re.fullmatch("the schema is current\n", _run(COMMAND, "migrate", REGISTRATIONS_DATABASE_URL=url))
@@ -111,7 +112,7 @@ def _require_working(server: Cluster, dbname: str, token: str) -> None:
     assert _enrich(server, dbname) == 1
     assert _list(server, dbname, token) == [("Anna", "d1"), ("carl", "")]
     with psycopg.connect(url) as connection:
-        # Triggers of the directory and defaults of its tables are there, too.
+        # The directory's triggers and defaults exist as well.
         connection.execute(
             "insert into device (id, account_id, sip_username, ha1) values ('d3', 'a', 'eve', repeat('2', 32))"
         )
@@ -125,7 +126,7 @@ def _require_working(server: Cluster, dbname: str, token: str) -> None:
 
 
 def _fill(server: Cluster, dbname: str) -> str:
-    """Migrate a database, and give it a directory and a phone that is registered; returns a token."""
+    """Migrate a database, add a directory and a registered phone, and return a token."""
     settings = DatabaseSettings(database_url=server.url(dbname))
     migrate(settings)
     with connect(settings, application_name="test") as connection:
@@ -140,7 +141,7 @@ def _fill(server: Cluster, dbname: str) -> str:
 
 @pytest.fixture(scope="module")
 def source(postgres: Cluster, kamdbctl_template: str) -> Iterator[tuple[str, str]]:
-    """A database of kamdbctl that is in use, and a token."""
+    """A database of kamdbctl in use, and a token."""
     name = f"source_{uuid4().hex[:8]}"
     with psycopg.connect(postgres.url(), autocommit=True) as admin:
         admin.execute(f"create database {name} template {kamdbctl_template}".encode())
@@ -150,7 +151,7 @@ def source(postgres: Cluster, kamdbctl_template: str) -> Iterator[tuple[str, str
 
 @pytest.fixture
 def restored(postgres: Cluster) -> Iterator[str]:
-    """An empty database of another name in the same cluster, which has our roles."""
+    """An empty database with another name in the same cluster, which has our roles."""
     name = _create(postgres)
     yield name
     with psycopg.connect(postgres.url(), autocommit=True) as admin:
@@ -177,7 +178,7 @@ def _directory(source: str, target: str, files: Path) -> None:
 
 
 def _over_an_old_one(source: str, target: str, files: Path) -> None:
-    """A copy of yesterday, which is dropped first."""
+    """Restore over an older copy, which is dropped first."""
     _custom(source, target, files)
     with psycopg.connect(target) as connection:
         connection.execute("delete from location")
@@ -186,14 +187,14 @@ def _over_an_old_one(source: str, target: str, files: Path) -> None:
 
 
 def _sections(source: str, target: str, files: Path) -> None:
-    """Schema first and data later: triggers and foreign keys come after the rows."""
+    """Restore in sections: triggers and foreign keys come after the rows."""
     _run(_program("pg_dump"), "--format=custom", f"--file={files}/dump", source)
     for section in ("pre-data", "data", "post-data"):
         _restore(target, f"--section={section}", files / "dump")
 
 
 def _schema_then_data(source: str, target: str, files: Path) -> None:
-    """All of the schema first, and rows that meet its triggers and foreign keys, which a superuser switches off."""
+    """Restore the whole schema, then the rows, with triggers and foreign keys switched off by a superuser."""
     _run(_program("pg_dump"), "--format=custom", f"--file={files}/dump", source)
     _restore(target, "--schema-only", files / "dump")
     _restore(target, "--data-only", "--disable-triggers", files / "dump")
@@ -206,7 +207,7 @@ WAYS = (_plain, _custom, _directory, _over_an_old_one, _sections, _schema_then_d
 def test_a_dump_works_in_a_database_of_another_name(
     postgres: Cluster, source: tuple[str, str], restored: str, tmp_path: Path, way: Callable[[str, str, Path], None]
 ) -> None:
-    """With its owners and privileges, by each of pg_dump's ways."""
+    """This holds for each of pg_dump's formats, with owners and privileges."""
     way(postgres.url(source[0]), postgres.url(restored), tmp_path)
     _require_working(postgres, restored, source[1])
 
@@ -214,7 +215,7 @@ def test_a_dump_works_in_a_database_of_another_name(
 def test_a_schema_without_its_data_is_named(
     postgres: Cluster, source: tuple[str, str], restored: str, tmp_path: Path
 ) -> None:
-    """Until the rows are there `migrate` changes nothing, and says why."""
+    """Until the rows are restored, `migrate` changes nothing and says why."""
     _run(_program("pg_dump"), "--format=custom", f"--file={tmp_path}/dump", postgres.url(source[0]))
     _restore(postgres.url(restored), "--schema-only", tmp_path / "dump")
     command: list[str | Path] = [COMMAND, "migrate"]
@@ -230,7 +231,7 @@ def test_a_schema_without_its_data_is_named(
 
 @pytest.fixture(scope="module")
 def bare_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """It has none of our roles."""
+    """A cluster without our roles."""
     with cluster(tmp_path_factory.mktemp("bare")) as running:
         yield running
 
@@ -238,7 +239,7 @@ def bare_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def test_a_dump_without_owners_and_privileges_works_in_a_cluster_without_our_roles(
     postgres: Cluster, source: tuple[str, str], bare_cluster: Cluster, tmp_path: Path
 ) -> None:
-    """`migrate` makes the roles and gives them what they need; and takes from everybody what is not everybody's."""
+    """`migrate` creates the roles, grants them what they need, and revokes from PUBLIC what PUBLIC must not have."""
     _run(_program("pg_dump"), "--format=custom", f"--file={tmp_path}/dump", postgres.url(source[0]))
     name = _create(bare_cluster)
     url = bare_cluster.url(name)
@@ -263,15 +264,15 @@ def _executable_by_all(connection: psycopg.Connection) -> list[tuple[object, ...
 def test_what_check_names_heals_what_a_restore_without_privileges_lost(
     postgres: Cluster, source: tuple[str, str], restored: str, tmp_path: Path, cure: str
 ) -> None:
-    """Its commands, to the letter, or `migrate`; and neither gives more than the original has."""
+    """The commands that `check` prints, or `migrate`, restore the privileges, and no more than the original had."""
     _run(_program("pg_dump"), "--format=custom", f"--file={tmp_path}/dump", postgres.url(source[0]))
     url = postgres.url(restored)
     _restore(url, "--no-acl", tmp_path / "dump")
     if cure == "check":
-        # As an operator's session: another search_path than the one that check had.
+        # As in an operator's session, whose search_path differs from that of `check`.
         for found in _found(url):
             with psycopg.connect(url, autocommit=True, options="-csearch_path=pg_catalog") as connection:
-                connection.execute(found["cure"].encode())
+                connection.execute(found["remedy"].encode())
         assert _found(url) == []
     else:
         _run(COMMAND, "migrate", REGISTRATIONS_DATABASE_URL=url)
@@ -294,7 +295,7 @@ def _found(url: str) -> list[dict[str, str]]:
 
 
 def _granted(connection: psycopg.Connection) -> set[tuple[object, ...]]:
-    """What our roles, and everybody, were granted on tables, columns, sequences and functions."""
+    """Return the privileges of our roles and of PUBLIC on tables, columns, sequences and functions."""
     return set(
         connection.execute(
             "select * from (select oid::regclass::text, '', grantee, privilege_type from pg_class, aclexplode(relacl) "
@@ -309,7 +310,7 @@ def _granted(connection: psycopg.Connection) -> set[tuple[object, ...]]:
 def test_a_dump_of_another_schema_than_public_names_what_its_new_database_lacks(
     postgres: Cluster, restored: str, tmp_path: Path
 ) -> None:
-    """The settings of a database are in no dump of it: who migrates is told where the schema is, and the worker."""
+    """A dump lacks its database's settings such as search_path: `migrate` and the worker say where the schema is."""
     name = _create(postgres)
     with psycopg.connect(postgres.url(), autocommit=True) as admin:
         try:
@@ -332,7 +333,7 @@ def test_a_dump_of_another_schema_than_public_names_what_its_new_database_lacks(
 
 
 def _newer(version: str) -> str | None:
-    """The newest PostgreSQL here that is not of this version."""
+    """Return the newest installed PostgreSQL of another version."""
     for other in ("18", "17", "16"):
         try:
             if int(other) > int(version) and bin_directory(other):
@@ -346,12 +347,12 @@ def _newer(version: str) -> str | None:
 def test_a_cluster_that_is_upgraded_by_pg_upgrade_works(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All of it, with roles and settings, on a later version of PostgreSQL."""
+    """Everything works on a later version of PostgreSQL, with roles and settings."""
     old_programs = bin_directory()
     version = subprocess.check_output([old_programs / "postgres", "--version"], encoding="ascii")
     newer = _newer(re.findall(r"\d+", version)[0])
     if newer is None:
-        pytest.skip(f"nothing to upgrade {version.strip()} to: `make .venv/postgresql/18` has it where PyPI does")
+        pytest.skip(f"no PostgreSQL newer than {version.strip()}: `make .venv/postgresql/18` installs one")
     old, new = tmp_path_factory.mktemp("old"), tmp_path_factory.mktemp("new")
     with cluster(old) as server:
         create_by_kamdbctl(server, "kamailio")
@@ -360,9 +361,9 @@ def test_a_cluster_that_is_upgraded_by_pg_upgrade_works(
     with cluster(new):
         pass
     for data, programs in ((old / "data", old_programs), (new / "data", bin_directory())):
-        # Both or none, and 18 has them by itself.
+        # Old and new must agree on checksums, which are on by default in 18.
         subprocess.run(as_postgres([programs / "pg_checksums", "--enable", data]), cwd="/", check=False, timeout=60)
-    with TemporaryDirectory() as sockets:  # in a path that is short enough for one
+    with TemporaryDirectory() as sockets:  # a unix socket needs a short path
         if os.geteuid() == 0:
             shutil.chown(sockets, "postgres")
         command: list[str | Path] = [

@@ -1,4 +1,4 @@
-"""An operator may watch `xact_rollback` of pg_stat_database: it counts what failed, and no read."""
+"""An operator may monitor `xact_rollback` of pg_stat_database: it counts failures only, and no reads."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _rollbacks(database: psycopg.Connection) -> int:
 
 
 def _have_gone(database: psycopg.Connection) -> bool:
-    """Whether every other session has ended, and so has handed its counts over."""
+    """Return whether every other session has ended, and so has reported its counts."""
     others = "select from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
     return database.execute(others).fetchone() is None
 
@@ -70,7 +70,7 @@ def _break_a_list_off(url: str) -> None:
 
 
 def _work(settings: DatabaseSettings, nodes: Nodes) -> None:
-    """Lead, and do each job."""
+    """Become leader and run each job."""
     leadership = Leadership(settings, patience=30)
     with Database(settings, application_name="test", pool_size=1) as pool:
         jobs = Jobs(pool, nodes, SyncSettings())
@@ -90,7 +90,7 @@ def test_no_read_ends_in_a_rollback(
     database: psycopg.Connection,
     postgres: Cluster,
 ) -> None:
-    """Lists, pages, a list that is broken off, counts, a check, an idle worker. A write that fails is counted."""
+    """Lists, an aborted list, counts, a check and an idle worker roll nothing back. A failed write is counted."""
     settings = DatabaseSettings(database_url=postgres.url(database.info.dbname, user="registrations_sync"))
     kamailio = KamailioSettings(kamailio_rpc=NOWHERE)
     for number in range(3 * PAGE_ROWS):

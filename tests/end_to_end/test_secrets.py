@@ -1,4 +1,4 @@
-"""Secrets come from files and the environment, and stay there: on no command line, in no log, in no column."""
+"""Secrets come from files and the environment. They appear on no command line, in no log and in no column."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def _commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Co
 
 
 def test_no_command_takes_a_secret_as_an_argument() -> None:
-    """Everybody on the machine can read a command line: no option or argument of ours is a password, key or URL.
+    """Every user of the machine can read a command line, so no option or argument of ours is a password, key or URL.
 
-    But Kazoo's URL, which is refused with a user or password in it (tests/sync/kazoo/test_importing.py).
+    The exception is Kazoo's URL, which must not contain a user or a password (tests/sync/kazoo/test_importing.py).
     """
     asked = [
         (path, parameter.name)
@@ -56,7 +56,7 @@ def test_no_command_takes_a_secret_as_an_argument() -> None:
 
 
 def _command_lines(group: int) -> list[bytes]:
-    """Of all processes of a group, as everybody can read them."""
+    """Return the command lines of a process group, as every user can read them."""
     lines = []
     for directory in Path("/proc").iterdir():
         if directory.name.isdigit():
@@ -76,7 +76,7 @@ def test_no_secret_is_on_a_command_line_in_a_log_or_in_a_column(
     start_worker: StartWorker,
     tmp_path: Path,
 ) -> None:
-    """A directory is imported, a phone registers, a client gets a token, lists and flushes: nobody else learns it."""
+    """After an import, a REGISTER, a token request, a list and a flush no secret is visible to anybody else."""
 
     def url(role: str) -> str:
         return postgres.url(database.info.dbname).replace("postgres@", f"{role}:{DATABASE_PASSWORD}@")

@@ -1,4 +1,4 @@
-"""Two nodes on one table without server_id_filter: each loads all rows when it starts, so a flush is for both."""
+"""Two nodes on one table without server_id_filter: each loads all rows when it starts, so a flush goes to both."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BOB = "bob@child.test"
 
 @pytest.fixture(params=["0", "1"], ids=["all rows", "own rows"])
 def filters(request: pytest.FixtureRequest) -> bool:
-    """Whether the nodes load their own rows alone."""
+    """Whether the nodes load only their own rows."""
     return bool(request.param == "1")
 
 
@@ -37,7 +37,7 @@ def pair(
     *,
     filters: bool,
 ) -> Iterator[tuple[Proxy, Proxy]]:
-    """Two nodes in db_mode 1. bob registered at the first; then the second one started."""
+    """Two nodes in db_mode 1. bob registered at the first one before the second one started."""
     url = postgres.kamailio_url(database.info.dbname, user="registrations_kamailio")
     environment = {"KAMAILIO_SERVER_ID_FILTER": str(int(filters))}
     first = start_kamailio(database_url=url, server_id=1, environment=environment)
@@ -56,7 +56,7 @@ def _rpc(pair: tuple[Proxy, Proxy]) -> str:
 
 
 def test_who_may_hold_it_is_asked_of_the_nodes(pair: tuple[Proxy, Proxy], *, filters: bool) -> None:
-    """All, unless every node says that it loads its own rows alone."""
+    """All nodes may hold it, unless every node says that it loads only its own rows."""
     nodes = Nodes(KamailioSettings(kamailio_rpc=_rpc(pair)))
     assert [_held(each) for each in pair] == [1, 0 if filters else 1]
     assert nodes.holders(1) == ((1,) if filters else (1, 2))
@@ -65,7 +65,7 @@ def test_who_may_hold_it_is_asked_of_the_nodes(pair: tuple[Proxy, Proxy], *, fil
 def test_a_flush_removes_it_wherever_it_is(
     pair: tuple[Proxy, Proxy], start_api: StartApi, directory: Directory, database: psycopg.Connection
 ) -> None:
-    """From the memory of both, at once, by the API alone."""
+    """The API alone removes it from both memories at once."""
     client = start_api(kamailio_rpc=_rpc(pair))
     headers = {"X-Auth-Token": directory.tokens["child"]}
     answer = client.delete("/v2/accounts/child/registrations/bob", headers=headers).get_json()
@@ -77,7 +77,7 @@ def test_a_flush_removes_it_wherever_it_is(
 def test_the_worker_tells_a_node_that_was_away(
     pair: tuple[Proxy, Proxy], start_api: StartApi, start_worker: StartWorker, directory: Directory, *, filters: bool
 ) -> None:
-    """It could not be reached while its neighbour's binding was flushed, and holds that still; then it is told."""
+    """A node that was unreachable during the flush still holds the binding. The worker's retry removes it."""
     first, second = pair
     client = start_api(kamailio_rpc=f"1={first.rpc_url},2={NOWHERE}")
     headers = {"X-Auth-Token": directory.tokens["child"]}
@@ -85,7 +85,7 @@ def test_the_worker_tells_a_node_that_was_away(
     assert (answer["flushed"], answer["pending"]) == (1, 0)
     assert _held(second) == (0 if filters else 1)
     start_worker(REGISTRATIONS_KAMAILIO_RPC=_rpc(pair))
-    wait_until(lambda: _held(second) == 0, 15, "the worker to tell the second node")
+    wait_until(lambda: _held(second) == 0, 15, "the worker to flush at the second node")
     path = f"/v2/accounts/child/registrations/flushes/{answer['flush_id']}"
     wait_until(
         lambda: "finished" in client.get(path, headers=headers).get_json()["data"], 15, "the flush to be finished"

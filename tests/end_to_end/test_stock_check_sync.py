@@ -1,4 +1,4 @@
-"""A check-sync on a stock proxy that was adopted: the operator does nothing about NAT, and calls go where they went."""
+"""check-sync on an adopted stock proxy without NAT handling. Calls go where they went before."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.stand.stock import StockProxy, stock_proxy
 
 @pytest.fixture
 def database(kamdbctl_url: str) -> Iterator[psycopg.Connection]:
-    """Kamailio's own database, migrated; one of its users."""
+    """Kamailio's own database, migrated, with one of its users."""
     migrate(DatabaseSettings(database_url=kamdbctl_url))
     with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
         connection.execute("insert into account (id, name, realm) values ('a', 'A', 'example.com')")
@@ -36,7 +36,7 @@ def database(kamdbctl_url: str) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def stock(database: psycopg.Connection, kamdbctl_url: str, tmp_path: Path) -> Iterator[StockProxy]:
-    """The distribution's kamailio.cfg without a feature, patched."""
+    """The distribution's kamailio.cfg without features, patched."""
     with stock_proxy(tmp_path, database_url=kamdbctl_url) as proxy:
         include = Path(__file__).parents[2] / "kamailio" / "registrations.cfg"
         (tmp_path / "registrations.cfg").write_bytes(include.read_bytes())
@@ -53,7 +53,7 @@ def test_each_phone_has_its_own_and_no_stranger_any(
     fetch_sources: FetchSources,
     transport: Literal["udp", "tcp"],
 ) -> None:
-    """Where it listens, or else where it registered from; what usrloc stores of it stays as the operator has it."""
+    """Each phone gets it where it listens, or else at its source. What usrloc stores is as before adoption."""
     with ExitStack() as stack:
         listens, stranger = (stack.enter_context(Listener(host)) for host in ("127.0.0.1", "127.0.0.7"))
         contacts = {

@@ -1,4 +1,4 @@
-"""A database of kamdbctl and no directory: Kamailio's own subscribers are the devices, their domains the accounts."""
+"""A database of kamdbctl without our directory: subscribers are the devices, their domains the accounts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import csv
 import hashlib
 import io
 import os
-import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -24,7 +22,7 @@ from sql.settings import DatabaseSettings
 from tests.fixtures.http import StartApi
 from tests.fixtures.kamailio import StartKamailio
 from tests.fixtures.worker import StartJobs
-from tests.stand.kamailio import CONFIGURATION, Proxy
+from tests.stand.kamailio import Proxy, without_authentication
 from tests.stand.phone import Phone
 from tests.stand.postgres import Cluster
 
@@ -35,7 +33,7 @@ Ask = Callable[..., Any]
 
 @pytest.fixture
 def database(kamdbctl_url: str) -> Iterator[psycopg.Connection]:
-    """As `kamctl add` left it, and migrated."""
+    """A migrated database with the users of `kamctl add`."""
     with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
         for username, domain in (("alice", "example.com"), ("Bob", "example.com"), ("carol", "example.net")):
             subscribe(connection, username, domain)
@@ -45,7 +43,7 @@ def database(kamdbctl_url: str) -> Iterator[psycopg.Connection]:
 
 
 def subscribe(connection: psycopg.Connection, username: str, domain: str) -> None:
-    """What `kamctl add` writes; the password is secret."""
+    """Insert what `kamctl add` writes. The password is secret."""
     ha1 = hashlib.md5(f"{username}:{domain}:secret".encode(), usedforsecurity=False).hexdigest()
     connection.execute("insert into subscriber (username, domain, ha1) values (%s, %s, %s)", (username, domain, ha1))
 
@@ -54,7 +52,7 @@ def subscribe(connection: psycopg.Connection, username: str, domain: str) -> Non
 def start_registrar(
     start_kamailio: StartKamailio, database: psycopg.Connection, postgres: Cluster
 ) -> Callable[..., Proxy]:
-    """A proxy on the stock tables, as the stock user."""
+    """Start a proxy on the stock tables, as the stock user."""
 
     def start(**options: Any) -> Proxy:
         url = postgres.kamailio_url(database.info.dbname, user="kamailio")
@@ -65,7 +63,7 @@ def start_registrar(
 
 @pytest.fixture
 def start_phone() -> Iterator[StartPhone]:
-    """Phones that have registered."""
+    """Start phones and register them."""
     with ExitStack() as phones:
 
         def start(registrar: Proxy, username: str, realm: str, password: str = "secret") -> Phone:
@@ -77,7 +75,7 @@ def start_phone() -> Iterator[StartPhone]:
 
 
 def run(database: psycopg.Connection, postgres: Cluster, *arguments: str) -> str:
-    """The operator's command, which must not fail; returns what it printed."""
+    """Run the operator's command, which must succeed, and return its output."""
     environment = {**os.environ, "REGISTRATIONS_DATABASE_URL": postgres.url(database.info.dbname)}
     done = subprocess.run(
         [COMMAND, *arguments], env=environment, capture_output=True, text=True, check=False, timeout=60
@@ -87,7 +85,7 @@ def run(database: psycopg.Connection, postgres: Cluster, *arguments: str) -> str
 
 
 def ask(client: FlaskClient, token: str, path: str, method: str = "GET", accept: str = "application/json") -> Any:
-    """The answer's data, or its text where that is CSV."""
+    """Return the answer's data, or its text if that is CSV."""
     response = client.open(f"/v2/accounts/{path}", method=method, headers={"X-Auth-Token": token, "Accept": accept})
     assert response.status_code == 200, response.text
     return response.text if accept == "text/csv" else response.get_json()["data"]
@@ -105,7 +103,7 @@ def test_list_count_flush_status_and_csv_work_with_nothing_but_migrate_and_a_tok
     start_jobs: StartJobs,
     start_phone: StartPhone,
 ) -> None:
-    """Before the worker has seen a row and after, each domain has its own phones, each phone its username as device."""
+    """Before and after enrichment each domain has its own phones, and each phone has its username as device."""
     registrar = start_registrar()
     client = start_api(kamailio_rpc=registrar.rpc_url)
     token = run(database, postgres, "token", "create", "example.com").strip()
@@ -119,6 +117,9 @@ def test_list_count_flush_status_and_csv_work_with_nothing_but_migrate_and_a_tok
         assert sorted(line["authorizing_id"] for line in lines) == ["alice", "bob"], look
         statuses = ask(client, token, "example.com/devices/status")
         assert sorted(each["device_id"] for each in statuses) == ["alice", "bob"], look
+        devices = ask(client, token, "example.com/devices?ascending=true")
+        assert [(each["id"], each["name"]) for each in devices] == [("alice", "alice"), ("bob", "Bob")], look
+        assert ask(client, token, "example.com/devices/bob")["sip"] == {"username": "bob", "realm": "example.com"}
         assert start_jobs().enrich() == {"enriched": 3 if look == "before the worker" else 0}
     refused = client.get("/v2/accounts/example.net/registrations", headers={"X-Auth-Token": token})
     assert refused.status_code == 403
@@ -137,7 +138,7 @@ def test_who_is_added_or_removed_by_kamctl_is_followed_without_a_command(
     start_jobs: StartJobs,
     start_phone: StartPhone,
 ) -> None:
-    """A new user of a new domain shows with the next comparison; who is removed is flushed by it."""
+    """The next comparison shows a new user of a new domain, and flushes a removed user."""
     registrar = start_registrar()
     client, jobs = start_api(kamailio_rpc=registrar.rpc_url), start_jobs(kamailio_rpc=registrar.rpc_url)
     subscribe(database, "dave", "example.org")
@@ -161,8 +162,8 @@ def test_phones_that_nobody_asks_for_a_password_have_the_account_of_their_domain
     start_phone: StartPhone,
     tmp_path: Path,
 ) -> None:
-    """Without authentication, as the stock configuration is, there need not be a subscriber at all."""
-    registrar = start_registrar(configuration=without_passwords(tmp_path))
+    """Without authentication, as in the stock configuration, phones need not be subscribers."""
+    registrar = start_registrar(configuration=without_authentication(tmp_path))
     client, jobs = start_api(kamailio_rpc=registrar.rpc_url), start_jobs()
     start_phone(registrar, "guest", "Open.Example")
     jobs.enrich()
@@ -182,9 +183,10 @@ def test_aors_without_a_domain_have_the_account_of_the_default_realm(
     start_phone: StartPhone,
     tmp_path: Path,
 ) -> None:
-    """use_domain is 0 in the stock configuration: the setting tells which subscribers these are."""
+    """The stock configuration has use_domain 0. The setting names the realm, and so the subscribers."""
     migrate(DatabaseSettings(database_url=kamdbctl_url, kamailio_default_realm="example.net"))
-    registrar = start_registrar(configuration=without_passwords(tmp_path), environment={"KAMAILIO_USE_DOMAIN": "0"})
+    configuration = without_authentication(tmp_path)
+    registrar = start_registrar(configuration=configuration, environment={"KAMAILIO_USE_DOMAIN": "0"})
     client = start_api(kamailio_rpc=registrar.rpc_url)
     start_phone(registrar, "carol", "192.0.2.1")
     start_phone(registrar, "guest", "192.0.2.1")
@@ -203,7 +205,7 @@ def test_an_import_takes_over_and_flushes_nobody(
     start_phone: StartPhone,
     tmp_path: Path,
 ) -> None:
-    """From then on devices are those of the import; its accounts replace those of their realms, the others stay."""
+    """Afterwards the devices are those of the import. Its accounts replace those of the same realms; others stay."""
     registrar = start_registrar()
     client, jobs = start_api(kamailio_rpc=registrar.rpc_url), start_jobs(kamailio_rpc=registrar.rpc_url)
     for username, realm in (("alice", "example.com"), ("Bob", "example.com"), ("carol", "example.net")):
@@ -213,7 +215,7 @@ def test_an_import_takes_over_and_flushes_nobody(
     (tmp_path / "accounts.csv").write_text("id,name,realm\nacme,Acme,example.com\n")
     (tmp_path / "devices.csv").write_text("id,account_id,sip_username,password\ndesk,acme,alice,secret\n")
     said = run(database, postgres, "import", str(tmp_path / "accounts.csv"), str(tmp_path / "devices.csv"))
-    assert "1 token(s) went with their accounts" in said
+    assert "tokens deleted with their accounts: 1" in said
     assert "flushed" not in said
     tokens["acme"] = run(database, postgres, "token", "create", "acme").strip()
     jobs.reconcile()
@@ -224,18 +226,6 @@ def test_an_import_takes_over_and_flushes_nobody(
     assert database.execute("select count(*) from flush").fetchone() == (0,)
     subscribe(database, "late", "example.org")
     assert jobs.reconcile() == {"reconciled": 0, "flushes_asked": 0}
-    # The directory is an ordinary one now: who leaves it is flushed.
+    # The directory is an ordinary one now: a removed device is flushed.
     database.execute("delete from device where id = 'desk'")
     assert jobs.reconcile() == {"reconciled": 1, "flushes_asked": 1}
-
-
-def without_passwords(directory: Path) -> Path:
-    """Our small proxy with its authentication of REGISTERs cut out."""
-    shutil.copy(CONFIGURATION.with_name("registrations.cfg"), directory)
-    text, cut = re.subn(
-        r"\t\$var\(asked_at\) = .*?(?=\tif \(!save\(\"location\"\)\))", "", CONFIGURATION.read_text(), flags=re.DOTALL
-    )
-    assert cut == 1
-    path = directory / "kamailio.cfg"
-    path.write_text(text)
-    return path

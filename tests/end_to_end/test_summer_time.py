@@ -1,6 +1,6 @@
-"""TIMESTAMP columns, in which Kamailio writes its wall clock, while that clock is set forward and back.
+"""Kamailio writes its wall clock into TIMESTAMP columns, while summer time begins and ends.
 
-The clocks of the machine stay as they are: the zone is made so that its summer begins or ends about now.
+The machine's clock does not change: the test makes a time zone in which summer begins or ends about now.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Start = Callable[[str], Site]
 
 @pytest.fixture
 def database(kamdbctl_url: str) -> Iterator[psycopg.Connection]:
-    """A database of kamdbctl in place of the one that we would make."""
+    """A database of kamdbctl in place of one of ours."""
     migrate(DatabaseSettings(database_url=kamdbctl_url))
     with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
         yield connection
@@ -32,7 +32,7 @@ def database(kamdbctl_url: str) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def start(start_site: StartSite, database: psycopg.Connection) -> Start:
-    """Start Kamailio in a zone (POSIX, 8.3), of which the database knows."""
+    """Start Kamailio in a zone (POSIX section 8.3) that the database knows too."""
 
     def started(zone: str) -> Site:
         database.execute(
@@ -46,20 +46,20 @@ def start(start_site: StartSite, database: psycopg.Connection) -> Start:
 
 
 def _zone(*, begins: datetime | None = None, ends: datetime | None = None) -> str:
-    """UTC with an hour more in summer, which begins or ends then; what is left out is half a year off."""
+    """Return a zone that is UTC plus an hour in summer. A begin or end that is not given is half a year away."""
     known = begins or ends
     assert known is not None
     begins, ends = begins or known - timedelta(days=180), ends or known + timedelta(days=180)
 
     def rule(at: datetime) -> str:
-        leap = at.year % 4 == 0 and at.month > 2  # Jn does not count 29 February
+        leap = at.year % 4 == 0 and at.month > 2  # Jn does not count 29 February, so it is left out here
         return f"J{at.timetuple().tm_yday - leap}/{at:%H:%M:%S}"
 
     return f"WINTER0SUMMER-1,{rule(begins)},{rule(ends + HOUR)}"
 
 
 def _truth(site: Site) -> datetime:
-    """When the one binding of alice expires, as Kamailio's memory has it."""
+    """Return the expiry of alice's only binding in Kamailio's memory."""
     with site.proxy.rpc() as rpc:
         (contact,) = contacts(rpc, "alice@reseller.test")
     return datetime.now(UTC) + timedelta(seconds=int(contact["Expires"]))
@@ -73,7 +73,7 @@ def _told(site: Site) -> tuple[datetime, int]:
 
 @pytest.mark.parametrize("minutes", [-30, 5, 30], ids=["begun", "during the registration", "to come"])
 def test_the_clock_is_set_forward(start: Start, minutes: int) -> None:
-    """Before, during and after it a registration shows with its true end and lifetime, and can be flushed."""
+    """Before, during and after the change a registration shows its true expiry and lifetime, and can be flushed."""
     site = start(_zone(begins=datetime.now(UTC) + timedelta(minutes=minutes)))
     assert site.phone().register(EXPIRES).ok
     assert len(site.shown()) == 1
@@ -84,7 +84,7 @@ def test_the_clock_is_set_forward(start: Start, minutes: int) -> None:
 
 
 def test_after_the_clock_was_set_back(start: Start) -> None:
-    """In the hour that the clock shows twice, the second time: all is true."""
+    """In the second pass through the repeated hour all times are right."""
     site = start(_zone(ends=datetime.now(UTC) - timedelta(minutes=20)))
     assert site.phone().register(EXPIRES).ok
     assert len(site.shown()) == 1
@@ -100,7 +100,7 @@ def test_after_the_clock_was_set_back(start: Start) -> None:
     ids=["during the registration", "in the same hour", "soon after"],
 )
 def test_before_the_clock_is_set_back(start: Start, minutes: int, expires: int) -> None:
-    """The first time of that hour it may seem to last an hour longer, never shorter: it shows, and can be flushed."""
+    """In the first pass a registration may seem to last an hour longer, never shorter. It shows and can be flushed."""
     site = start(_zone(ends=datetime.now(UTC) + timedelta(minutes=minutes)))
     assert site.phone().register(expires).ok
     assert len(site.shown()) == 1
@@ -110,7 +110,7 @@ def test_before_the_clock_is_set_back(start: Start, minutes: int, expires: int) 
 
 
 def test_the_two_sundays_in_berlin(database: psycopg.Connection, database_url: str) -> None:
-    """Wall clocks of Europe/Berlin are read as they are meant; of the two hours from 2 to 3 as of the second."""
+    """Times of Europe/Berlin are read correctly. In the repeated hour from 2 to 3 they count as the second pass."""
     migrate(DatabaseSettings(database_url=database_url, kamailio_timezone="Europe/Berlin"))
     # By `date -u -d 'TZ="Europe/Berlin" 2026-...' +%s`; the repeated hour by `date -u -d '2026-10-25 01:30 UTC' +%s`.
     for wall, epoch in (

@@ -1,4 +1,4 @@
-"""Commits that wait for a synchronous standby: what a client is promised is there as well, or he is not told so."""
+"""With a synchronous standby, a client is promised only what the standby has as well."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ WAITING = "select pid from pg_stat_activity where application_name = 'registrati
 
 
 class Synchronous:
-    """Says which standbys commits wait for; its own sessions wait for none, nor does the test's."""
+    """Sets the standbys that commits wait for. Its own sessions and the test's wait for none."""
 
     def __init__(self, postgres: Cluster) -> None:
         self._url = postgres.url()
 
     def set(self, names: str) -> None:
-        """Name standbys as in postgresql.conf; the server knows when this returns."""
+        """Set the names as in postgresql.conf, and return once they are in effect."""
         self._row(f"alter system set synchronous_standby_names = '{names}'")
         self._row("select pg_reload_conf()")
         wait_until(lambda: self._row("show synchronous_standby_names") == (names,), 10, "the setting")
 
     def waiting(self) -> Any:
-        """The process of the API that waits."""
+        """Return the process ID of the API's waiting session."""
         return self._row(WAITING)
 
     def _row(self, query: str) -> Any:
@@ -68,7 +68,7 @@ def test_a_flush_is_a_success_only_if_the_synchronous_standby_has_it(
     synchronous: Synchronous,
     start_api: StartApi,
 ) -> None:
-    """While it is away a client is told 503 and no session waits on; what it was told before survives a failover."""
+    """Without the standby a client gets a 503 and no session keeps waiting. Earlier promises survive a failover."""
     http = start_api(statement_timeout=0.5)
     headers = _headers(directory)
     add_binding("bob", "child.test")
@@ -104,7 +104,7 @@ def flush_in_background(
     add_binding: AddBinding,
     synchronous: Synchronous,
 ) -> Iterator[Future[Any]]:
-    """A DELETE whose promise waits for a standby that is away, for longer than any test; once no warnings are sent."""
+    """A DELETE that waits for a missing standby, longer than any test; in one case warnings are switched off."""
     database.execute(f"alter database {database.info.dbname} set client_min_messages = {request.param}")
     http = start_api(statement_timeout=300)
     add_binding("bob", "child.test")
@@ -119,7 +119,7 @@ def flush_in_background(
 def test_a_commit_that_somebody_ends_the_wait_of_is_no_success(
     database: psycopg.Connection, synchronous: Synchronous, flush_in_background: Future[Any], ended_by: str
 ) -> None:
-    """PostgreSQL reports such a commit as one, with a warning: the primary has it, and could lose it."""
+    """PostgreSQL reports success with a warning. But only the primary has the commit, and could lose it."""
     assert not flush_in_background.done()
     database.execute(f"select {ended_by}(%s)", synchronous.waiting())
     assert _said(flush_in_background.result(timeout=30)) == (503, "datastore_unreachable")
@@ -128,7 +128,7 @@ def test_a_commit_that_somebody_ends_the_wait_of_is_no_success(
 def test_a_commit_is_a_success_once_no_standby_is_waited_for(
     synchronous: Synchronous, flush_in_background: Future[Any]
 ) -> None:
-    """As Patroni does when the standby is lost: it gives the synchronous mode up."""
+    """This is what Patroni does when it loses the standby: it switches synchronous mode off."""
     assert not flush_in_background.done()
     synchronous.set("")
     assert flush_in_background.result(timeout=30).status_code == 200
@@ -141,7 +141,7 @@ def test_reads_wait_for_no_standby(
     synchronous: Synchronous,
     http: FlaskClient,
 ) -> None:
-    """Although the use of a token is noted."""
+    """They do not wait although the use of the token is recorded."""
     add_binding("bob", "child.test")
     database.execute("update auth_token set last_used_at = now() - interval '1 hour'")
     synchronous.set("away")
@@ -158,7 +158,7 @@ def test_a_promise_waits_even_where_commits_do_not(
     synchronous: Synchronous,
     start_api: StartApi,
 ) -> None:
-    """With synchronous_commit=off a crash would lose what a client was told."""
+    """With synchronous_commit=off a crash could lose a promise, so the API does not use it for promises."""
     database.execute(f"alter database {database.info.dbname} set synchronous_commit = off")
     http = start_api(statement_timeout=0.5)
     add_binding("bob", "child.test")

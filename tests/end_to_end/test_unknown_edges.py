@@ -1,4 +1,4 @@
-"""Where a NOTIFY of ours goes: to the phone, by known edges, and to no stranger that a Path or a Contact names."""
+"""Our NOTIFY goes to the phone, through known edge proxies, but never to a stranger that a Path or Contact names."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from tests.stand.process import wait_until
 from tests.stand.sip import host_port
 
 Sync = Callable[..., tuple[int, int]]
-STRANGER = "127.0.0.7"  # no phone registers from there
+STRANGER = "127.0.0.7"  # an address that no phone registers from
 
 
 class Listener(socket.socket):
-    """Whoever is at an address, and may be sent a request by UDP."""
+    """A UDP socket that may receive a request."""
 
     def __init__(self, host: str = STRANGER) -> None:
         super().__init__(socket.AF_INET, socket.SOCK_DGRAM)
@@ -42,7 +42,7 @@ class Listener(socket.socket):
         return host_port(*self.getsockname())
 
     def heard(self) -> int:
-        """How many NOTIFYs have come, a repeated one once."""
+        """Return the number of NOTIFYs, without retransmissions."""
         while True:
             try:
                 request = self.recv(65536)
@@ -63,18 +63,18 @@ def start_registrar(
 
 @pytest.fixture
 def registrar(start_registrar: StartKamailio) -> Proxy:
-    """One on kamailio.cfg."""
+    """A proxy on kamailio.cfg."""
     return start_registrar()
 
 
 @pytest.fixture
 def plain_registrar(start_registrar: StartKamailio, tmp_path: Path) -> Proxy:
-    """One that leaves `received` empty, as the stock file does without WITH_NAT."""
+    """A proxy that leaves `received` empty, as the stock file does without WITH_NAT."""
     return start_registrar(configuration=without_received(tmp_path))
 
 
 def without_received(directory: Path) -> Path:
-    """Write such a kamailio.cfg, and return its path."""
+    """Write such a kamailio.cfg and return its path."""
     shutil.copy(CONFIGURATION.with_name("registrations.cfg"), directory)
     text = CONFIGURATION.read_text(encoding="utf-8")
     assert "$avp(RECEIVED) = $su;" in text
@@ -85,16 +85,16 @@ def without_received(directory: Path) -> Path:
 
 @pytest.fixture
 def agents() -> Iterator[ExitStack]:
-    """Closes the phones and listeners that enter it."""
+    """Closes all phones and listeners at the end of the test."""
     with ExitStack() as stack:
         yield stack
 
 
 @pytest.fixture
 def sync(start_api: StartApi, directory: Directory, fetch_sources: FetchSources) -> Sync:
-    """Ask for bob's device; returns how many phones were told, and how many were not.
+    """Sync bob's device; return how many phones were sent a NOTIFY, and how many were not.
 
-    Before, the worker fetches so many sources as there are new ones.
+    First the worker fetches the new sources.
     """
 
     def ask(registrar: Proxy, *, new: int = 0, **settings: Any) -> tuple[int, int]:
@@ -123,7 +123,7 @@ def _causes(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def _hears(listener: Listener) -> None:
-    """It hears one NOTIFY, and has heard none before."""
+    """Check that it receives one NOTIFY, the first one."""
     wait_until(lambda: listener.heard() > 0, 5, "the NOTIFY")
     assert listener.heard() == 1
 
@@ -135,7 +135,7 @@ def _hears(listener: Listener) -> None:
 def test_a_phone_that_listens_elsewhere_has_it_there(
     plain_registrar: Proxy, agents: ExitStack, sync: Sync, transport: Literal["udp", "tcp"]
 ) -> None:
-    """On another port of its host than it sends from, as calls do."""
+    """A NOTIFY goes to another port of the same host, as calls do."""
     there = _listener(agents, "127.0.0.1")
     bob = _bob(agents, plain_registrar, contact=f"sip:bob@{there.address}", transport=transport)
     assert bob.register().ok
@@ -152,7 +152,7 @@ def test_a_phone_behind_nat_has_it_where_it_registered_from(
     database: psycopg.Connection,
     transport: Literal["udp", "tcp", "ws"],
 ) -> None:
-    """Although the operator does nothing about NAT, so that calls do not arrive; what usrloc stores stays as it was."""
+    """It works without NAT handling, where calls do not arrive. What usrloc stores does not change."""
     bob = _bob(agents, plain_registrar, contact="sip:bob@192.0.2.99:5062", transport=transport)
     assert bob.register().ok
     assert sync(plain_registrar, new=1) == (1, 0)
@@ -161,7 +161,7 @@ def test_a_phone_behind_nat_has_it_where_it_registered_from(
 
 
 def test_a_contact_on_another_host_is_not_followed(plain_registrar: Proxy, agents: ExitStack, sync: Sync) -> None:
-    """The phone has the NOTIFY, and not whom it names; unless the operator knows that host."""
+    """The phone gets the NOTIFY, not the host that it names, unless the operator has configured that host."""
     stranger = _listener(agents)
     bob = _bob(agents, plain_registrar, contact=f"sip:bob@{stranger.address}")
     assert bob.register().ok
@@ -193,7 +193,7 @@ def test_a_path_of_a_phones_own_is_not_followed(
     path: str,
     use_received: int,
 ) -> None:
-    """Nobody is sent anything, and the log names the setting; also where registrar takes `received` from the Path."""
+    """No NOTIFY is sent, and the log names the setting. This also holds if registrar takes `received` from the Path."""
     line = f'modparam("registrar", "path_use_received", {use_received})'
     registrar = start_registrar(configuration=with_line(tmp_path, line))
     stranger, bob = _listener(agents), _bob(agents, registrar)
@@ -211,7 +211,7 @@ def test_a_path_of_a_phones_own_is_not_followed(
 
 
 LONG = "y" * 3000
-# The Contact, more header fields, and whether usrloc takes what they name for the source; None: not each release does.
+# Contact, further header fields, and whether usrloc takes their address for the source; None: depends on the release.
 CONTACTS: dict[str, tuple[str, list[tuple[str, str]], bool | None]] = {
     "plain": ("<sip:bob@192.0.2.99>;received=sip:{stranger}", [], True),
     "of one's own address": ("<sip:bob@{own}>;received=sip:{stranger}", [], True),
@@ -241,7 +241,7 @@ def test_a_source_that_a_contact_names_is_not_believed(
     stored: bool | None,
     nat: bool,
 ) -> None:
-    """Calls go there, as they did before; a NOTIFY goes to the other bindings, and to none that the phone names."""
+    """Calls go there, as before. A NOTIFY goes to the other bindings, but not to an address that the phone names."""
     registrar: Proxy = request.getfixturevalue("registrar" if nat else "plain_registrar")
     stranger, bob = _listener(agents), _bob(agents, registrar)
     names = {"stranger": stranger.address, "own": host_port(*bob.local)}
@@ -269,7 +269,7 @@ def _sources(database: psycopg.Connection) -> int:
 def test_more_than_kamailio_can_look_at_is_not_believed(
     start_registrar: StartKamailio, agents: ExitStack, sync: Sync, tmp_path: Path
 ) -> None:
-    """However long the header is."""
+    """A header of any length is not believed if Kamailio cannot examine it."""
     registrar = start_registrar(configuration=with_line(tmp_path, take_long_headers()))
     stranger = _listener(agents)
     contact = f"<sip:bob@192.0.2.99>;x={LONG * 11};received=sip:{stranger.address}"
@@ -279,11 +279,11 @@ def test_more_than_kamailio_can_look_at_is_not_believed(
     _hears(stranger)
 
 
-# --- what the worker does not know
+# --- phones that the worker does not know
 
 
 def test_without_the_worker_nothing_is_sent(registrar: Proxy, agents: ExitStack, sync: Sync) -> None:
-    """What Kamailio has announced, and nobody has fetched, says nothing of a phone, honest or not."""
+    """Until the worker has fetched Kamailio's announcement, no phone gets a NOTIFY, honest or not."""
     stranger = _listener(agents)
     assert _bob(agents, registrar).register().ok
     assert _bob(agents, registrar, contact=f"<sip:bob@192.0.2.9>;received=sip:{stranger.address}").register().ok
@@ -295,7 +295,7 @@ def test_without_the_worker_nothing_is_sent(registrar: Proxy, agents: ExitStack,
 def test_what_a_full_queue_dropped_makes_no_stranger_known(
     start_registrar: StartKamailio, agents: ExitStack, sync: Sync, tmp_path: Path, database: psycopg.Connection
 ) -> None:
-    """Of those whose element was dropped nothing is known: they have no NOTIFY until they are announced again."""
+    """Phones whose announcement was dropped get no NOTIFY until they are announced again."""
     configuration = without_received(tmp_path)
     include = tmp_path / "registrations.cfg"
     include.write_text(include.read_text(encoding="utf-8").replace("size=8192", "size=1"), encoding="utf-8")
@@ -311,7 +311,7 @@ def test_what_a_full_queue_dropped_makes_no_stranger_known(
 def test_a_row_of_before_is_known_after_its_next_refresh(
     registrar: Proxy, agents: ExitStack, sync: Sync, database: psycopg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As those of before the adoption, when Kamailio starts with registrations.cfg; until then only edges are known."""
+    """Rows from before adoption have no source. Until their next refresh only known edges get a NOTIFY."""
     bob = _bob(agents, registrar)
     assert bob.register().ok
     assert sync(registrar, new=1) == (1, 0)
@@ -330,7 +330,7 @@ def test_a_row_of_before_is_known_after_its_next_refresh(
 
 @pytest.mark.parametrize("path", ["<sip:edge@{own};lr>", "<sip:{own};lr;received=sip:192.0.2.7:5062>"])
 def test_an_edge_is_known_by_its_source(registrar: Proxy, agents: ExitStack, sync: Sync, path: str) -> None:
-    """It names itself in the Path, as module path does by add_path() and add_path_received(): nothing is to be set."""
+    """An edge that names itself in the Path with add_path() or add_path_received() needs no setting."""
     edge = _bob(agents, registrar, contact="sip:bob@10.9.9.9:5060")
     route = path.format(own=host_port(*edge.local))
     edge.extra_headers = [("Path", route)]
@@ -344,7 +344,7 @@ def test_an_edge_is_known_by_its_source(registrar: Proxy, agents: ExitStack, syn
 def test_an_edge_that_listens_on_another_port_is_known_too(
     registrar: Proxy, agents: ExitStack, sync: Sync, transport: Literal["udp", "tcp"]
 ) -> None:
-    """Such as those by TCP, whose connections come from any port."""
+    """An example is an edge on TCP, whose connections come from any port."""
     edge = _listener(agents, "127.0.0.1")
     route = f"<sip:{edge.address};lr>"
     bob = _bob(agents, registrar, transport=transport, contact="sip:bob@10.9.9.9", extra_headers={"Path": route})
@@ -355,7 +355,7 @@ def test_an_edge_that_listens_on_another_port_is_known_too(
 
 @pytest.mark.parametrize("edges", [STRANGER, "192.0.2.1,127.0.0.0/24", "*"])
 def test_other_edges_are_known_by_the_setting(registrar: Proxy, agents: ExitStack, sync: Sync, edges: str) -> None:
-    """Such as those that send from another address than they listen on."""
+    """An example is an edge that sends from another address than it listens on."""
     edge = _listener(agents)
     bob = _bob(agents, registrar, extra_headers={"Path": f"<sip:{edge.address};lr>"})
     assert bob.register().ok

@@ -1,4 +1,4 @@
-"""The wall clock is set, back or forward, under real daemons: the work goes on and nothing is lost."""
+"""The wall clock of real daemons is set back or forward. Their work continues and nothing is lost."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def module_clock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WallClock
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory, module_clock: WallClock) -> Iterator[Cluster]:
-    """Instead of the session's: one that goes by that clock."""
+    """A cluster that uses that clock, in place of the session's."""
     with cluster(tmp_path_factory.mktemp("postgres"), env=module_clock.environment) as running:
         yield running
 
@@ -61,7 +61,7 @@ def database(postgres: Cluster, request: pytest.FixtureRequest) -> Iterator[psyc
 
 @pytest.fixture
 def clock(module_clock: WallClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[WallClock]:
-    """The clock of every daemon that the test starts, and of PostgreSQL; not of the test itself."""
+    """The clock of PostgreSQL and of every daemon that the test starts, but not of the test itself."""
     for name, value in module_clock.environment.items():
         monkeypatch.setenv(name, value)
     yield module_clock
@@ -87,7 +87,7 @@ def _count(database: psycopg.Connection, what: str) -> int:
 
 
 def _wait_for_lead(worker: Daemon) -> None:
-    wait_until(lambda: "this worker leads" in worker.log_text(), 20, "the worker to lead")
+    wait_until(lambda: "became leader" in worker.log_text(), 20, "the worker to lead")
 
 
 def _wait_until_enriched(database: psycopg.Connection) -> None:
@@ -109,9 +109,9 @@ def test_a_flush_takes_what_it_saw_and_no_later_phone(
     directory: Directory,
     database: psycopg.Connection,
 ) -> None:
-    """Asked for while Kamailio cannot be, then the clock goes back an hour: each later REGISTER seems to be older.
+    """A flush is requested while Kamailio is down, then the clock goes back an hour. Later REGISTERs seem older.
 
-    One phone stays away, one refreshes, one is new. Only the first is flushed, and the lists have the others.
+    One phone stays silent, one refreshes, one is new. Only the first is flushed, and the list has the others.
     """
     mode = registrar.environment["KAMAILIO_DB_MODE"]
     http = start_api(kamailio_rpc=NOWHERE, **({"kamailio_db_mode": int(mode)} if db_mode else {}))
@@ -127,7 +127,7 @@ def test_a_flush_takes_what_it_saw_and_no_later_phone(
         _wait_until_enriched(database)
         flushed = http.delete("/v2/accounts/child/registrations/bob?check_sync=false", headers=headers).get_json()
         assert (flushed["data"], flushed["pending"]) == ("ok", 2)
-        worker.send(signal.SIGSTOP)  # or it may be at work already as the two register
+        worker.send(signal.SIGSTOP)  # otherwise it could retry while the two register
         clock.shift(-HOUR)
         assert [again.register().status, new.register().status] == [200, 200]
         worker.send(signal.SIGCONT)
@@ -159,7 +159,7 @@ def test_a_year_too_much_for_a_moment_costs_nothing(
     database_url: str,
     add_binding: AddBinding,
 ) -> None:
-    """All seems to be over by then: a token, a row, a flush that can be looked at. The worker works on all the time."""
+    """A token, a row and a flush record seem to have expired meanwhile, but are kept. The worker keeps working."""
     token = _token(database_url)
     add_binding("bob", "child.test")
     add_binding("bob", "child.test", expires=1000)
@@ -173,7 +173,7 @@ def test_a_year_too_much_for_a_moment_costs_nothing(
     wait_until(lambda: "expired=1" in worker.log_text(), 20, "what is over to go")
     clock.shift(365 * DAY)
     assert not _lives(database_url, token)
-    wait_until(lambda: "nothing expires for a day" in worker.log_text(), 20, "the worker to see it")
+    wait_until(lambda: "expiry suspended for a day" in worker.log_text(), 20, "the worker to see it")
     add_binding("bob", "child.test")
     _wait_until_enriched(database)
     clock.shift(0)
@@ -193,7 +193,7 @@ def test_an_hour_too_much_costs_nothing_where_nobody_knew_the_right_time(
     database_url: str,
     add_binding: AddBinding,
 ) -> None:
-    """A machine starts with a wrong clock, and its worker with it: what seems to be over is kept for a while."""
+    """A machine and its worker start with a wrong clock. What seems to have expired is kept for a while."""
     token = _token(database_url)
     add_binding("bob", "child.test")
     http = start_api(kamailio_rpc=NOWHERE)
@@ -225,7 +225,7 @@ def test_what_waits_since_before_the_clock_was_set_back_is_told(
     add_binding: AddBinding,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A worker that hangs, a row without its account and a flush that no node confirms all begin in the future."""
+    """A hung worker, a row without account and an unconfirmed flush are reported although they began in the future."""
     port = free_port()
     worker = start_worker(REGISTRATIONS_SYNC_METRICS_LISTEN=f"127.0.0.1:{port}")
     _wait_for_lead(worker)
@@ -256,7 +256,7 @@ def test_a_password_that_was_changed_in_the_future_flushes_nobody_twice(
     directory: Directory,
     database: psycopg.Connection,
 ) -> None:
-    """Changed while the clock was an hour ahead: for an hour each REGISTER with the new one would seem to be older."""
+    """It was changed while the clock was an hour ahead, so that for an hour REGISTERs with the new one seem older."""
     ha1 = hashlib.md5(b"bob:child.test:another", usedforsecurity=False).hexdigest()
     jobs = start_jobs(kamailio_rpc=registrar.rpc_url)
     clock.shift(HOUR)

@@ -1,4 +1,4 @@
-"""Ids beyond the range of integer, and longer contacts, at a real proxy on a database of kamdbctl."""
+"""IDs beyond the range of integer, and longer contacts, at a real proxy on a database of kamdbctl."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ create view my_phones as select id, username, contact from location;
 create view my_report as select r.id, r.username, p.contact from registrations r join my_phones p on p.id = r.id;
 grant select on my_report to registrations_report;
 """
-# So that copying takes a while; they are of another node's.
+# Enough rows that copying them takes a while. They belong to another node.
 OTHERS = """
 insert into location (ruid, username, domain, contact, expires, server_id)
 select 'other-' || n, 'other' || n, 'other.test', 'sip:' || n, now() + interval '1 hour', 9
@@ -41,7 +41,7 @@ from generate_series(1, 20000) n
 
 @pytest.fixture
 def database(request: pytest.FixtureRequest, kamdbctl_url: str) -> Iterator[psycopg.Connection]:
-    """Of kamdbctl, and migrated; the parameter is what the operator did before. Its device is alice."""
+    """A migrated database of kamdbctl, with the device alice. The parameter is SQL that the operator ran before."""
     with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
         connection.execute(getattr(request, "param", ""))
         migrate(DatabaseSettings(database_url=kamdbctl_url))
@@ -52,7 +52,7 @@ def database(request: pytest.FixtureRequest, kamdbctl_url: str) -> Iterator[psyc
 @pytest.mark.parametrize("database", [WIDENED_BEFORE], indirect=True, ids=["widened"])
 @pytest.mark.parametrize("db_mode", [1, 3])
 def test_a_table_that_the_operator_widened(start_site: StartSite, start_jobs: StartJobs, db_mode: int) -> None:
-    """List, pages, count, CSV, worker and flush know ids beyond 2^31."""
+    """List, pages, count, CSV, worker and flush handle IDs beyond 2^31."""
     site = start_site(db_mode=db_mode, expires_type=0, environment=TABLE)
     phones = [site.phone(contact=f"sip:alice@192.0.2.7:{port}") for port in (5060, 5061, 5062)]
     assert {phone.register().status for phone in phones} == {200}
@@ -73,7 +73,7 @@ def test_a_table_that_the_operator_widened(start_site: StartSite, start_jobs: St
 
 @contextmanager
 def _coming_and_going(phone: Phone) -> Iterator[None]:
-    """A phone that registers and un-registers again and again, and is never refused."""
+    """Register and un-register a phone again and again. It must never be refused."""
     over = threading.Event()
 
     def come_and_go() -> None:
@@ -91,7 +91,7 @@ def _coming_and_going(phone: Phone) -> Iterator[None]:
 
 
 def _ask_all(site: Site) -> None:
-    """A list, a page, a count, and a sync of the device; none may fail."""
+    """Request a list, a page, a count, and a sync of the device. None may fail."""
     site.ask("GET")
     site.ask("GET", "?page_size=2")
     site.ask("GET", "/count")
@@ -108,7 +108,7 @@ def test_columns_are_widened_while_phones_register(
     tmp_path: Path,
     db_mode: int,
 ) -> None:
-    """No REGISTER fails or waits half a second for a lock; API and worker go on in their sessions; views stay."""
+    """No REGISTER fails or waits half a second for a lock. API and worker keep their sessions, and views stay."""
     settings = DatabaseSettings(database_url=kamdbctl_url)
     database.execute(OWN_VIEWS + OTHERS)
     database.execute(f"alter role registrations_kamailio in database {database.info.dbname} set lock_timeout = '500ms'")

@@ -1,4 +1,4 @@
-"""What a node says of bindings beyond usrloc's columns: fetched from its queue by every way, and read."""
+"""Announcements of bindings: fetched from a node's queue over every transport."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Queue = Callable[[Sequence[tuple[str, str]]], Proxy]
 
 
 def said(ruid: str, source: str | None = SOURCE, user: str | None = None, host: str | None = None) -> Announcement:
-    """An element that was understood."""
+    """Return an announcement that was understood."""
     return Announcement(ruid=ruid, source=source, from_user=user, from_host=host)
 
 
 @pytest.fixture
 def queue(start_kamailio: StartKamailio, tmp_path: Path, way: str) -> Queue:
-    """Start a Kamailio in whose queue these keys and values are, put there before it serves anybody."""
+    """Start a Kamailio whose queue has these keys and values before it serves anybody."""
 
     def start(elements: Sequence[tuple[str, str]]) -> Proxy:
         add = "".join(f'\tmq_add("registrations", "{key}", "{value}");\n' for key, value in elements)
@@ -37,13 +37,13 @@ def queue(start_kamailio: StartKamailio, tmp_path: Path, way: str) -> Queue:
 
 
 def url(proxy: Proxy, way: str) -> str:
-    """Its URL for one of the ways."""
+    """Return its URL for one of the transports."""
     urls = {"http": proxy.rpc_url, "fifo": proxy.rpc_fifo_url, "kamctl": proxy.rpc_kamctl_url}
     return urls.get(way, proxy.rpc_socket_url)
 
 
 def test_elements_come_oldest_first_and_once(queue: Queue, way: str) -> None:
-    """By every way, so many as are wanted; then there are no more, which is no error."""
+    """Over every transport, up to the limit. An empty queue is not an error."""
     elements = [(f"uloc-1-{number}", f"{SOURCE}|{b'x'.hex()}|{b'y.example'.hex()}") for number in range(12)]
     proxy = queue(elements)
     expected = [said(ruid, SOURCE, "x", "y.example") for ruid, _ in elements]
@@ -55,7 +55,7 @@ def test_elements_come_oldest_first_and_once(queue: Queue, way: str) -> None:
 
 @pytest.mark.parametrize("way", ["http"])
 def test_when_the_time_is_over_the_rest_stays_in_kamailio(queue: Queue, way: str) -> None:
-    """One is fetched all the same, or a slow way would never come to an end."""
+    """At least one is fetched, so that a slow transport makes progress."""
     proxy = queue([("one", f"{SOURCE}||"), ("two", f"{SOURCE}||")])
     with proxy.rpc(url=url(proxy, way)) as client:
         assert [list(fetch(client, limit=9, budget=0)) for _ in range(3)] == [[said("one")], [said("two")], []]
@@ -74,7 +74,7 @@ NOT_UNDERSTOOD = ["x", "|", "|||", "|6|", "|zz|", "|00|", "a b||", "é||", "|61 
 
 @pytest.mark.parametrize("way", ["unix"])
 def test_what_is_not_understood_is_dropped_and_told(queue: Queue, way: str, caplog: pytest.LogCaptureFixture) -> None:
-    """The others are had, whatever bytes a From bore; a log line has what was dropped."""
+    """The others are returned, whatever bytes a From has. A log message has what was dropped."""
     odd = [*(("odd", value) for value in NOT_UNDERSTOOD), ("too-long-" * 30, "||")]
     proxy = queue([*(("r", value) for value, _ in UNDERSTOOD.values()), *odd])
     with proxy.rpc(url=url(proxy, way)) as client:
@@ -86,7 +86,7 @@ def test_what_is_not_understood_is_dropped_and_told(queue: Queue, way: str, capl
 
 @pytest.mark.parametrize("way", ["http"])
 def test_what_had_come_before_kamailio_went_is_kept(queue: Queue, way: str) -> None:
-    """It is in no queue any more, so whoever fetches has each at once."""
+    """Kamailio no longer has it, so the caller gets each one at once."""
     proxy = queue([("one", f"{SOURCE}||"), ("two", f"{SOURCE}||")])
     with proxy.rpc(url=url(proxy, way)) as client:
         fetched = fetch(client, limit=100, budget=60)
@@ -108,7 +108,7 @@ def test_what_had_come_before_kamailio_went_is_kept(queue: Queue, way: str) -> N
 def test_a_kamailio_that_has_no_such_queue_says_so(
     start_kamailio: StartKamailio, tmp_path: Path, way: str, old: str, new: str
 ) -> None:
-    """As one whose registrations.cfg is of an earlier release."""
+    """For example with a registrations.cfg of an earlier release."""
     shutil.copy(CONFIGURATION, tmp_path)
     text = CONFIGURATION.with_name("registrations.cfg").read_text(encoding="utf-8")
     assert old in text

@@ -1,4 +1,4 @@
-"""The files that Kamailio loads: they are accepted, and a proxy on them keeps its promises to phones and operators."""
+"""The files that Kamailio loads: Kamailio accepts them, and they keep their promises to phones and operators."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ AND_SIP = (
 
 
 def sent_to(port: int, request: bytes) -> bytes:
-    """First line of what comes back when SIP follows a request on the same connection; b"" when that ends instead."""
+    """Return the first line that answers SIP after a request on the same connection; b"" if the connection closes."""
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
         try:
             connection.sendall(request)
@@ -81,7 +81,7 @@ def sent_to(port: int, request: bytes) -> bytes:
 
 
 def check(configuration: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`kamailio -c`, in an environment without any variable of ours but these."""
+    """Run `kamailio -c` with only these variables of ours."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("KAMAILIO_")}
     return subprocess.run(
         ["kamailio", "-c", "-f", str(configuration)],
@@ -94,7 +94,7 @@ def check(configuration: Path, **environment: str) -> subprocess.CompletedProces
 
 
 def stock_configuration(directory: Path, url: str) -> Path:
-    """Debian's kamailio.cfg with the three edits that registrations.cfg asks for, and a kamailio-local.cfg."""
+    """Write Debian's kamailio.cfg with the edits that registrations.cfg asks for, and a kamailio-local.cfg."""
     if not STOCK.exists():
         pytest.skip("no stock kamailio.cfg of the distribution")
     edited = STOCK.read_text(encoding="utf-8").replace(
@@ -110,7 +110,7 @@ def stock_configuration(directory: Path, url: str) -> Path:
 
 
 def test_kamailio_accepts_the_configuration() -> None:
-    """kamailio.cfg, and with it registrations.cfg, is valid with the database's URL alone, and with every variable."""
+    """kamailio.cfg and registrations.cfg are valid with only the database's URL, and with every variable."""
     url = "postgres://kamailio@127.0.0.1/kamailio"
     for environment in (
         {},
@@ -140,14 +140,14 @@ def test_kamailio_accepts_the_configuration() -> None:
 
 
 def test_kamailio_names_the_value_that_is_missing() -> None:
-    """Without the database's URL Kamailio does not start on a guess, and its error names the variable."""
+    """Without the database's URL Kamailio does not start, and its error names the variable."""
     result = check(CONFIGURATION)
     assert result.returncode != 0
     assert "KAMAILIO_DB_URL" in result.stderr
 
 
 def test_every_variable_is_in_the_table_of_its_file() -> None:
-    """What the files read from the environment, and nothing else, stands in the tables at their tops."""
+    """The table at the top of each file lists exactly the variables that the file reads."""
     for name in ("registrations.cfg", "kamailio.cfg"):
         text = (CONFIGURATION.parent / name).read_text(encoding="utf-8")
         read = set(re.findall(r"^#!(?:try)?defenvs? (\w+)", text, re.MULTILINE))
@@ -160,7 +160,7 @@ def test_every_variable_is_in_the_table_of_its_file() -> None:
 def test_a_phone_registers_and_its_row_is_written(
     start_kamailio: StartKamailio, add_device: AddDevice, database: psycopg.Connection, db_mode: int, transport: str
 ) -> None:
-    """In every mode and over every transport a phone registers, and its row tells where it really came from."""
+    """In every mode and over every transport, and the row has the real source."""
     proxy = start_kamailio(db_mode=db_mode)
     add_device("alice")
     with Phone("alice", "example.com", "secret", proxy=proxy.sip, transport=transport) as phone:  # type: ignore[arg-type]
@@ -176,7 +176,7 @@ def test_a_phone_registers_and_its_row_is_written(
 
 
 def test_ipv6_phones_are_served_too(start_kamailio: StartKamailio, add_device: AddDevice) -> None:
-    """Given an IPv6 address, the proxy serves it on the same port."""
+    """With an IPv6 address the proxy serves it on the same port."""
     proxy = start_kamailio(sip_host6="::1")
     add_device("alice")
     with Phone("alice", "example.com", "secret", proxy=("::1", proxy.sip_port)) as phone, proxy.rpc() as client:
@@ -186,7 +186,7 @@ def test_ipv6_phones_are_served_too(start_kamailio: StartKamailio, add_device: A
 
 
 def test_only_one_s_own_address_can_be_registered(proxy: Proxy, add_device: AddDevice) -> None:
-    """A wrong password is challenged again; right credentials for another's AoR are 403; case does not matter."""
+    """A wrong password is challenged again; right credentials for another AoR get 403; case does not matter."""
     add_device("alice")
     add_device("sp ace")
     for username, password, auth_username, status in (
@@ -201,7 +201,7 @@ def test_only_one_s_own_address_can_be_registered(proxy: Proxy, add_device: AddD
 
 
 def test_an_address_without_a_user_is_refused(proxy: Proxy) -> None:
-    """usrloc would store it and never find it again, so the phone is told 400."""
+    """usrloc would store it but never find it again, so the phone gets a 400."""
     with Phone("", "example.com", "secret", proxy=proxy.sip, from_uri="sip:alice@example.com") as phone:
         phone.aor = "sip:example.com"
         response = phone.register()
@@ -210,7 +210,7 @@ def test_an_address_without_a_user_is_refused(proxy: Proxy) -> None:
 
 
 def test_a_nonce_that_is_not_this_kamailios_is_challenged(proxy: Proxy, add_device: AddDevice) -> None:
-    """As of one that ran until this second, when only the hash in it is wrong: it gets another, and registers."""
+    """The nonce is of a Kamailio that ran until this second. The phone gets another one and registers."""
     add_device("alice")
     with Phone("alice", "example.com", "secret", proxy=proxy.sip) as phone:
         assert phone.register().ok
@@ -225,7 +225,7 @@ def test_a_nonce_that_is_not_this_kamailios_is_challenged(proxy: Proxy, add_devi
 def test_without_postgresql_a_phone_is_told_so_and_not_challenged(
     proxy: Proxy, add_device: AddDevice, postgres: Cluster
 ) -> None:
-    """While PostgreSQL is away the answer is 503, not a 401 that asks for another password; afterwards all is well."""
+    """The answer is 503, not a 401 that asks for another password. Afterwards the phone registers."""
     add_device("alice")
     with Phone("alice", "example.com", "secret", proxy=proxy.sip) as phone:
         assert phone.register().ok
@@ -282,7 +282,7 @@ FORGED_NOTIFIES: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.parametrize("forged", FORGED_NOTIFIES.values(), ids=FORGED_NOTIFIES.keys())
 def test_of_sip_requests_only_our_notify_is_sent(proxy: Proxy, forged: Callable[[str], str]) -> None:
-    """Over HTTP nobody has Kamailio send what he likes: no other method, header, body or event."""
+    """Over HTTP nobody can send another method, header, body or event."""
     with Phone("bob", "example.com", "secret", proxy=proxy.sip) as phone:
         target = Target(username="bob", domain="example.com", contact=phone.contact, source=phone.contact)
         call = notify(target, event="check-sync;reboot=true")
@@ -295,7 +295,7 @@ def test_of_sip_requests_only_our_notify_is_sent(proxy: Proxy, forged: Callable[
 
 
 def test_no_pattern_is_sought_more_than_once() -> None:
-    """A search that may begin anywhere takes time with the square of the length, and strangers choose that."""
+    """An unanchored search takes quadratic time, and strangers choose the length."""
     text = CONFIGURATION.with_name("registrations.cfg").read_text(encoding="utf-8")
     patterns = re.findall(r"=~ *(.)(.*?)\1", text)
     assert len(patterns) >= 6
@@ -304,7 +304,7 @@ def test_no_pattern_is_sought_more_than_once() -> None:
 
 @pytest.mark.parametrize("params", ["[]", '["another"]', '["registrations_loaded", "another"]'])
 def test_only_our_own_shared_variables_are_told(proxy: Proxy, params: str) -> None:
-    """The operator's may hold anything."""
+    """The operator's variables may contain anything."""
     body = f'{{"jsonrpc": "2.0", "id": 1, "method": "pv.shvGet", "params": {params}}}'
     assert post(proxy.rpc_port, body)[0] == 403
 
@@ -325,7 +325,7 @@ FETCH = '{"jsonrpc": "2.0", "id": 1, "method": "mqueue.fetch", "params": ["regis
     ],
 )
 def test_only_our_own_queue_is_emptied(proxy: Proxy, old: str, new: str) -> None:
-    """The operator's queues are his."""
+    """The operator may have queues of his own."""
     status, answer = post(proxy.rpc_port, FETCH)
     assert (status, json.loads(answer)["error"]["message"]) == (404, "Empty queue")
     assert post(proxy.rpc_port, FETCH.replace(old, new))[0] == 403
@@ -333,7 +333,7 @@ def test_only_our_own_queue_is_emptied(proxy: Proxy, old: str, new: str) -> None
 
 @pytest.mark.parametrize("path", ["/", "/rpc", "/RPC/", "/RPC?x"])
 def test_a_wrong_path_does_not_say_that_a_binding_is_gone(proxy: Proxy, path: str) -> None:
-    """404 is for bindings: whoever sees it takes a flush for done."""
+    """It is not 404, because a 404 confirms a flush."""
     status, answer = post(proxy.rpc_port, FETCH, path=path)
     error = json.loads(answer)["error"]
     assert (status, error) == (405, {"code": 405, "message": "POST to /RPC"})
@@ -343,7 +343,7 @@ def test_a_wrong_path_does_not_say_that_a_binding_is_gone(proxy: Proxy, path: st
 def test_a_binding_is_removed_while_it_is_that_of_the_same_call_id(
     proxy: Proxy, add_device: AddDevice, database: psycopg.Connection, *, call_id_known: bool
 ) -> None:
-    """A phone that restarted has another Call-ID, and may have the same CSeq in the same second. Empty: any."""
+    """A restarted phone has another Call-ID, perhaps with the same CSeq in the same second. Empty matches any."""
     add_device("alice")
     with Phone("alice", "example.com", "secret", proxy=proxy.sip) as phone:
         assert phone.register().ok
@@ -366,14 +366,14 @@ def test_a_binding_is_removed_while_it_is_that_of_the_same_call_id(
 
 @pytest.mark.parametrize("body", REFUSED.values(), ids=REFUSED.keys())
 def test_only_methods_on_the_list_are_served(proxy: Proxy, body: str) -> None:
-    """Over HTTP nobody calls what is not on the list, however he spells it; the refusal is JSON-RPC."""
+    """Over HTTP no other method is served, however it is spelled. The refusal is JSON-RPC."""
     status, answer = post(proxy.rpc_port, body)
     assert status == 403
     assert json.loads(answer)["error"]["code"] == 403
 
 
 def test_a_later_method_counts_for_nothing(proxy: Proxy) -> None:
-    """Kamailio executes the method that was checked, not one that comes after it."""
+    """Kamailio executes the method that was checked, not one that follows it."""
     status, answer = post(proxy.rpc_port, '{"jsonrpc":"2.0","id":1,"method":"core.version","method":"ul.dump"}')
     assert status == 200
     assert json.loads(answer)["result"].startswith("kamailio")
@@ -386,7 +386,7 @@ def test_a_browser_is_refused(proxy: Proxy) -> None:
 
 
 def test_strangers_are_refused(start_kamailio: StartKamailio) -> None:
-    """Who is not in KAMAILIO_RPC_CLIENTS gets nothing, although the port is open to him."""
+    """A client outside KAMAILIO_RPC_CLIENTS is refused, although it can reach the port."""
     proxy = start_kamailio(environment={"KAMAILIO_RPC_CLIENTS": "127.0.0.1"})
     body = '{"jsonrpc":"2.0","id":1,"method":"core.version"}'
     assert post(proxy.rpc_port, body)[0] == 200
@@ -394,7 +394,7 @@ def test_strangers_are_refused(start_kamailio: StartKamailio) -> None:
 
 
 def test_the_sip_port_serves_no_rpc(proxy: Proxy) -> None:
-    """What phones can reach answers no JSON-RPC."""
+    """A port that phones can reach does not serve JSON-RPC."""
     assert post(proxy.sip_port, '{"jsonrpc":"2.0","id":1,"method":"core.version"}')[0] == 404
 
 
@@ -405,7 +405,7 @@ def test_the_stock_configuration_takes_registrations_cfg(
     database_url: str,
     tmp_path: Path,
 ) -> None:
-    """On the distribution's kamailio.cfg with three edits phones register, rows are true and JSON-RPC is served."""
+    """With the edits on Debian's kamailio.cfg phones register, rows are right and JSON-RPC is served."""
     configuration = stock_configuration(tmp_path, database_url)
     proxy = start_kamailio(configuration=configuration)
     add_device("alice")
@@ -430,7 +430,7 @@ def test_without_an_address_for_rpc_no_listen_line_is_added(tmp_path: Path) -> N
 
 
 def test_http_on_another_port_fares_as_without_us(tmp_path: Path) -> None:
-    """An operator who has no xhttp answers no HTTP, whether our own port does or not."""
+    """A proxy without xhttp still does not answer HTTP on its own ports."""
     bare = tmp_path / "bare.cfg"
     port, rpc_port = free_port(), free_port()
     bare.write_text(BARE.format(port=port), encoding="utf-8")
@@ -460,7 +460,7 @@ def test_nothing_is_left_behind(start_kamailio: StartKamailio) -> None:
 
 
 def post(port: int, body: str, *, source: str = "127.0.0.1", path: str = "/RPC", **headers: str) -> tuple[int, bytes]:
-    """POST to a path, raw: what a client other than ours might send."""
+    """POST raw bytes to a path, as a client other than ours might."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5, source_address=(source, 0))
     try:
         connection.request("POST", path, body.encode(), headers)

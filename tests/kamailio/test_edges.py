@@ -1,4 +1,4 @@
-"""Which hosts a NOTIFY may go to: how the setting is read, and what is made of the URIs that phones write."""
+"""The hosts to which a NOTIFY may go: the setting, and the next hops of URIs from phones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kamailio.edges import Edges, Hop, hop_of
     ],
 )
 def test_addresses_networks_and_names_are_known(text: str, known: list[str], unknown: list[str]) -> None:
-    """Nothing is resolved: a name is known by that name alone."""
+    """Nothing is resolved: a name matches only that name."""
     edges = Edges.parse(text)
     assert [host for host in (*known, *unknown) if host in edges] == known
     assert [host for host in (*known, *unknown) if edges.name(host)] == ([] if text == "*" else known)
@@ -29,7 +29,7 @@ def test_addresses_networks_and_names_are_known(text: str, known: list[str], unk
 
 @pytest.mark.parametrize("text", ["10.0.0", "10.0.0.1/24", "10.0.0.1:5060", "sip:edge", "edge one", "10.0.0.0/33"])
 def test_another_setting_is_refused(text: str) -> None:
-    """With the part that is none of these."""
+    """The message names the part that is wrong."""
     with pytest.raises(ValueError, match=text.replace("[", "").split(",")[0]):
         Edges.parse(f"192.0.2.1,{text}")
 
@@ -47,7 +47,7 @@ def test_another_setting_is_refused(text: str) -> None:
     ],
 )
 def test_where_a_uri_leads(uri: str, hop: Hop) -> None:
-    """To the host after the user, whatever comes before or after it (RFC 3261, 19.1.1)."""
+    """To the host after the user part, whatever surrounds it (RFC 3261, 19.1.1)."""
     assert hop_of(uri) == hop
 
 

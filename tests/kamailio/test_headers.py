@@ -1,4 +1,4 @@
-"""What is no UTF-8 in a header that usrloc stores: the phone registers all the same, and nothing else of it changes."""
+"""A header that is not UTF-8: the phone registers anyway, and nothing else of it changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UTF8 = "\u0421\u0432\u0435\u0442\u0430 \u2019 \U0001f600"
 
 
 def stored(database: psycopg.Connection) -> list[tuple[object, ...]]:
-    """User-Agent, contact and Path of each row."""
+    """Return User-Agent, contact and Path of each row."""
     return database.execute("select user_agent, contact, path from location order by id").fetchall()
 
 
@@ -34,7 +34,7 @@ def stored(database: psycopg.Connection) -> list[tuple[object, ...]]:
         ("\udcf4\udc90\udc80\udc80 beyond", "%f4%90%80%80 beyond"),
         ("cut off \udce2\udc82", "cut off %e2%82"),
         (LATIN1 * 84, "%f6" * 84),
-        (LATIN1 * 998, "n/a"),  # longer than the column, as Kamailio has it
+        (LATIN1 * 998, "n/a"),  # longer than the column
     ],
     ids=lambda text: ascii(text)[:30],
 )
@@ -47,7 +47,7 @@ def test_a_user_agent_in_another_encoding_registers(
     expected: str,
     transport: TransportName,
 ) -> None:
-    """Only what is no UTF-8 is written in another way, and it refreshes under the same binding."""
+    """Only the invalid bytes are rewritten, and a refresh updates the same binding."""
     add_device("alice")
     with Phone("alice", "example.com", "secret", proxy=proxy.sip, user_agent=sent, transport=transport) as phone:
         assert phone.register().ok
@@ -60,7 +60,7 @@ def test_a_user_agent_in_another_encoding_registers(
 def test_a_contact_in_another_encoding_comes_and_goes(
     start_kamailio: StartKamailio, add_device: AddDevice, database: psycopg.Connection, db_mode: int, name: str
 ) -> None:
-    """Each contact of the request keeps its place and its parameters, and the same bytes remove it."""
+    """Each contact of the request keeps its place and parameters, and the same bytes remove it."""
     proxy = start_kamailio(db_mode=db_mode)
     add_device("alice")
     with Phone("alice", "example.com", "secret", proxy=proxy.sip, contact=f"sip:j{LATIN1}rg@192.0.2.1") as phone:
@@ -91,7 +91,7 @@ def test_a_path_in_another_encoding_is_kept_in_its_order(
 def test_what_is_too_long_or_too_often_there_fares_as_with_the_stock_proxy(
     proxy: Proxy, add_device: AddDevice, database: psycopg.Connection
 ) -> None:
-    """usrloc refuses or drops it itself; Kamailio goes on."""
+    """usrloc itself refuses or drops it, and Kamailio keeps running."""
     add_device("alice")
     with Phone("alice", "example.com", "secret", proxy=proxy.sip, transport="tcp") as phone:
         phone.user_agent = LATIN1 * 12000
@@ -109,7 +109,7 @@ def test_what_is_too_long_or_too_often_there_fares_as_with_the_stock_proxy(
 
 
 def test_two_halves_of_a_character_are_none(proxy: Proxy, add_device: AddDevice, database: psycopg.Connection) -> None:
-    """Each header is looked at by itself, and one may be empty."""
+    """Each header is checked by itself, and one may be empty."""
     add_device("alice")
     halves = [("Path", "<sip:192.0.2.1;lr>;x=\udcc3"), ("Path", "\udca9 <sip:192.0.2.2;lr>"), ("User-Agent", "")]
     with Phone("alice", "example.com", "secret", proxy=proxy.sip, extra_headers=halves) as phone:
@@ -133,5 +133,5 @@ def test_an_invalid_reg_id_is_refused(proxy: Proxy, add_device: AddDevice, value
             phone._contact = f"<sip:alice@192.0.2.1>;reg-id={valid};{instance}"
             assert phone.register().ok
             assert phone.registered
-        phone._contact = f"<sip:alice@192.0.2.1>;reg-id={value}"  # not looked at without an instance
+        phone._contact = f"<sip:alice@192.0.2.1>;reg-id={value}"  # ignored without an instance
         assert phone.register().ok

@@ -1,4 +1,4 @@
-"""In each matching_mode of usrloc a binding is gone when it is said to be, by HTTP and by datagram."""
+"""In each matching_mode of usrloc a binding that is reported gone is gone, over HTTP and by datagram."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def mode(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def registrar(start_kamailio: StartKamailio, add_device: AddDevice, mode: int) -> Proxy:
-    """A proxy in that mode."""
+    """A proxy with that matching_mode."""
     add_device("alice")
     return start_kamailio(environment={"KAMAILIO_MATCHING_MODE": str(mode)})
 
 
 @pytest.fixture
 def phones(registrar: Proxy) -> Iterator[list[Phone]]:
-    """Two of alice's, registered."""
+    """Two registered phones of alice."""
     with ExitStack() as stack:
         phones = [stack.enter_context(Phone("alice", "example.com", "secret", proxy=registrar.sip)) for _ in range(2)]
         assert all(phone.register().ok for phone in phones)
@@ -55,7 +55,7 @@ def _left(registrar: Proxy) -> int:
 
 
 def test_by_http_one_of_two_goes(registrar: Proxy, phones: list[Phone]) -> None:
-    """Kamailio finds it by its ruid."""
+    """Kamailio finds the binding by its ruid."""
     first, _ = _bindings(registrar)
     with registrar.rpc() as client:
         assert remove_unchanged(client, [first], budget=5) == [Outcome.GONE]
@@ -63,7 +63,7 @@ def test_by_http_one_of_two_goes(registrar: Proxy, phones: list[Phone]) -> None:
 
 
 def test_by_datagram_one_of_two_goes_or_is_told_to_be_there(registrar: Proxy, phones: list[Phone], mode: int) -> None:
-    """ul.rm_contact finds it in mode 0 alone: elsewhere the error names the mode, and HTTP as the cure."""
+    """ul.rm_contact works only in mode 0. In the others the error names the mode, and HTTP as the remedy."""
     first, second = _bindings(registrar)
     with registrar.rpc(socket=True) as client:
         (outcome,) = remove_unchanged(client, [first], budget=5)
@@ -74,13 +74,13 @@ def test_by_datagram_one_of_two_goes_or_is_told_to_be_there(registrar: Proxy, ph
         assert isinstance(outcome, ContactNotMatched)
         assert "matching_mode" in str(outcome)
         assert "HTTP" in str(outcome)
-        assert phones[0].register().ok  # newer than what was seen of it
+        assert phones[0].register().ok  # newer than the row that was read
         assert Outcome.GONE not in remove_unchanged(client, [first, second], budget=5)
         assert _left(registrar) == 2
 
 
 def test_by_datagram_all_of_an_aor_go(registrar: Proxy, phones: list[Phone]) -> None:
-    """In any mode, as the whole AoR can be removed."""
+    """In every mode, because the whole AoR can be removed."""
     with registrar.rpc(socket=True) as client:
         assert remove_unchanged(client, _bindings(registrar), budget=5) == [Outcome.GONE] * 2
         assert _left(registrar) == 0

@@ -1,4 +1,4 @@
-"""NOTIFY check-sync: what is said to Kamailio, and what of a phone's own words is never said."""
+"""NOTIFY check-sync: the request to Kamailio, and the texts of phones that never get into it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _headers(target: Target) -> list[str]:
     ids=["nothing", "received", "path", "display name"],
 )
 def test_the_way_to_the_phone_is_the_one_it_came(columns: dict[str, Any], next_hop: str, socket: str) -> None:
-    """The request is for the contact; it goes by the first proxy of the Path, else to where the REGISTER came from."""
+    """The URI is the contact; the next hop is the first proxy of the Path, otherwise the source of the REGISTER."""
     call = notify(replace(NOBODY, **columns), event="check-sync", edges=KNOWN)
     assert call.params[:4] == ("NOTIFY", "sip:bob@127.0.0.1:9", next_hop, socket)
     expected = [f"Route: {columns['path']}"] if "path" in columns else []
@@ -60,7 +60,7 @@ def test_the_way_to_the_phone_is_the_one_it_came(columns: dict[str, Any], next_h
 
 SEEN = "sip:192.0.2.1:33333"
 BY_WEBSOCKET = "sip:192.0.2.1:33333;transport=ws"
-# What is known of a phone and the setting, and where its NOTIFY goes; no way: the column that leads to a stranger.
+# A phone, the setting, and where its NOTIFY goes; "no way": the column that names an unknown host.
 WAYS: dict[str, tuple[dict[str, str], str, str]] = {
     "listens on another port": ({"contact": "sip:b@192.0.2.1:5060", "source": SEEN}, "", "."),
     "listens by another transport": ({"contact": "sip:b@192.0.2.1:5060;transport=tcp", "source": SEEN}, "", "."),
@@ -104,7 +104,7 @@ WAYS: dict[str, tuple[dict[str, str], str, str]] = {
 
 @pytest.mark.parametrize(("known", "edges", "way"), WAYS.values(), ids=WAYS.keys())
 def test_it_goes_where_calls_go_if_the_phone_was_seen_there(known: dict[str, Any], edges: str, way: str) -> None:
-    """Or to an edge of the operator's; a phone behind NAT has it at its source, and a stranger has none."""
+    """Or through an edge. Behind NAT it goes to the source. It never goes to an unknown host."""
     try:
         went = notify(replace(NOBODY, **known), event="check-sync", edges=Edges.parse(edges)).params[2]
     except UnknownHost as error:
@@ -113,7 +113,7 @@ def test_it_goes_where_calls_go_if_the_phone_was_seen_there(known: dict[str, Any
 
 
 def test_the_headers_name_the_aor_and_ourselves() -> None:
-    """From and To are the AoR, escaped as a URI wants it; Contact is the socket that the request goes out by."""
+    """From and To are the AoR, escaped as in a URI. Contact is the socket that sends the request."""
     target = replace(FULL, username="a b\udce9\r\n<>@!", path=None)
     aor = "<sip:a%20b%E9%0D%0A%3C%3E%40%21@child.test>"
     assert _headers(target) == [
@@ -167,13 +167,13 @@ def test_nothing_that_a_phone_registered_becomes_a_header(column: str, text: str
     ],
 )
 def test_a_path_without_a_route_in_it_is_refused(path: str) -> None:
-    """A Path that no Route can be made of is refused as a whole."""
+    """A Path that does not consist of routes is refused as a whole."""
     with pytest.raises(UnsafeText):
         notify(replace(FULL, path=path), event="check-sync", edges=KNOWN)
 
 
 def test_one_that_cannot_be_sent_keeps_no_other_back(reached: Proxy, add_device: AddDevice, rpc_url: str) -> None:
-    """Each target has its own outcome, in their order, whether we refuse it or Kamailio does."""
+    """Each target has its own outcome, in order, whether we or Kamailio refuse it."""
     add_device("bob")
     with (
         Phone("bob", "example.com", "secret", proxy=reached.sip) as phone,
@@ -202,7 +202,7 @@ def test_one_that_cannot_be_sent_keeps_no_other_back(reached: Proxy, add_device:
 
 @contextmanager
 def _phone_with_socket_of_ours(proxy: Proxy, transport: Any) -> Iterator[tuple[Phone, socket.socket]]:
-    """A phone, and a socket of ours on the same port; a port that another call has just had is not to be had."""
+    """Return a phone, and a socket of ours on the same port."""
     for _ in range(20):
         with (
             Phone("bob", "example.com", "secret", proxy=proxy.sip, transport=transport) as phone,
@@ -221,7 +221,7 @@ def _phone_with_socket_of_ours(proxy: Proxy, transport: Any) -> Iterator[tuple[P
 
 @pytest.mark.parametrize("transport", ["tcp", "ws"])
 def test_a_connection_of_ours_cuts_no_phone_off(proxy: Proxy, add_device: AddDevice, transport: Any) -> None:
-    """A phone on the same port of 127.0.0.1 has each NOTIFY, while our connection is open and once it is closed."""
+    """A phone on the same port of 127.0.0.1 gets each NOTIFY, while our connection is open and after it is closed."""
     add_device("bob")
     with _phone_with_socket_of_ours(proxy, transport) as (phone, ours), proxy.rpc(socket=True) as client:
         received = f"sip:{host_port(*phone.local)};transport={transport}"
@@ -245,7 +245,7 @@ def _connections(client: JsonRpcClient) -> int:
 
 @pytest.mark.parametrize("mark", ["!", "!!", "a!b!c", "!!!!!!!!", "!i!"])
 def test_tm_is_given_no_mark_of_its_own(proxy: Proxy, mark: str) -> None:
-    """tm.t_uac_start would cut a header off at "!" or replace "!!"; the Route arrives whole, the mark escaped."""
+    """tm.t_uac_start would cut a header off at "!" or replace "!!". The Route arrives whole, with "!" escaped."""
     with Phone("edge", "example.com", "secret", proxy=proxy.sip) as edge, proxy.rpc() as client:
         route = f"<sip:{mark}@{edge.local[0]}:{edge.local[1]};lr>,<sip:127.0.0.1:9;lr;x={mark}>"
         target = replace(NOBODY, contact=f"sip:{mark}@127.0.0.1:9", path=route)
@@ -257,7 +257,7 @@ def test_tm_is_given_no_mark_of_its_own(proxy: Proxy, mark: str) -> None:
 
 
 def test_bytes_that_are_no_utf8_arrive_as_they_were_registered(proxy: Proxy) -> None:
-    """Whatever the encoding of the contact, the phone is asked for by the very bytes that it registered."""
+    """The request has the exact bytes of the registered contact, whatever their encoding."""
     with Phone("bob", "example.com", "secret", proxy=proxy.sip) as phone, proxy.rpc() as client:
         for odd in ("\udce9", "é日", "\udcff\udc80", "%00%0d%0A'\"\\"):
             contact = f"{phone.contact};line={odd}"
@@ -268,7 +268,7 @@ def test_bytes_that_are_no_utf8_arrive_as_they_were_registered(proxy: Proxy) -> 
 
 @pytest.mark.parametrize("message", ["Method Not Found", "Method Not Allowed", "Forbidden"])
 def test_a_kamailio_that_serves_us_no_such_command_is_an_error(message: str) -> None:
-    """That concerns every phone, so it is no outcome of one (a fake peer: tm is not loaded, or HTTP closed to us)."""
+    """It concerns every phone, so it is not one phone's outcome (fake peer: tm is not loaded, or HTTP refuses us)."""
     answer = b'{"jsonrpc":"2.0","error":{"code":500,"message":"%s"},"id":null}' % message.encode()
     http = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(answer), answer)
     with (
@@ -280,7 +280,7 @@ def test_a_kamailio_that_serves_us_no_such_command_is_an_error(message: str) -> 
 
 
 def test_nobody_there() -> None:
-    """A Kamailio that is not running is KamailioUnreachable; where there is nobody to tell it is not asked."""
+    """A Kamailio that is not running is KamailioUnreachable. Without targets it is not asked."""
     with JsonRpcClient(transport_for(f"http://127.0.0.1:{free_port()}/RPC")) as client:
         assert check_sync(client, [], reboot=False, budget=1) == []
         with pytest.raises(KamailioUnreachable):

@@ -1,4 +1,4 @@
-"""Making a node forget: at once, or only what has not registered again, by every way and in every db_mode."""
+"""Removal from a node's memory: whole AoRs, or only unchanged bindings, over every transport and in every db_mode."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ALICE = "alice@example.com"
 
 @dataclass(frozen=True)
 class Doomed:
-    """A binding as a flush remembers it."""
+    """A binding as a flush stores it."""
 
     username: str
     domain: str | None
@@ -45,14 +45,14 @@ class Doomed:
 
 @pytest.fixture
 def client(rpc_url: str) -> Iterator[JsonRpcClient]:
-    """A client by each way."""
+    """A client for each transport."""
     with JsonRpcClient(transport_for(rpc_url), timeout=5) as client:
         yield client
 
 
 @pytest.fixture
 def phone(reached: Proxy, add_device: AddDevice) -> Iterator[Phone]:
-    """alice, registered."""
+    """A registered phone of alice."""
     add_device("alice")
     with Phone("alice", "example.com", "secret", proxy=reached.sip) as phone:
         assert phone.register().ok
@@ -71,7 +71,7 @@ def _remove_unchanged(client: JsonRpcClient, doomed: Doomed) -> object:
 
 
 def test_an_old_binding_is_removed_and_a_newer_one_is_not(client: JsonRpcClient, phone: Phone) -> None:
-    """By second, CSeq and Call-ID of its last REGISTER; what is not there is gone, its AoR or only its ruid."""
+    """Second, CSeq and Call-ID of the last REGISTER decide. A missing AoR or ruid is gone."""
     seen = _as_it_is(client)
     assert _remove_unchanged(client, replace(seen, modified_epoch=seen.modified_epoch - 1)) is Outcome.NEWER
     assert _remove_unchanged(client, replace(seen, cseq=seen.cseq - 1)) is Outcome.NEWER
@@ -91,7 +91,7 @@ def test_an_old_binding_is_removed_and_a_newer_one_is_not(client: JsonRpcClient,
 
 
 def test_all_before_a_second_is_old_where_the_row_may_lag(client: JsonRpcClient, phone: Phone) -> None:
-    """As in db_mode 2, and for an AoR of which no row is known: what registered in that very second may be newer."""
+    """As in db_mode 2, or for an AoR without a known row: a REGISTER of that very second may be newer."""
     seen = _as_it_is(client)
     of_that_second = replace(seen, cseq=-1)
     assert _remove_unchanged(client, of_that_second) is Outcome.NEWER
@@ -108,7 +108,7 @@ def test_all_before_a_second_is_old_where_the_row_may_lag(client: JsonRpcClient,
 def test_an_aor_with_very_many_phones_holds_up_no_other(
     start_kamailio: StartKamailio, database: psycopg.Connection
 ) -> None:
-    """Its answer does not fit into a datagram: it alone is left, with the reason."""
+    """Its answer does not fit into a datagram. Only this AoR stays, with the reason."""
     database.execute(
         "insert into location (ruid, username, domain, contact, expires, last_modified, cseq, server_id, user_agent) "
         "select 'uloc-' || n, case when n <= 150 then 'bob' else 'u' || n end, 'example.com', "
@@ -138,7 +138,7 @@ def _bindings_of_bob(database: psycopg.Connection, count: int) -> None:
 def test_of_very_many_phones_of_an_aor_the_last_one_is_found(
     start_kamailio: StartKamailio, database: psycopg.Connection, count: int
 ) -> None:
-    """Kamailio ends a loop after 100 rounds: a later one is not taken for gone, nor removed when newer."""
+    """Kamailio ends a loop after 100 rounds. A later binding is neither taken for gone nor removed if it is newer."""
     _bindings_of_bob(database, count)
     with start_kamailio().rpc() as client:
         first, *_, last = usrloc.lookup(client, "bob@example.com")
@@ -158,7 +158,7 @@ def test_of_very_many_phones_of_an_aor_the_last_one_is_found(
 def test_what_was_not_looked_at_is_not_gone(
     start_kamailio: StartKamailio, database: psycopg.Connection, tmp_path: Path, count: int, loops: int, lost: bool
 ) -> None:
-    """With more contacts than it looks at, whatever max_while_loops is, a node says so, and the binding is not done."""
+    """With more contacts than a node looks at, it answers 503 and the binding stays open."""
     _bindings_of_bob(database, count)
     text = CONFIGURATION.read_text(encoding="utf-8").replace("debug=2", f"debug=2\nmax_while_loops={loops}")
     (tmp_path / "kamailio.cfg").write_text(text, encoding="utf-8")
@@ -171,7 +171,7 @@ def test_what_was_not_looked_at_is_not_gone(
 def test_who_freezes_between_look_and_removal_removes_nothing_when_he_wakes(
     proxy: Proxy, add_device: AddDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where Kamailio itself does not compare: what the look found may have registered again by then."""
+    """If Kamailio does not compare itself, the binding may have registered again since the lookup."""
     add_device("alice")
     with Phone("alice", "example.com", "secret", proxy=proxy.sip) as phone, proxy.rpc(socket=True) as client:
         assert phone.register().ok
@@ -190,7 +190,7 @@ def test_who_freezes_between_look_and_removal_removes_nothing_when_he_wakes(
 
 
 def test_the_other_phones_of_an_aor_stay(client: JsonRpcClient, phone: Phone, reached: Proxy) -> None:
-    """A retry is about one binding."""
+    """A retry concerns one binding."""
     seen = _as_it_is(client)
     with Phone("alice", "example.com", "secret", proxy=reached.sip) as other:
         assert other.register().ok
@@ -199,7 +199,7 @@ def test_the_other_phones_of_an_aor_stay(client: JsonRpcClient, phone: Phone, re
 
 
 def test_at_once_the_whole_aor_goes(client: JsonRpcClient, phone: Phone, reached: Proxy) -> None:
-    """All its phones, newer ones too; an AoR that is named twice or not known is gone as well."""
+    """All its phones, newer ones too. An AoR that is named twice or unknown is gone as well."""
     seen = _as_it_is(client)
     with Phone("alice", "example.com", "secret", proxy=reached.sip) as other:
         assert other.register().ok
@@ -212,7 +212,7 @@ def test_at_once_the_whole_aor_goes(client: JsonRpcClient, phone: Phone, reached
 
 @pytest.mark.parametrize("mode", [2, 3])
 def test_it_is_the_same_in_the_other_modes(start_kamailio: StartKamailio, add_device: AddDevice, mode: int) -> None:
-    """Where the row is written late, and where there is nothing but rows."""
+    """In mode 2, which writes rows late, and in mode 3, which has only rows."""
     proxy = start_kamailio(db_mode=mode, timer_interval=30)
     add_device("alice")
     with Phone("alice", "example.com", "secret", proxy=proxy.sip) as phone, proxy.rpc() as client:
@@ -237,7 +237,7 @@ def test_without_a_domain_the_user_part_is_the_aor(start_kamailio: StartKamailio
 
 @pytest.mark.parametrize("username", ["a b", "a%b", "a|b", "quo'te", "+49!30;x=1", "'$(rb)", "a?b&c"])
 def test_odd_usernames_are_compared_byte_for_byte(proxy: Proxy, add_device: AddDevice, username: str) -> None:
-    """Nothing in a name becomes part of the command."""
+    """No character of a name changes the command."""
     add_device(username)
     with Phone(username, "example.com", "secret", proxy=proxy.sip) as phone, proxy.rpc() as client:
         assert phone.register().ok
@@ -250,7 +250,7 @@ def test_odd_usernames_are_compared_byte_for_byte(proxy: Proxy, add_device: AddD
 
 @pytest.fixture
 def two_of_one_start(start_kamailio: StartKamailio, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Proxy]:
-    """anna and anna@corp.example, both registered; the parameter is use_domain."""
+    """anna and anna@corp.example, both registered. The parameter is use_domain."""
     environment = {"KAMAILIO_USE_DOMAIN": str(request.param)}
     proxy = start_kamailio(configuration=without_authentication(tmp_path), environment=environment)
     with (
@@ -289,7 +289,7 @@ def test_an_aor_with_two_ats_is_that_one(
 def test_an_aor_that_usrloc_would_cut_is_not_taken_for_another(
     two_of_one_start: Proxy, database: psycopg.Connection, domain: str | None
 ) -> None:
-    """use_domain=0: its commands would remove anna. Our own command removes a binding; without it that is told."""
+    """Under use_domain=0 ul.rm would remove anna. registrations.rm removes the right binding; without it we refuse."""
     both = _held(database)
     assert both == [("anna", None), ("anna@corp.example", None)]
     row = database.execute("select ruid, last_modified, cseq, callid from location where username <> 'anna'").fetchone()
@@ -311,7 +311,7 @@ def test_an_aor_that_usrloc_would_cut_is_not_taken_for_another(
 
 
 def test_a_username_that_is_not_ascii_is_compared_byte_for_byte(start_kamailio: StartKamailio, tmp_path: Path) -> None:
-    """Kamailio refuses such a byte in a URI if it is escaped: that would look as if nobody was there."""
+    """Kamailio refuses such a byte in a URI if it is escaped, which would look like a missing binding."""
     proxy = start_kamailio(configuration=without_authentication(tmp_path))
     with Phone("x", "example.com", "", proxy=proxy.sip) as phone, proxy.rpc() as client:
         phone.aor = phone.from_uri = "sip:j\xf6r'g%20@example.com"
@@ -324,7 +324,7 @@ def test_a_username_that_is_not_ascii_is_compared_byte_for_byte(start_kamailio: 
 
 
 def test_what_cannot_be_asked_is_told_for_each(reached: Proxy, client: JsonRpcClient, phone: Phone) -> None:
-    """Kamailio is stopped: neither gone nor newer."""
+    """If Kamailio is stopped, a binding is neither gone nor newer."""
     seen = _as_it_is(client)
     reached.stop()
     for outcomes in (
@@ -335,7 +335,7 @@ def test_what_cannot_be_asked_is_told_for_each(reached: Proxy, client: JsonRpcCl
 
 
 def test_a_node_says_its_mode_where_it_loads_our_configuration(start_kamailio: StartKamailio) -> None:
-    """Asked once in a while; a setting wins; who is not there says nothing."""
+    """The answer is cached, a setting wins, and a node that is down has no mode."""
     proxy = start_kamailio(db_mode=3)
     with proxy.rpc() as client:
         assert ask_mode(client) == 3
@@ -346,7 +346,7 @@ def test_a_node_says_its_mode_where_it_loads_our_configuration(start_kamailio: S
 
 
 def test_a_node_of_6_1_says_its_mode_without_our_configuration(kamdbctl_url: str, tmp_path: Path) -> None:
-    """Debian's own configuration, by datagram; an older Kamailio does not say, and logs no error for the question."""
+    """Debian's configuration, by datagram. An older Kamailio does not say, and logs no error for the question."""
     with stock_proxy(tmp_path, database_url=kamdbctl_url) as proxy:
         proxy.start()
         with JsonRpcClient(transport_for(proxy.rpc_url)) as client:
@@ -355,7 +355,7 @@ def test_a_node_of_6_1_says_its_mode_without_our_configuration(kamdbctl_url: str
 
 
 def test_who_may_hold_a_binding() -> None:
-    """All, where no node says that it loads its own rows alone; and where they replicate."""
+    """All nodes, unless every node loads only its own rows; always all if they replicate."""
     urls = f"1={NOWHERE},2={NOWHERE}"
     nodes = Nodes(KamailioSettings(kamailio_rpc=urls))
     assert (nodes.holders(2), nodes.holders(9), nodes.holders(None)) == ((1, 2), (1, 2), (1, 2))
@@ -367,6 +367,6 @@ def test_who_may_hold_a_binding() -> None:
 
 @pytest.mark.parametrize("params", [("||61|1|1|",), ("|61|61|1|1|", "x"), ("|6 1|61|1|1|",), ("|61|61|x|1|",), ()])
 def test_a_guarded_removal_of_another_form_is_no_command(proxy: Proxy, params: tuple[str, ...]) -> None:
-    """The configuration takes the one form that we send, and names no other command of its own."""
+    """The configuration accepts only the form that we send."""
     with proxy.rpc() as client, pytest.raises(RpcError, match="Method Not Allowed"):
         client.call("registrations.rm", *params)

@@ -1,4 +1,4 @@
-"""The JSON-RPC client, against a real Kamailio, and against peers that only say they are one."""
+"""The JSON-RPC client, against a real Kamailio and against fake peers."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from tests.stand.process import free_port
 
 @pytest.fixture
 def client(reached: Proxy, rpc_url: str) -> Iterator[JsonRpcClient]:
-    """One client, each way."""
+    """A client for each transport."""
     with reached.rpc(url=rpc_url) as client:
         yield client
 
 
 def test_a_call_returns_the_result(client: JsonRpcClient) -> None:
-    """What Kamailio answers is what the caller gets, whichever way."""
+    """The caller gets Kamailio's answer, over every transport."""
     assert str(client.call("core.version")).startswith("kamailio ")
 
 
 def test_a_refusal_is_an_rpc_error(client: JsonRpcClient) -> None:
-    """A refused call raises with Kamailio's code, its message and the method, and the next call works."""
+    """A refused call raises with Kamailio's code, message and the method, and the next call works."""
     with pytest.raises(RpcError) as caught:
         client.call("ul.lookup", "location", "nobody@example.com")
     assert (caught.value.code, caught.value.message, caught.value.method) == (
@@ -44,13 +44,13 @@ def test_a_refusal_is_an_rpc_error(client: JsonRpcClient) -> None:
 
 
 def test_an_unknown_method_is_an_rpc_error(client: JsonRpcClient, way: str) -> None:
-    """A method that Kamailio does not have is an error, not a silent success; HTTP serves a few only."""
+    """A method that Kamailio does not have is an error, not a silent success. HTTP serves only a few."""
     with pytest.raises(RpcError, match="Method Not Allowed" if way == "http" else "Method Not Found"):
         client.call("no.such")
 
 
 def test_many_answers_come_in_the_order_of_the_calls(client: JsonRpcClient, way: str) -> None:
-    """However Kamailio's workers finish, each result stands where its call stood, errors among them."""
+    """In whatever order Kamailio's workers finish, results and errors are in the order of the calls."""
     many = 30 if way == "kamctl" else 300
     calls = [
         Call("core.version") if number % 3 else Call("ul.lookup", ("location", f"nobody-{number}@example.com"))
@@ -63,21 +63,21 @@ def test_many_answers_come_in_the_order_of_the_calls(client: JsonRpcClient, way:
 
 
 def test_each_of_many_refusals_stands_where_its_call_stood(client: JsonRpcClient, way: str) -> None:
-    """Also of those that are refused before they are read, and so bear no id."""
+    """Even refusals without an id are matched to their calls."""
     calls = [Call("no.such") if number % 3 else Call("core.version") for number in range(12)]
     results = client.call_many(calls, budget=30)
     assert [isinstance(result, RpcError) for result in results] == [call.method == "no.such" for call in calls]
 
 
 def test_a_client_survives_a_restart_of_kamailio(client: JsonRpcClient, reached: Proxy) -> None:
-    """A connection that died while idle is replaced without the caller noticing."""
+    """A connection that died while idle is replaced, and the caller does not notice."""
     client.call("core.version")
     reached.restart()
     assert client.call("core.version")
 
 
 def test_a_client_is_told_of_a_crash_and_works_after_it(client: JsonRpcClient, reached: Proxy) -> None:
-    """A Kamailio that was killed is KamailioUnreachable, its sockets and FIFO lying there or not, until it is back."""
+    """A killed Kamailio is KamailioUnreachable until it is back, whether its sockets and FIFO remain or not."""
     client.call("core.version")
     reached.kill()
     with pytest.raises(KamailioUnreachable, match="0 of 20 calls answered"):
@@ -90,14 +90,14 @@ def test_a_client_is_told_of_a_crash_and_works_after_it(client: JsonRpcClient, r
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:{port}/RPC", "unix:{path}", "udp:127.0.0.1:{port}", "fifo:{path}"])
 def test_nobody_there(tmp_path: Path, url: str) -> None:
-    """A Kamailio that is not running is KamailioUnreachable, and the message says where it was looked for."""
+    """A Kamailio that is not running is KamailioUnreachable, and the message has the URL."""
     url = url.format(port=free_port(), path=tmp_path / "none")
     with JsonRpcClient(transport_for(url)) as client, pytest.raises(KamailioUnreachable, match=url):
         client.call("core.version")
 
 
 def test_a_frozen_kamailio_costs_no_more_than_the_budget(client: JsonRpcClient, reached: Proxy) -> None:
-    """A Kamailio that answers nothing ends in KamailioUnreachable that tells how many calls were answered."""
+    """A frozen Kamailio is KamailioUnreachable, and the message tells how many calls were answered."""
     client.call("core.version")
     os.killpg(reached.pid, signal.SIGSTOP)
     try:
@@ -110,7 +110,7 @@ def test_a_frozen_kamailio_costs_no_more_than_the_budget(client: JsonRpcClient, 
 
 @contextlib.contextmanager
 def fake_http_peer(answer: bytes) -> Iterator[str]:
-    """A fake: says `answer` to the first request, whatever it is, and closes."""
+    """A fake: sends `answer` to the first request, and closes."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -127,7 +127,7 @@ def fake_http_peer(answer: bytes) -> Iterator[str]:
 
 @contextlib.contextmanager
 def fake_datagram_peer(path: Path, answer: bytes) -> Iterator[str]:
-    """A fake: says `answer` to the first datagram, whatever it is."""
+    """A fake: sends `answer` to the first datagram."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
         server.bind(str(path))
 
@@ -153,7 +153,7 @@ NO_ANSWERS = {
 
 @pytest.mark.parametrize("answer", NO_ANSWERS.values(), ids=NO_ANSWERS.keys())
 def test_what_is_no_answer_of_ours_is_a_protocol_error(tmp_path: Path, answer: bytes) -> None:
-    """Kamailio says "result {}" to what it did not execute: without our id that is no success (fake peers)."""
+    """Kamailio answers "result {}" also to what it did not execute. Without our id it is no success (fake peers)."""
     http = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(answer), answer)
     with fake_http_peer(http) as url, JsonRpcClient(transport_for(url)) as client, pytest.raises(RpcProtocolError):
         client.call("core.version")
@@ -166,7 +166,7 @@ def test_what_is_no_answer_of_ours_is_a_protocol_error(tmp_path: Path, answer: b
 
 
 def test_a_connection_that_closes_is_unreachable() -> None:
-    """A fake peer that hangs up in the middle of its answer is KamailioUnreachable, not half a result."""
+    """A fake peer that closes in the middle of its answer is KamailioUnreachable, not half a result."""
     for answer in (b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"):
         with (
             fake_http_peer(answer) as url,

@@ -1,4 +1,4 @@
-"""Settings of the proxy's client."""
+"""Settings for reaching Kamailio."""
 
 import pytest
 from pydantic import ValidationError
@@ -7,7 +7,7 @@ from kamailio.settings import KamailioSettings
 
 
 def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An operator sets the URL and the timeout by REGISTRATIONS_ variables."""
+    """Variables with the prefix REGISTRATIONS_ set the URL and the timeout."""
     monkeypatch.setenv("REGISTRATIONS_KAMAILIO_RPC", "unix:/run/kamailio/kamailio_rpc.sock")
     monkeypatch.setenv("REGISTRATIONS_KAMAILIO_TIMEOUT", "1.5")
     settings = KamailioSettings()
@@ -30,11 +30,11 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_nonsense_is_refused(values: dict[str, str]) -> None:
-    """A URL that nothing can use and a timeout of nothing are refused when read, not at the first call."""
+    """A useless URL or a timeout of zero is refused when it is read, not at the first call."""
     with pytest.raises(ValidationError):
         KamailioSettings.model_validate(values)
 
 
 def test_every_field_is_described() -> None:
-    """The README's table is made of these descriptions."""
+    """The settings table consists of these descriptions."""
     assert all(field.description for field in KamailioSettings.model_fields.values())

@@ -1,4 +1,4 @@
-"""What usrloc does not store of a REGISTER: POSTSAVE puts it into the queue once, and a refresh says nothing more."""
+"""Source and sender of a REGISTER, which usrloc does not store: POSTSAVE queues them once, and not at a refresh."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ FROM_USERS = ["bob", "o'brien", "100%25", "%00", "$fu$(ru)$var(x)", "J\xf6rg", "
 
 
 def ruids(proxy: Proxy, aor: str) -> dict[str, str]:
-    """The ruid of each contact."""
+    """Return the ruid of each contact."""
     with proxy.rpc() as client:
         return {each.address: each.ruid for each in usrloc.lookup(client, aor)}
 
 
 @dataclass
 class Site:
-    """A proxy that leaves `received` empty, as the stock one does without WITH_NAT, and its phones."""
+    """A proxy that leaves `received` empty, like the stock one without WITH_NAT, and its phones."""
 
     proxy: Proxy
     add_device: AddDevice
@@ -54,7 +54,7 @@ def db_mode(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def site(start_kamailio: StartKamailio, add_device: AddDevice, tmp_path: Path, db_mode: int) -> Iterator[Site]:
-    """In one mode; what a worker does after a 200 is done before the next request, since there is but one."""
+    """A proxy in one mode. It has one worker, so the work after a 200 is done before the next request."""
     configuration = tmp_path / "kamailio.cfg"
     text = CONFIGURATION.read_text(encoding="utf-8").replace("$avp(RECEIVED) = $su;", "")
     configuration.write_text(text.replace('"registrations.cfg"', f'"{CONFIGURATION.parent}/registrations.cfg"'))
@@ -65,7 +65,7 @@ def site(start_kamailio: StartKamailio, add_device: AddDevice, tmp_path: Path, d
 
 
 def source(phone: Phone) -> str:
-    """Where its REGISTER comes from, as Kamailio writes it."""
+    """Return the source of the phone's REGISTER, as Kamailio writes it."""
     host, port = phone.local
     transport = "" if phone.transport == "udp" else f";transport={phone.transport}"
     return f"sip:{f'[{host}]' if ':' in host else host}:{port}{transport}"
@@ -90,9 +90,9 @@ CONTACTS = {
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 @pytest.mark.parametrize("ipv6", [False, True])
 def test_a_source_is_said_once(site: Site, contact: str, transport: TransportName, ipv6: bool) -> None:
-    """Once for each binding, whatever its Contact says; not at a refresh, and again when the phone is new."""
+    """Once for each binding, whatever its Contact is; not at a refresh, but again for a new binding."""
     phone = site.phone(transport=transport, ipv6=ipv6)
-    phone.register(0)  # it has its address now
+    phone.register(0)  # now it has its address
     phone._contact = contact.format(port=phone.local[1])
     for _ in range(2):
         assert phone.register().ok
@@ -106,7 +106,7 @@ def test_a_source_is_said_once(site: Site, contact: str, transport: TransportNam
 
 
 def test_a_source_that_changes_is_said_again(site: Site) -> None:
-    """The binding is the same, the address translation in between is not."""
+    """The binding is the same, but its NAT address has changed."""
     first = site.phone(contact="sip:alice@192.0.2.1:5060", call_id="one")
     second = site.phone(contact="sip:alice@192.0.2.1:5060", call_id="one")
     assert first.register().ok
@@ -117,7 +117,7 @@ def test_a_source_that_changes_is_said_again(site: Site) -> None:
 
 
 def test_a_phone_that_returns_to_its_first_network_is_said_again(site: Site) -> None:
-    """Wireless, mobile and wireless again: with an instance it is one binding, whatever the Contact."""
+    """Wi-Fi, mobile and Wi-Fi again. With an instance it is one binding, whatever the Contact."""
     instance = "urn:uuid:00000000-0000-4000-8000-000000000001"
     home = site.phone(contact="sip:alice@192.0.2.1:5060", call_id="one", instance=instance)
     away = site.phone(contact="sip:alice@198.51.100.1:5060", call_id="one", instance=instance)
@@ -128,7 +128,7 @@ def test_a_phone_that_returns_to_its_first_network_is_said_again(site: Site) -> 
     assert fetched(site.proxy) == [Said(ruid, source(each), b"", b"") for each in (home, away, home)]
 
 
-SHARED = "sip:alice@192.168.1.10:5060"  # behind two address translations, in two houses
+SHARED = "sip:alice@192.168.1.10:5060"  # the same private address behind two NATs
 
 SAYINGS = {
     "alike": ({}, {}),
@@ -144,7 +144,7 @@ SAYINGS = {
 @pytest.mark.parametrize(("one", "other"), SAYINGS.values(), ids=SAYINGS.keys())
 @pytest.mark.parametrize("db_mode", [1], indirect=True)
 def test_two_phones_with_one_binding_are_said_in_turns(site: Site, one: dict[str, str], other: dict[str, str]) -> None:
-    """usrloc knows the binding by its URI, so it has the source of whichever came last, however that one spells it."""
+    """usrloc knows the binding by its URI, so the source is that of the last REGISTER, however it spells the URI."""
     phones = [site.phone(contact=each.get("contact", SHARED)) for each in (one, other)]
     for phone, said in zip(phones, (one, other), strict=True):
         phone.aor = phone.from_uri = said.get("aor", phone.aor)
@@ -156,7 +156,7 @@ def test_two_phones_with_one_binding_are_said_in_turns(site: Site, one: dict[str
 
 
 def test_a_from_that_is_over_is_said_too(site: Site) -> None:
-    """A phone that registers itself from now on: the From that there was is to go."""
+    """When a phone registers itself from now on, the third party's From must go."""
     phone = site.phone(instance="urn:uuid:00000000-0000-4000-8000-000000000001", from_uri="sip:boss@corp.example")
     assert phone.register().ok
     phone.from_uri = phone.aor
@@ -167,9 +167,22 @@ def test_a_from_that_is_over_is_said_too(site: Site) -> None:
     assert fetched(site.proxy) == [third_party, Said(ruid, source(phone), b"", b"")]
 
 
+def test_after_a_restart_a_from_that_is_over_is_said_at_once(site: Site) -> None:
+    """Kamailio has forgotten what it announced, and the row still has the From of before."""
+    phone = site.phone(instance="urn:uuid:00000000-0000-4000-8000-000000000001", from_uri="sip:boss@corp.example")
+    assert phone.register().ok
+    (ruid,) = ruids(site.proxy, "alice@example.com").values()
+    assert fetched(site.proxy) == [Said(ruid, source(phone), b"boss", b"corp.example")]
+    site.proxy.restart()
+    phone.from_uri = phone.aor
+    assert phone.register().ok
+    (ruid,) = ruids(site.proxy, "alice@example.com").values()
+    assert fetched(site.proxy) == [Said(ruid, source(phone), b"", b"")]
+
+
 @pytest.mark.parametrize("separator", [", ", ';x="\0", ', None], ids=["in one header", "behind a NUL", "in two"])
 def test_of_several_contacts_each_has_its_own(site: Site, separator: str | None) -> None:
-    """All of them came from one place."""
+    """All contacts of one REGISTER have the same source."""
     phone = site.phone()
     phone.register(0)
     contacts = [phone.contact, "sip:alice@192.0.2.1:5060", "sip:alice@192.0.2.2:5060"]
@@ -184,7 +197,7 @@ def test_of_several_contacts_each_has_its_own(site: Site, separator: str | None)
 
 
 def test_behind_an_edge_the_source_is_the_edge(site: Site) -> None:
-    """A Path says where calls go, even when the Contact is where the REGISTER came from."""
+    """A Path tells where calls go, even if the Contact is the source of the REGISTER."""
     phone = site.phone(contact="sip:alice@10.0.0.1:5060", extra_headers=[("Path", "<sip:192.0.2.5;lr>")])
     assert phone.register().ok
     assert [each.source for each in fetched(site.proxy)] == [source(phone)]
@@ -193,7 +206,7 @@ def test_behind_an_edge_the_source_is_the_edge(site: Site) -> None:
 @pytest.mark.parametrize("from_user", FROM_USERS, ids=ascii)
 @pytest.mark.parametrize("db_mode", [1], indirect=True)
 def test_the_from_of_a_third_party_is_said_as_sent(site: Site, from_user: str) -> None:
-    """Whatever bytes a From bears; the phone's own address, in any case, is no third party."""
+    """Whatever bytes it has. The phone's own address, in any case, is not a third party."""
     phone = site.phone(from_uri=f"sip:{from_user}@boss.example")
     own = site.phone("bob", from_uri="sip:Bob@EXAMPLE.com")
     for each in (phone, phone, own):
@@ -204,7 +217,7 @@ def test_the_from_of_a_third_party_is_said_as_sent(site: Site, from_user: str) -
     assert said == [Said(ruid, source(phone), expected, b"boss.example")]
 
 
-# For each matching_mode what a second binding, or the same one elsewhere, differs by, beside the source.
+# For each matching_mode: what else differs in a second binding, or in the same one elsewhere.
 TURNS = {
     1: [{"call_id": "one"}, {"call_id": "one"}, {"call_id": "two"}],
     2: [{"path": "one"}, {"path": "one"}, {"path": "two"}],
@@ -216,7 +229,7 @@ TURNS = {
 def test_in_each_matching_mode_the_last_source_is_said(
     start_kamailio: StartKamailio, add_device: AddDevice, mode: int, turns: list[dict[str, str]]
 ) -> None:
-    """At home, away, and at home again; elsewhere another binding may have the same Contact."""
+    """At home, away, and at home again, where another binding may have the same Contact."""
     proxy = start_kamailio(children=1, environment={"KAMAILIO_MATCHING_MODE": str(mode)})
     add_device("alice")
     expected: dict[str, str] = {}
@@ -224,17 +237,17 @@ def test_in_each_matching_mode_the_last_source_is_said(
         Phone("alice", "example.com", "secret", proxy=proxy.sip) as home,
         Phone("alice", "example.com", "secret", proxy=proxy.sip) as away,
     ):
-        # The third stands where the first did, so that it says what that one said.
+        # The third is sent from where the first was, so it has the same content.
         steps = list(zip((home, away, home), (turns * 2)[:3], strict=True))
         cseq = 0
         for phone, turn in (*steps, steps[0], steps[0]):
-            cseq += 10  # one device, wherever it is
+            cseq += 10  # one device, in every network
             phone.cseq, phone.call_id = cseq, turn.get("call_id", "same")
             phone._contact = turn.get("contact", SHARED)
             phone.extra_headers = [("Path", f"<sip:{turn['path']}.example;lr>")] if "path" in turn else []
             assert phone.register().ok
             said = {each.ruid: each.source for each in fetched(proxy)}
-            assert phone is steps[0][0] or said  # a refresh may say nothing
+            assert phone is steps[0][0] or said  # a refresh may queue nothing
             expected.update(said)
             with proxy.rpc() as client:
                 (newest,) = (
@@ -245,7 +258,7 @@ def test_in_each_matching_mode_the_last_source_is_said(
 
 
 def test_also_of_what_usrloc_has_itself(start_kamailio: StartKamailio, add_device: AddDevice) -> None:
-    """As with WITH_NAT: `received` is the source there, and not where a phone may name it."""
+    """As with WITH_NAT: `received` is the source there. Elsewhere a phone may choose it."""
     proxy = start_kamailio(children=1)
     add_device("alice")
     for transport in ("udp", "tcp", "ws"):

@@ -14,7 +14,7 @@ from tests.stand.phone import Phone
 
 
 def test_lookup_tells_what_is_registered(proxy: Proxy, add_device: AddDevice) -> None:
-    """A lookup returns the binding as the phone made it, and nothing for an AoR that has none."""
+    """A lookup returns the binding that the phone made, and nothing for an AoR without one."""
     add_device("alice")
     with Phone("alice", "example.com", "secret", proxy=proxy.sip, expires=120) as phone, proxy.rpc() as client:
         assert phone.register().ok
@@ -44,7 +44,7 @@ def test_other_failures_of_lookup_are_not_swallowed(proxy: Proxy) -> None:
 def test_rm_removes_memory_and_row(
     start_kamailio: StartKamailio, add_device: AddDevice, database: psycopg.Connection, db_mode: int
 ) -> None:
-    """After rm neither the node nor the table has the binding; for an AoR that is unknown it is a success."""
+    """After rm neither the node nor the table has the binding. For an unknown AoR it is a success."""
     proxy = start_kamailio(db_mode=db_mode)
     add_device("alice")
     with Phone("alice", "example.com", "secret", proxy=proxy.sip) as phone, proxy.rpc(socket=True) as client:
@@ -56,7 +56,7 @@ def test_rm_removes_memory_and_row(
 
 
 def test_rm_many_tells_which_failed(proxy: Proxy) -> None:
-    """One refusal does not hide the others' success."""
+    """A refusal does not hide the other successes."""
     with proxy.rpc() as client:
         refused, done = usrloc.rm_many(client, ["no-domain", "alice@example.com"], budget=5)
     assert isinstance(refused, RpcError)
@@ -65,7 +65,7 @@ def test_rm_many_tells_which_failed(proxy: Proxy) -> None:
 
 
 def test_without_domains_an_aor_is_the_user_alone(start_kamailio: StartKamailio, add_device: AddDevice) -> None:
-    """Under use_domain=0 the same helper names the AoR as Kamailio wants it."""
+    """Under use_domain=0 `aor` names the AoR as Kamailio expects it."""
     assert usrloc.aor("alice", "example.com") == "alice@example.com"
     proxy = start_kamailio(environment={"KAMAILIO_USE_DOMAIN": "0"})
     add_device("alice")

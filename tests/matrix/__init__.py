@@ -1,1 +1,1 @@
-"""Both commands of the README on a fresh root of another Debian release, as a new user runs them."""
+"""Runs both commands of the README in a fresh root of another Debian release, as a new user does."""

@@ -1,6 +1,6 @@
-"""What a new user does on a fresh machine: `make demo`, the requests that it suggests, Ctrl-C, `make test`.
+"""Does what a new user does on a fresh machine: `make demo`, the requests that it suggests, Ctrl-C, `make test`.
 
-Runs inside a root of `make matrix`, with nothing but the standard library. Writes one line a round into matrix.txt.
+Runs inside a root of `make matrix` with the standard library only. Writes one line for each round into matrix.txt.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DEMO_SECONDS, END_SECONDS = 600, 30
 
 
 def demo(log: Path) -> float:
-    """Run `make demo`, ask what a user asks, and end it; returns the seconds until it was up."""
+    """Run `make demo`, send a user's requests, and stop it. Return the seconds until it was up."""
     began = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(["make", "demo"], cwd=CHECKOUT, stdout=output, stderr=output, start_new_session=True)
@@ -50,14 +50,14 @@ def _tour() -> None:
     listed = _ask(url, variables)
     count = _ask(f"{url}/count", variables)["count"]
     if not listed or len(listed) != count:
-        sys.exit(f"demo: {len(listed)} registrations are listed, {count} counted")
+        sys.exit(f"demo: the list has {len(listed)} registrations, the count is {count}")
     registration = listed[0]
     if not registration["authorizing_id"]:
-        sys.exit(f"demo: the worker has not found the device of {registration}")
+        sys.exit(f"demo: the worker has not enriched {registration}")
     if _ask(f"{url}/{registration['username']}", variables, method="DELETE") != "ok":
-        sys.exit("demo: the flush was refused")
+        sys.exit("demo: the flush failed")
     if registration["call_id"] in [each["call_id"] for each in _ask(url, variables)]:
-        sys.exit("demo: the list still shows what was flushed")
+        sys.exit("demo: the list still has the flushed registration")
 
 
 def _ask(url: str, variables: dict[str, str], *, method: str = "GET") -> Any:
@@ -67,7 +67,7 @@ def _ask(url: str, variables: dict[str, str], *, method: str = "GET") -> Any:
 
 
 def test(log: Path, targets: str) -> tuple[bool, str]:
-    """Run `make test`; whether it passed, and the closing lines of its runs of pytest."""
+    """Run the targets; return whether they passed, and the summary lines of pytest."""
     with log.open("w+") as output:
         process = subprocess.Popen(
             ["make", *targets.split()], cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -82,7 +82,7 @@ def test(log: Path, targets: str) -> tuple[bool, str]:
 
 
 def versions() -> str:
-    """Return the versions of what the tests ran on, each as it says itself."""
+    """Return the versions of Debian, Kamailio, PostgreSQL and Python."""
 
     def first(*command: str) -> str:
         said = subprocess.run(command, capture_output=True, text=True, check=False).stdout

@@ -1,7 +1,8 @@
-"""Every reply of a test's client is held against the OpenAPI document, so that each test of the API tests that, too."""
+"""The test client checks every reply against the OpenAPI document, so that every API test checks the contract too."""
 
 from __future__ import annotations
 
+import gzip
 import re
 from contextvars import ContextVar
 from functools import cache
@@ -23,15 +24,39 @@ from schemathesis.specs.openapi.schemas import OpenApiSchema
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
-import tests.openapi.hooks  # noqa: F401  # so that CSV is looked at
+import tests.openapi.hooks  # noqa: F401  # so that CSV is checked
 from api.document import read_document
 
 ALIAS, NAMED = "/v2/account/", "/v2/accounts/{account_id}/"
 # The page that shows the document is for people and not in it.
 PAGE = "/v2/docs"
-# Where there is no operation: the document says in words what is answered then, and its components have it.
+# What the document says only in words: the answers to a request that no operation is for.
 NOWHERE = "/no-operation"
-NOWHERE_RESPONSES = {"404": "UnknownPath", "405": "InvalidMethod", "413": "RequestTooLarge"}
+UNKNOWN_PATH = {
+    "description": "No endpoint has this path.",
+    "headers": {"X-Request-ID": {"$ref": "#/components/headers/X-Request-ID"}},
+    "content": {
+        "application/json": {
+            "schema": {
+                "allOf": [
+                    {"$ref": "#/components/schemas/Failure"},
+                    {
+                        "properties": {
+                            "error": {"const": "404"},
+                            "message": {"const": "faulty_request"},
+                            "data": {"$ref": "#/components/schemas/Message"},
+                        }
+                    },
+                ]
+            }
+        }
+    },
+}
+NOWHERE_RESPONSES = {
+    "404": UNKNOWN_PATH,
+    "405": {"$ref": "#/components/responses/InvalidMethod"},
+    "413": {"$ref": "#/components/responses/RequestTooLarge"},
+}
 
 CHECKS = [
     status_code_conformance,
@@ -40,12 +65,12 @@ CHECKS = [
     response_schema_conformance,
 ]
 
-# The rule and the method of the request that this thread or task has just made, as its view saw them.
+# The rule and the method of this thread's or task's last request, as its view saw them.
 _seen: ContextVar[tuple[Rule | None, str] | None] = ContextVar("_seen", default=None)
 
 
 def documented_path(rule: str) -> str:
-    """The path that the document has for a rule of Flask's; the alias is the path that it stands for."""
+    """Return the document's path for a rule of Flask. For the alias that is the path that it stands for."""
     path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule)
     return NAMED + path.removeprefix(ALIAS) if path.startswith(ALIAS) else path
 
@@ -55,8 +80,7 @@ def contract() -> OpenApiSchema:
     """The document, with one operation more for replies to requests that no operation is for."""
     load_all_checks()
     document = read_document()
-    references = {status: {"$ref": f"#/components/responses/{name}"} for status, name in NOWHERE_RESPONSES.items()}
-    document["paths"][NOWHERE] = {"get": {"responses": references}}
+    document["paths"][NOWHERE] = {"get": {"responses": NOWHERE_RESPONSES}}
     return schemathesis.openapi.from_dict(document)
 
 
@@ -67,7 +91,7 @@ def _operation(path: str, method: str) -> APIOperation[Any, Any, Any, Any]:
 
 
 def check_reply(rule: Rule | None, method: str, response: TestResponse) -> None:
-    """Fail unless the document has this status, its headers, content type and body for the operation."""
+    """Fail unless the document allows this status, its headers, content type and body for the operation."""
     if method == "OPTIONS" or (rule is not None and rule.rule.startswith(PAGE)):
         return
     if rule is None:
@@ -75,7 +99,7 @@ def check_reply(rule: Rule | None, method: str, response: TestResponse) -> None:
     else:
         operation = _operation(documented_path(rule.rule), "GET" if method == "HEAD" else method)
     checks = [check for check in CHECKS if method != "HEAD" or check is not response_schema_conformance]
-    # What the parameters were plays no part here.
+    # The parameters do not matter here.
     names = re.findall(r"{(\w+)}", operation.path)
     case = operation.Case(path_parameters=dict.fromkeys(names, "any"))
     case.validate_response(_as_schemathesis(response), checks=checks)
@@ -83,10 +107,13 @@ def check_reply(rule: Rule | None, method: str, response: TestResponse) -> None:
 
 def _as_schemathesis(response: TestResponse) -> schemathesis.Response:
     """The reply alone; schemathesis would make up a request as well, which cannot have each header that tests send."""
+    content = response.get_data()
+    if content and response.headers.get("Content-Encoding") == "gzip":
+        content = gzip.decompress(content)
     return schemathesis.Response(
         status_code=response.status_code,
         headers={name: response.headers.getlist(name) for name in response.headers.keys()},  # noqa: SIM118  # no dict
-        content=response.get_data(),
+        content=content,
         request=requests.Request("GET", "http://localhost/").prepare(),
         elapsed=0.0,
         verify=False,
@@ -101,11 +128,11 @@ def _note(sender: Flask, response: Response) -> None:
 
 
 class ContractClient(FlaskClient):
-    """Flask's test client; a reply that is not in the document fails the test that asked for it."""
+    """Flask's test client. A reply that is not in the document fails the test."""
 
     def open(self, *args: Any, **kwargs: Any) -> TestResponse:
-        """Ask, and check the answer."""
-        request_finished.connect(_note, sender=self.application)  # for good: other threads may be asking, too
+        """Send a request and check its reply."""
+        request_finished.connect(_note, sender=self.application)  # never undone: other threads may send requests too
         response = super().open(*args, **kwargs)
         seen = _seen.get()
         assert seen is not None

@@ -1,7 +1,7 @@
-"""The requests whose replies the document shows as examples, and the sample that they are asked of.
+"""The requests whose replies the document shows as examples, and the sample data for them.
 
-The sample is the demo's directory with two phones of the account Harbour Dental. What cannot repeat is left out of the
-comparison: times, what is made of times, the new token, and the version.
+The sample is the demo's directory with two phones of the account Harbour Dental. The comparison leaves out values that
+differ at each run: times and what depends on them, the new token, and the version.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ REGISTRATIONS = f"/v2/accounts/{ACCOUNT}/registrations"
 NODE = "api1.telecom.example.com"
 SIP_NODE = "sip1.telecom.example.com"
 REQUEST_ID = "7c9d1f0c5b1e4b7f8c9a3d2e1f0a9b8c"
-# Made up for the document; the database has their digests for the time of a test.
+# Made up for the document. During a test the database has their digests.
 TOKEN = "4d3f8f6f2c0e4b8e9a7d5c3b1a0f9e8d7c6b5a4938271605f4e3d2c1b0a99887"
 ADMIN_TOKEN = "0a1b2c3d4e5f60718293a4b5c6d7e8f9a0b1c2d3e4f5061728394a5b6c7d8e9f"
 API_KEY = "5f0d9a3c7b2e48619d4c8f7a6b5e3d2c1f0e9d8c7b6a594837261504f3e2d1c0"
@@ -48,10 +48,10 @@ class Asked:
     Attributes:
         method: the verb.
         path: with its query.
-        world: what must be so beforehand, a name that the test knows.
-        token: that of the request; None: none.
-        body: sent as it is, or as JSON.
-        unlike: keys that do not repeat in this reply, besides those that never do.
+        world: the circumstances of the request, by a name that the test knows.
+        token: sent with the request; None: no token.
+        body: sent unchanged if it is a string, or else as JSON.
+        unlike: further keys of this reply that differ at each run.
     """
 
     method: str = "GET"
@@ -63,7 +63,7 @@ class Asked:
 
 
 def example(name: str) -> Any:
-    """The value of an example of the document."""
+    """Return the value of an example of the document."""
     return read_document()["components"]["examples"][name]["value"]
 
 
@@ -77,6 +77,9 @@ EXAMPLES: dict[str, Asked] = {
     "flushed": Asked(method="DELETE", path=REGISTRATIONS, world="kamailio", unlike={"flush_id"}),
     "flushes": Asked(path=f"{REGISTRATIONS}/flushes", world="flushed", unlike=FLUSH),
     "flush": Asked(path=f"{REGISTRATIONS}/flushes/{LAST_FLUSH}", world="flushed", unlike=FLUSH),
+    "devices": Asked(path=f"/v2/accounts/{ACCOUNT}/devices", unlike={"revision"}),
+    "devices_csv": Asked(path=f"/v2/accounts/{ACCOUNT}/devices?accept=csv"),
+    "device": Asked(path=f"/v2/accounts/{ACCOUNT}/devices/{FRONT_DESK}"),
     "devices_status": Asked(path=f"/v2/accounts/{ACCOUNT}/devices/status"),
     "sync_sent": Asked(method="POST", path=f"/v2/accounts/{ACCOUNT}/devices/{FRONT_DESK}/sync", world="kamailio"),
     "token_created": Asked(
@@ -99,7 +102,6 @@ EXAMPLES: dict[str, Asked] = {
     "unknown_username": Asked(method="DELETE", path=f"{REGISTRATIONS}/nobody"),
     "unknown_flush": Asked(path=f"{REGISTRATIONS}/flushes/00000000000000000000000000000000"),
     "unknown_device": Asked(method="POST", path=f"/v2/accounts/{ACCOUNT}/devices/nothing/sync"),
-    "unknown_path": Asked(path="/v2/nothing"),
     "invalid_method": Asked(method="PUT", path=REGISTRATIONS),
     "not_acceptable": Asked(path=f"{REGISTRATIONS}/count?accept=csv"),
     "request_too_large": Asked(method="DELETE", path=REGISTRATIONS, body="x" * 70000),
@@ -108,12 +110,13 @@ EXAMPLES: dict[str, Asked] = {
     "datastore_unreachable": Asked(path=REGISTRATIONS, world="no database"),
     "datastore_read_only": Asked(method="DELETE", path=REGISTRATIONS, world="read-only"),
     "storage_exhausted": Asked(path=REGISTRATIONS, world="no space"),
+    "server_busy": Asked(path=REGISTRATIONS, world="busy"),
     "registrar_unreachable": Asked(method="POST", path=f"/v2/accounts/{ACCOUNT}/devices/{FRONT_DESK}/sync"),
 }
 
 
 def ask(http: FlaskClient, asked: Asked) -> TestResponse:
-    """Make the request."""
+    """Send the request."""
     headers = {"X-Request-ID": REQUEST_ID}
     if asked.token is not None:
         headers["X-Auth-Token"] = asked.token
@@ -127,7 +130,7 @@ def ask(http: FlaskClient, asked: Asked) -> TestResponse:
 
 
 def repeatable(value: Any, unlike: set[str]) -> Any:
-    """The value, with the type in place of what does not repeat."""
+    """Return the value, with types in place of values that differ at each run."""
     never = {"timestamp", "version"} | TIMES | unlike
     if isinstance(value, dict):
         return {
@@ -139,13 +142,13 @@ def repeatable(value: Any, unlike: set[str]) -> Any:
 
 
 def repeatable_csv(text: str) -> list[dict[str, str]]:
-    """The lines, without times."""
+    """Return the lines without times."""
     rows = csv.DictReader(io.StringIO(text, newline=""))
     return [{key: "" if key in TIMES else value for key, value in row.items()} for row in rows]
 
 
 def fill(database: psycopg.Connection, database_url: str, add_binding: AddBinding) -> Callable[..., str]:
-    """Make the sample; returns how to add one more phone."""
+    """Insert the sample; return a function that adds one more phone."""
     with connect(DatabaseSettings(database_url=database_url), application_name="test") as connection:
         import_directory(connection, [str(DIRECTORY)], replace=False, report=print)
     for token, account in ((TOKEN, ACCOUNT), (ADMIN_TOKEN, SAMPLE.admin.id)):
@@ -178,5 +181,7 @@ def fill(database: psycopg.Connection, database_url: str, add_binding: AddBindin
         path="<sip:edge1.telecom.example.com;transport=tls;lr>",
         socket="tls:203.0.113.1:5061",
         user_agent="PolyEdge-E350-UA/8.1.2",
+        instance="<urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6>",
+        reg_id=1,
     )
     return add_phone

@@ -1,4 +1,4 @@
-"""What schemathesis has to be told: CSV is text to it."""
+"""Hooks for schemathesis: it reads CSV as text."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ import schemathesis
 
 @schemathesis.deserializer("text/csv")
 def read_csv(context: Any, response: Any) -> str:
-    """As it came; the tests of the export look into it."""
+    """Return the reply's text. The tests of the export check the CSV itself."""
     text: str = response.text
     return text

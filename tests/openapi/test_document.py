@@ -1,8 +1,8 @@
-"""The document is what the application does: the same paths, verbs, callers and keys, and no reply is otherwise."""
+"""The document agrees with the application: paths, verbs, callers, keys and replies."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -10,10 +10,11 @@ from flask import Flask, Response, jsonify
 from openapi_spec_validator import validate
 from schemathesis.core.failures import FailureGroup
 
-from api.access import Callers, callers
+from api.access import callers
 from api.app import create_app
 from api.document import read_document
 from api.envelope import VERSION
+from api.policy import Callers
 from api.settings import ApiSettings
 from kamailio.settings import KamailioSettings
 from sql.registrations.model import KEYS
@@ -26,11 +27,12 @@ from tests.openapi.contract import ALIAS, PAGE, documented_path
 IMPLICIT = {"HEAD", "OPTIONS"}
 VERBS = {"get", "put", "post", "delete", "patch"}
 ROLES = {
-    Callers.ACCOUNT: ["account"],
-    Callers.SUPERDUPER_ADMIN: ["superduper_admin"],
-    Callers.ANY_TOKEN: ["any"],
+    Callers.ACCOUNT: "account",
+    Callers.SUPERDUPER_ADMIN: "superduper_admin",
+    Callers.ANY_TOKEN: "any_token",
+    Callers.PUBLIC: "public",
 }
-# Crossbar's documentation of a registration has these, always (contract, "A registration object").
+# The keys that Crossbar's documentation of a registration always has (contract, "A registration object").
 DOCUMENTED_KEYS = {
     "account_name", "account_realm", "authorizing_id", "authorizing_type", "call_id", "contact", "contact_ip",
     "contact_port", "event_timestamp", "expires", "from_host", "from_user", "network_ip", "network_port",
@@ -41,21 +43,21 @@ DOCUMENTED_KEYS = {
 
 @pytest.fixture
 def app() -> Flask:
-    """The application with its settings at their defaults, and nothing behind it."""
+    """The application with default settings, without a database or Kamailio."""
     return create_app(
         ApiSettings(), DatabaseSettings(database_url="postgresql://nobody@127.0.0.1:1/none"), KamailioSettings()
     )
 
 
 def test_the_document_is_openapi() -> None:
-    """Version 3.1, by the specification's own schema; every reference leads somewhere, every default fits."""
+    """It is valid by the schema of OpenAPI 3.1. Every reference resolves, and every default is valid."""
     document = read_document()
     assert document["openapi"].startswith("3.1.")
     validate(document)
 
 
 def test_paths_and_verbs_are_those_of_the_application(app: Flask) -> None:
-    """Both ways; the alias of the own account has each path of an account, with the same verbs."""
+    """Document and application have the same. The alias for one's own account has each path of an account too."""
     documented = {
         (path, verb.upper()) for path, item in read_document()["paths"].items() for verb in item.keys() & VERBS
     }
@@ -67,21 +69,47 @@ def test_paths_and_verbs_are_those_of_the_application(app: Flask) -> None:
 
 
 def test_security_is_who_may_call(app: Flask) -> None:
-    """An operation wants a token in one of three places exactly if its view does, and names whose, by the role."""
+    """An operation asks for a token in one of three places exactly if its view does, and says whose."""
     document = read_document()
     for rule in app.url_map.iter_rules():
         if rule.rule.startswith((ALIAS, PAGE)):
             continue
         for method in (rule.methods or set()) - IMPLICIT:
-            security = document["paths"][documented_path(rule.rule)][method.lower()]["security"]
+            operation = document["paths"][documented_path(rule.rule)][method.lower()]
             who = callers(app, rule)
             schemes = document["components"]["securitySchemes"]
-            wanted = [] if who is Callers.PUBLIC else [{scheme: ROLES[who]} for scheme in schemes]
-            assert security == wanted, rule
+            assert operation["x-callers"] == ROLES[who], rule
+            assert operation["security"] == ([] if who is Callers.PUBLIC else [{each: []} for each in schemes]), rule
+
+
+def _schemas(node: Any) -> Iterator[dict[str, Any]]:
+    """Every mapping in the document that is not inside an example."""
+    if isinstance(node, dict):
+        yield node
+        for key, inner in node.items():
+            if key not in {"example", "examples"}:
+                yield from _schemas(inner)
+    elif isinstance(node, list):
+        for inner in node:
+            yield from _schemas(inner)
+
+
+def test_generators_of_clients_understand_the_document() -> None:
+    """openapi-typescript and openapi-python-client drop keywords beside a reference, arrays of anything and constants
+    that are booleans; what they find as a default they send.
+    """
+    for schema in _schemas(read_document()):
+        if "$ref" in schema:
+            assert schema.keys() == {"$ref"}
+        if schema.get("type") == "array":
+            assert "items" in schema, schema
+        assert not isinstance(schema.get("const"), bool), schema
+        assert "default" not in schema, schema
+        assert None not in schema.values(), schema  # a comma in a flow mapping of YAML makes a key of the rest
 
 
 def test_a_registration_has_the_keys_of_the_read_model() -> None:
-    """All that the list can show, those of Crossbar's documentation required, and no other."""
+    """It has all keys that the list can show and no other. Those of Crossbar's documentation are required."""
     registration = read_document()["components"]["schemas"]["Registration"]
     assert set(registration["properties"]) == KEYS
     assert set(registration["required"]) == DOCUMENTED_KEYS
@@ -89,12 +117,12 @@ def test_a_registration_has_the_keys_of_the_read_model() -> None:
 
 
 def test_the_document_has_the_version_of_the_software() -> None:
-    """A release changes both."""
+    """The document and the package have the same version."""
     assert read_document()["info"]["version"] == VERSION
 
 
 def test_every_operation_is_described() -> None:
-    """A name for generated clients, a summary and a description for people, and one tag that is explained."""
+    """It has an operation ID for generated clients, a summary, a description, and one tag with an explanation."""
     document = read_document()
     operations = [item[verb] for item in document["paths"].values() for verb in item.keys() & VERBS]
     names = [operation["operationId"] for operation in operations]
@@ -133,7 +161,7 @@ def _with_null(envelope: dict[str, Any]) -> None:
 def test_a_reply_that_is_not_in_the_document_fails_a_test(
     start_api: StartApi, directory: Directory, add_binding: AddBinding, spoil: Callable[[dict[str, Any]], None]
 ) -> None:
-    """The client of the API tests looks at each reply, so a view that strays is found by any test that asks it."""
+    """The test client checks each reply, so that any test of a view notices a wrong one."""
     http = start_api()
     add_binding("bob", "child.test")
     headers, path = {"X-Auth-Token": directory.tokens["child"]}, "/v2/accounts/child/registrations"
@@ -150,7 +178,7 @@ def _tagged(response: Response) -> Response:
 
 
 def test_a_status_that_is_not_in_the_document_fails_a_test(start_api: StartApi, directory: Directory) -> None:
-    """As does a content type that is not."""
+    """The same holds for a content type."""
     http = start_api()
     headers = {"X-Auth-Token": directory.tokens["child"]}
     path = "/v2/accounts/child/registrations/count"

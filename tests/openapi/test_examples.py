@@ -1,4 +1,4 @@
-"""Each example of the document is what a request really gets, and nothing is without one."""
+"""Each example of the document is a real reply, and every reply has an example."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from api.document import read_document
+from api.server.waiting import waited
 from tests.fixtures.http import StartApi
 from tests.fixtures.kamailio import StartKamailio
 from tests.fixtures.location import AddBinding
@@ -41,7 +42,7 @@ def world(
     postgres: Cluster,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[FlaskClient]:
-    """A client of an API of which the sample is asked, in the circumstances that the example is about."""
+    """A client of an API with the sample, in the circumstances of the example."""
     add_phone = fill(database, database_url, add_binding)
     match request.param:
         case "plain":
@@ -72,6 +73,10 @@ def world(
             http = start_api(api_node=NODE, api_rate_burst=1, api_rate_refill=0.01)
             assert ask(http, EXAMPLES["count"]).status_code == 200
             yield http
+        case "busy":
+            waiting = waited.set(60.0)
+            yield start_api(api_node=NODE)
+            waited.reset(waiting)
         case "broken":
             database.execute("drop view registrations")
             yield start_api(api_node=NODE)
@@ -94,7 +99,7 @@ def world(
     ("name", "world"), [(name, asked.world) for name, asked in EXAMPLES.items()], indirect=["world"]
 )
 def test_an_example_is_what_a_request_gets(world: FlaskClient, name: str) -> None:
-    """Apart from times, a new token and the version; that it is of its schema the client looks at."""
+    """Reply and example are equal except for times, a new token and the version. The client checks the schema."""
     asked = EXAMPLES[name]
     response = ask(world, asked)
     if response.mimetype == "text/csv":
@@ -104,7 +109,7 @@ def test_an_example_is_what_a_request_gets(world: FlaskClient, name: str) -> Non
 
 
 def _contents(node: Any) -> Iterator[dict[str, Any]]:
-    """Every media type of the document that has examples or a schema."""
+    """Yield every media type of the document that has examples or a schema."""
     if isinstance(node, dict):
         yield from node.get("content", {}).values()
         for inner in node.values():
@@ -112,7 +117,7 @@ def _contents(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def test_every_example_is_shown_and_is_asked_for() -> None:
-    """None is left over, and no answer is without one but the document itself."""
+    """Every example has its request, and every answer except the document itself has an example."""
     document = read_document()
     shown = {
         each["$ref"].removeprefix("#/components/examples/")
@@ -128,7 +133,7 @@ def test_every_example_is_shown_and_is_asked_for() -> None:
 
 
 def test_parameters_are_shown_with_values_of_the_sample() -> None:
-    """Whoever tries the page on the demo meets an account and a device that are there."""
+    """The examples of parameters are an account and a device that exist in the demo."""
     parameters = read_document()["components"]["parameters"]
     devices = {each["device_id"] for each in example("devices_status")["data"]}
     users = {each["username"] for each in example("registrations")["data"]}

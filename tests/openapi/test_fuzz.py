@@ -1,4 +1,4 @@
-"""Schemathesis asks a real server whatever the document allows, and what it does not; see schemathesis.toml."""
+"""Schemathesis sends a real server requests that the document allows, and others; see schemathesis.toml."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[2]
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
-# Of each operation. `make fuzz` asks for more, and for others each time; without it every run asks the same.
+# Requests for each operation. `make fuzz` sends more, and others at each run. Without it every run sends the same ones.
 EXAMPLES = os.environ.get("EXAMPLES")
 HOW_MANY = ["--max-examples", EXAMPLES] if EXAMPLES else ["--max-examples", "25", "--generation-deterministic"]
 SAMPLE = read_sample()
@@ -34,7 +34,7 @@ Fuzz = Callable[..., None]
 
 
 def _flush(port: int, token: str, account: str) -> str:
-    """ID of a flush that removes nothing: of a device that is not registered."""
+    """Flush a device that is not registered; return the ID of the flush."""
     idle = "fax" if account == SAMPLE.child.id else "noc"
     connection = HTTPConnection(HOST, port, timeout=10)
     with closing(connection):
@@ -53,7 +53,7 @@ def fuzz(
     start_server: StartServer,
     tmp_path: Path,
 ) -> Fuzz:
-    """Run schemathesis with a token and an account to list, on the sample with registrations and a real Kamailio."""
+    """Run schemathesis with a token and an account, on the sample with registrations and a real Kamailio."""
     fill(database, database_url, add_binding)
     for username in ("reception", "marta", "marta", "devon"):
         add_binding(username, SAMPLE.reseller.realm)
@@ -93,16 +93,16 @@ def fuzz(
 
 
 def test_whatever_is_asked_the_answer_is_in_the_document(fuzz: Fuzz) -> None:
-    """With a token of the whole system: no status, type or body but the documented, and never a fault."""
+    """With a superduper admin's token every status, content type and body is documented, and there is no 5xx."""
     fuzz(ADMIN_TOKEN, SAMPLE.reseller.id, "--exclude-operation-id", "revokeToken")
 
 
 def test_the_same_holds_for_a_token_of_one_account(fuzz: Fuzz) -> None:
-    """Of one without accounts below it; the system's count, which it never gets, is left out."""
+    """The account has no descendants. The system's count is left out, because this token never gets it."""
     without = ("--exclude-operation-id", "revokeToken", "--exclude-operation-id", "countAllRegistrations")
     fuzz(TOKEN, SAMPLE.child.id, *without, "--phases", "examples,fuzzing")
 
 
 def test_the_same_holds_for_revoking_a_token(fuzz: Fuzz) -> None:
-    """Left out above, where it would end all the rest."""
+    """It is tested apart, because after it all other requests would fail."""
     fuzz(TOKEN, SAMPLE.child.id, "--include-operation-id", "revokeToken")

@@ -1,4 +1,4 @@
-"""The document as it is served, and the page that shows it, in a real browser that asks nobody else."""
+"""The served document, and the page that shows it, in a real browser. The page loads nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")
 
 
 def test_everybody_may_read_the_document(http: FlaskClient) -> None:
-    """Without a token and without an envelope, as what the file says; no name of ours for writers is in it."""
+    """It needs no token, has no envelope, and equals the file. The file's internal names are left out."""
     response = http.get(PATH)
     assert response.headers["Content-Type"] == "application/json"
     assert response.get_json() == read_document()
@@ -29,7 +29,7 @@ def test_everybody_may_read_the_document(http: FlaskClient) -> None:
 
 
 def test_the_document_is_asked_for_again_only_when_it_has_changed(http: FlaskClient) -> None:
-    """By its entity tag; shared caches may keep it."""
+    """The reply has an entity tag, and shared caches may store it."""
     first = http.get(PATH)
     assert first.headers["Cache-Control"] == "public, no-cache"
     again = http.get(PATH, headers={"If-None-Match": first.headers["ETag"]})
@@ -37,7 +37,7 @@ def test_the_document_is_asked_for_again_only_when_it_has_changed(http: FlaskCli
 
 
 def test_the_page_may_load_nothing_from_elsewhere(http: FlaskClient) -> None:
-    """The browser itself refuses: no directive names another place, and none allows a script in the page."""
+    """The browser enforces it: no directive of the policy names another host or allows inline scripts."""
     for path in (PAGE, f"{PAGE}show.js", f"{PAGE}swagger-ui-bundle.js"):
         with http.get(path) as response:
             policy = dict(each.split(" ", 1) for each in response.headers["Content-Security-Policy"].split("; "))
@@ -47,7 +47,7 @@ def test_the_page_may_load_nothing_from_elsewhere(http: FlaskClient) -> None:
 
 
 def test_the_page_is_found_with_and_without_a_slash(http: FlaskClient) -> None:
-    """Whatever a browser says it accepts; what the page does not have is a 404 as elsewhere."""
+    """This holds for every Accept of a browser. A file that the page does not have is a 404, as elsewhere."""
     without = http.get("/v2/docs", headers={"Accept": "text/html"})
     assert (without.status_code, urljoin("/v2/docs", without.headers["Location"])) == (308, PAGE)
     with http.get(PAGE, headers={"Accept": "text/html"}) as page:
@@ -58,16 +58,16 @@ def test_the_page_is_found_with_and_without_a_slash(http: FlaskClient) -> None:
 
 @pytest.fixture
 def browser() -> str:
-    """A browser without a screen."""
+    """A headless browser."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    assert found, "there is no browser; `make test-packages` installs one"
+    assert found, "no browser found; `make test-packages` installs one"
     return found
 
 
 def test_a_browser_shows_every_operation_and_asks_no_other_site(
     browser: str, start_server: StartServer, tmp_path: Path
 ) -> None:
-    """By its own log of the network; the page complains of nothing, and follows every reference."""
+    """The browser's network log shows it. The page reports no error and resolves every reference."""
     site = f"http://{HOST}:{start_server().port}"
     log = tmp_path / "net.json"
     shown = subprocess.run(
@@ -82,7 +82,7 @@ def test_a_browser_shows_every_operation_and_asks_no_other_site(
         timeout=60,
     )  # fmt: skip
     document = read_document()
-    # The operation that the address names is open, with a field for each parameter.
+    # The operation in the URL is open, with a field for each parameter.
     for parameter in document["paths"]["/v2/accounts/{account_id}/registrations"]["get"]["parameters"]:
         name = document["components"]["parameters"][parameter["$ref"].rpartition("/")[2]]["name"]
         assert f'data-param-name="{name}"' in shown.stdout
@@ -98,9 +98,9 @@ def test_a_browser_shows_every_operation_and_asks_no_other_site(
 
 
 def _asked_by(site: str, log: Path) -> set[str]:
-    """What the page and everything in it asked for; the browser itself asks its maker's servers, too."""
+    """Return all URLs that the page requested. The browser itself also contacts its maker's servers."""
     parameters = [event.get("params", {}) for event in json.loads(log.read_text(encoding="utf-8"))["events"]]
-    key = f"http://{HOST} "  # of the page's part of the cache, which frames of other sites share
+    key = f"http://{HOST} "  # the page's part of the cache, which frames of other sites share
     return {
         each["url"]
         for each in parameters

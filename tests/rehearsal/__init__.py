@@ -1,1 +1,1 @@
-"""The whole adoption on throw-away files: a stock Kamailio, a database of kamdbctl, phones that refresh all along."""
+"""The whole adoption on temporary files: a stock Kamailio, a database of kamdbctl, and phones that keep refreshing."""

@@ -1,6 +1,6 @@
-"""`make rehearsal`: take all steps, say what is done, end with what held or with the step that did not.
+"""`make rehearsal` takes all steps of the adoption and stops at the first one that fails.
 
-Then every phone of tests/adoption at every stock proxy, before and after adoption.
+Then it compares every phone of tests/adoption at every stock proxy, before and after adoption.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from tests.rehearsal.steps import rehearse
 
 
 @click.command()
-@click.option("--phones", default=1000, show_default=True, help="How many refresh meanwhile.")
-@click.option("--install/--no-install", default=True, show_default=True, help="Into a virtual environment of its own.")
-@click.option("--compare/--no-compare", default=True, show_default=True, help="Before and after, kind by kind.")
+@click.option("--phones", default=1000, show_default=True, help="Number of phones that refresh meanwhile.")
+@click.option("--install/--no-install", default=True, show_default=True, help="Use a new virtual environment.")
+@click.option(
+    "--compare/--no-compare", default=True, show_default=True, help="Compare each kind of phone before and after."
+)
 def main(phones: int, *, install: bool, compare: bool) -> None:
-    """Adopt a stock proxy with live phones, use it, and leave again, on files that are thrown away."""
+    """Adopt a stock proxy with live phones, use it, and uninstall again, on temporary files."""
     with tempfile.TemporaryDirectory(prefix="rehearsal-") as directory:
         try:
             steps = rehearse(Path(directory), phones=phones, install=install, say=click.echo)
@@ -33,7 +35,7 @@ def main(phones: int, *, install: bool, compare: bool) -> None:
         if compare:
             results = compare_all(COMBINATIONS, directory=Path(directory) / "adoption", say=click.echo)
             failed = sum(not each.holds for each in results)
-            click.echo(f"rehearsal: {len(results)} combinations, {failed or 'none'} with differences that nobody wants")
+            click.echo(f"rehearsal: {len(results)} combinations, {failed or 'none'} with unwanted differences")
             sys.exit(1 if failed else 0)
 
 

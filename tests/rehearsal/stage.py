@@ -1,6 +1,6 @@
-"""Where a rehearsal takes place: a directory, a PostgreSQL, a stock Kamailio, phones, and commands that are shown.
+"""The stage of a rehearsal: a directory, a PostgreSQL, a stock Kamailio, phones, and commands that are printed.
 
-Knows how things are done and looked at; which, and in what order, is `steps`.
+This module knows how to do and to check each thing. `steps` knows the order.
 """
 
 from __future__ import annotations
@@ -13,46 +13,45 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from tests.benchmarks.data import PASSWORD, REALM
 from tests.benchmarks.load import Came, Wish
 from tests.benchmarks.proxies import Proxy, Running, load
 from tests.stand import confined
 from tests.stand.postgres import Cluster, bin_directory
-from tests.stand.process import Daemon, daemon, free_port, wait_until
+from tests.stand.process import Daemon, daemon, free_port
 from tests.stand.stock import StockProxy
 
 HOST = "127.0.0.1"
 DATABASE = "kamailio"
 ACCOUNT = "acme"
-# A phone gives up after timer F of RFC 3261 (32 s); this is sooner, and far more than a lock of ours may last.
+# Less than timer F of RFC 3261 (32 s), after which a phone gives up, and far more than any lock of ours may last.
 PATIENCE_SECONDS = 16.0
 
 
 class NotHeld(AssertionError):
-    """What a step should show did not show."""
+    """A step did not have the expected result."""
 
 
 def hold(fact: object, what: str) -> None:
-    """Go on only if that is so."""
+    """Raise NotHeld unless the fact is true."""
     if not fact:
         raise NotHeld(what)
 
 
 @dataclass
 class Stage:
-    """One rehearsal's things.
+    """Everything that one rehearsal uses.
 
     Attributes:
-        directory: everything is below it.
-        bin: where the commands of the installation are.
-        phones: how many.
-        say: takes each line that the operator would see.
+        directory: all files are below it.
+        bin: directory of the installed commands.
+        phones: number of phones.
+        say: called with each line of output.
     """
 
     directory: Path
@@ -65,21 +64,21 @@ class Stage:
 
     @property
     def url(self) -> str:
-        """The database, for its superuser."""
+        """URL of the database for the superuser."""
         return self.postgres.url(DATABASE)
 
     @property
     def environment_files(self) -> dict[str, Path]:
-        """What the units read, by the name of the service."""
+        """The EnvironmentFile of each unit, by the name of the service."""
         return {name: self.directory / "etc" / "registrations" / f"{name}.env" for name in ("api", "sync")}
 
     # --- commands
 
     def run(self, *command: str | Path, expect: int = 0, environment: Mapping[str, str] | None = None) -> str:
-        """Run a command of the installation and return what it printed, also on standard error.
+        """Run an installed command and return what it printed to standard output and standard error.
 
         Raises:
-            NotHeld: it ended with another status.
+            NotHeld: its exit status was not the expected one.
         """
         shown = " ".join(str(word).replace(f"{self.directory}/", "") for word in command)
         self.say(f"   $ {shown}")
@@ -94,20 +93,20 @@ class Stage:
             check=False,
             timeout=300,
         )
-        hold(result.returncode == expect, f"{shown} ended with status {result.returncode}:\n{result.stdout}")
+        hold(result.returncode == expect, f"{shown} exited with status {result.returncode}:\n{result.stdout}")
         return result.stdout
 
     def read_environment(self, name: str) -> dict[str, str]:
-        """The variables of a service's EnvironmentFile."""
+        """Return the variables of a service's EnvironmentFile."""
         lines = self.environment_files[name].read_text(encoding="utf-8").splitlines()
         return dict(line.split("=", 1) for line in lines)
 
     @contextmanager
     def service(self, name: str, ready: Callable[[], bool]) -> Iterator[Daemon]:
-        """Run a service as its unit says, as far as that goes without systemd."""
+        """Run a service as its unit says, as far as possible without systemd."""
         unit = self.run(f"registrations-{name}", "unit")
         started = re.search(r"^ExecStart=(.*)$", unit, re.MULTILINE)
-        hold(started, f"the unit of registrations-{name} starts nothing")
+        hold(started, f"the unit of registrations-{name} has no ExecStart")
         assert started is not None
         command: list[str | Path] = [sys.executable, Path(confined.__file__), *started[1].split()]
         log = self.directory / f"{name}.log"
@@ -118,30 +117,30 @@ class Stage:
 
     @contextmanager
     def refreshing(self) -> Iterator[Running]:
-        """All phones refresh, one after another, from the beginning to the end of the `with`; no REGISTER may fail."""
+        """Let all phones refresh, one after another, inside the `with` block. No REGISTER may fail."""
         rate = max(20.0, self.phones / 4)
         with self._load(Wish(phones=self.phones, seconds=3600, rate=rate, patience=PATIENCE_SECONDS)) as running:
             yield running
             came = running.end()
         _hold_all(came)
-        self.say(f"   {came.count} REGISTERs meanwhile, each answered 200, the slowest in {came.worst * 1000:.0f} ms")
+        self.say(f"   {came.count} REGISTERs meanwhile, all answered 200, the slowest in {came.worst * 1000:.0f} ms")
 
     def register_all(self) -> None:
-        """Each phone registers once."""
+        """Register each phone once."""
         with self._load(Wish(phones=self.phones, patience=PATIENCE_SECONDS)) as running:
             came = running.result()
         _hold_all(came)
-        hold(came.count == self.phones, f"{came.count} of {self.phones} phones are registered")
+        hold(came.count == self.phones, f"only {came.count} of {self.phones} phones are registered")
 
     def restart(self) -> None:
-        """Restart Kamailio while phones go on: what they send meanwhile is lost, and only that."""
+        """Restart Kamailio while phones keep sending. Only what they send during the restart may be lost."""
         rate = max(20.0, self.phones / 4)
         with self._load(Wish(phones=self.phones, seconds=3600, rate=rate, patience=1.0)) as running:
             self.proxy.stop()
             self.proxy.start()
             came = running.end()
         self.say(
-            f"   Kamailio was away: {came.lost} REGISTERs lost, {came.refused} refused until phones had a new nonce"
+            f"   Kamailio restarted: {came.lost} REGISTERs lost, {came.refused} refused until phones had a new nonce"
         )
         self.register_all()
 
@@ -150,24 +149,24 @@ class Stage:
         with load(Proxy(self.proxy.port), wish) as running:
             yield running
 
-    # --- what stands
+    # --- state
 
     def rows(self) -> int:
-        """Rows of location."""
+        """Return the number of rows in location."""
         with psycopg.connect(self.url) as connection:
             row = connection.execute("select count(*) from location").fetchone()
         assert row is not None
         return int(row[0])
 
     def execute(self, *queries: str) -> None:
-        """Execute statements as the operator would by psql."""
+        """Execute statements as the operator would with psql."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             for query in queries:
                 self.say(f"   psql: {re.sub(r'password .*', 'password ...', query)}")
                 connection.execute(query.encode())
 
     def schema(self) -> str:
-        """All that pg_dump knows of the schema, privileges too; without what is random in it."""
+        """Return pg_dump's output for the schema with privileges, without the lines that are random."""
         dumped = subprocess.run(
             [bin_directory() / "pg_dump", "--schema-only", self.url],
             capture_output=True,
@@ -178,7 +177,7 @@ class Stage:
         return re.sub(r"^\\(un)?restrict .*\n", "", dumped, flags=re.MULTILINE)
 
     def ask(self, method: str, path: str, token: str) -> Any:
-        """Ask the API; returns the envelope."""
+        """Ask the API and return the envelope."""
         connection = HTTPConnection(HOST, self.port, timeout=60)
         try:
             connection.request(method, path, headers={"X-Auth-Token": token})
@@ -186,24 +185,10 @@ class Stage:
             body = reply.read()
         finally:
             connection.close()
-        hold(reply.status == 200, f"{method} {path} was answered {reply.status} {body[:300]!r}")
+        hold(reply.status == 200, f"{method} {path} returned {reply.status} {body[:300]!r}")
         return json.loads(body)
-
-    def answers(self) -> bool:
-        """Whether the API is ready."""
-        connection = HTTPConnection(HOST, self.port, timeout=2)
-        try:
-            connection.request("GET", "/ready")
-            return connection.getresponse().status == 200
-        except (OSError, HTTPException):
-            return False
-        finally:
-            connection.close()
 
 
 def _hold_all(came: Came) -> None:
     hold(not came.refused, f"{came.refused} REGISTERs were refused: {came.refusal}")
     hold(not came.lost, f"{came.lost} REGISTERs were not answered within {PATIENCE_SECONDS:.0f} s")
-
-
-__all__ = ["ACCOUNT", "DATABASE", "PASSWORD", "REALM", "NotHeld", "Stage", "hold", "wait_until"]

@@ -1,4 +1,4 @@
-"""The steps of the README's section "On a running proxy", in its order, each with what must show."""
+"""The steps of an adoption in detail, one after another while phones refresh, each with its expected result."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from pathlib import Path
 
 import psycopg
 
+from tests.benchmarks.data import PASSWORD, REALM
 from tests.fixtures.kamdbctl import create_by_kamdbctl
-from tests.rehearsal.stage import ACCOUNT, DATABASE, PASSWORD, REALM, NotHeld, Stage, hold, wait_until
+from tests.rehearsal.stage import ACCOUNT, DATABASE, NotHeld, Stage, hold
 from tests.stand.postgres import cluster
+from tests.stand.process import answers_http, wait_until
 from tests.stand.stock import STOCK, stock_proxy
 
 ROOT = Path(__file__).parents[2]
-# The operator's own edit: with the stock 2 a REGISTER does not touch the table, so nothing could be in its way.
+# The operator's own edit. With the stock value 2 a REGISTER does not touch the table, so that no lock could delay it.
 EDITS = {'modparam("usrloc", "db_mode", 2)': 'modparam("usrloc", "db_mode", 1)'}
 LIST = f"/v2/accounts/{ACCOUNT}/registrations"
 PIP = ("--disable-pip-version-check", "--no-input", "--root-user-action=ignore", "--quiet")
 
 
 class Rehearsal:
-    """The steps on one stage; each prints its number and title when it begins."""
+    """Takes the steps on one stage. Each prints its number and title first."""
 
     def __init__(self, stage: Stage, running: ExitStack) -> None:
         self._stage = stage
@@ -50,13 +52,13 @@ class Rehearsal:
         """Take every step.
 
         Args:
-            install: into a virtual environment of its own; otherwise the commands of this one are used.
+            install: whether to install into a new virtual environment. Otherwise this one's commands are used.
 
         Returns:
-            How many there were.
+            The number of steps.
 
         Raises:
-            NotHeld: names the step and what did not show.
+            NotHeld: names the step that failed, and why.
         """
         self._stand()
         if install:
@@ -88,7 +90,7 @@ class Rehearsal:
 
     def _install(self) -> None:
         stage = self._stage
-        with self._step("the package in a virtual environment of its own, while phones refresh"), stage.refreshing():
+        with self._step("install into a new virtual environment, while phones refresh"), stage.refreshing():
             home = stage.directory / "opt" / "registrations"
             commands: list[list[str | Path]] = [
                 [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", stage.directory / "wheel"],
@@ -109,7 +111,8 @@ class Rehearsal:
         with self._step("migrate, while phones refresh"), stage.refreshing():
             stage.run("registrations-db", "migrate")
             hold(
-                stage.run("registrations-db", "migrate", "--dry-run") == "the schema is current\n", "it is not current"
+                stage.run("registrations-db", "migrate", "--dry-run") == "the schema is current\n",
+                "the schema is not current",
             )
             hold(stage.rows() == stage.phones, f"location has {stage.rows()} rows")
             stage.execute("grant registrations_kamailio to kamailio")
@@ -117,15 +120,15 @@ class Rehearsal:
     def _patch(self) -> None:
         stage = self._stage
         path = stage.proxy.configuration
-        with self._step("the edits of kamailio.cfg, while phones refresh"), stage.refreshing():
+        with self._step("patch kamailio.cfg, while phones refresh"), stage.refreshing():
             stage.run("registrations-kamailio", "patch", "--check", path, expect=1)
             said = stage.run("registrations-kamailio", "patch", path)
             added = sum(line.startswith("+") and not line.startswith("+++") for line in said.splitlines())
-            stage.say(f"   {added} lines more, none changed")
-            hold(path.read_bytes() == self._stock_text, "it was changed without --write")
+            stage.say(f"   {added} lines added, none changed")
+            hold(path.read_bytes() == self._stock_text, "patch changed the file without --write")
             stage.run("registrations-kamailio", "patch", "--write", path)
             stage.run("registrations-kamailio", "patch", "--check", path)
-        with self._step("Kamailio restarted with them, in its zone: every phone is still registered"):
+        with self._step("restart Kamailio with the edits, in its time zone: every phone is still registered"):
             unit = stage.run("registrations-kamailio", "unit")
             stage.proxy.environment.update(re.findall(r"^Environment=(\w+)=(.*)$", unit, re.MULTILINE))
             stage.restart()
@@ -133,7 +136,7 @@ class Rehearsal:
 
     def _import(self) -> None:
         stage = self._stage
-        with self._step("a directory, while phones refresh"), stage.refreshing():
+        with self._step("import a directory, while phones refresh"), stage.refreshing():
             accounts, devices = stage.directory / "accounts.csv", stage.directory / "devices.csv"
             accounts.write_text(f"id,name,realm\n{ACCOUNT},Acme,{REALM}\n", encoding="utf-8")
             with devices.open("w", encoding="utf-8", newline="") as file:
@@ -144,7 +147,7 @@ class Rehearsal:
 
     def _run_units(self) -> None:
         stage = self._stage
-        with self._step("worker and API as their units run them"):
+        with self._step("start worker and API as their units do"):
             for name, path in stage.environment_files.items():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.touch(mode=0o600)
@@ -158,7 +161,7 @@ class Rehearsal:
             self._services.enter_context(
                 stage.service("sync", lambda: log.exists() and "action=lead" in log.read_text(encoding="utf-8"))
             )
-            self._services.enter_context(stage.service("api", stage.answers))
+            self._services.enter_context(stage.service("api", lambda: answers_http(stage.port)))
             said = stage.run("registrations-db", "token", "create", ACCOUNT)
             self._token = said.splitlines()[-1]
             wait_until(lambda: self._enriched() == stage.phones, 60, "all rows to be enriched")
@@ -184,50 +187,50 @@ class Rehearsal:
             hold({each["realm"] for each in listed} == {REALM}, "a phone is in another realm")
             count = stage.ask("GET", f"{LIST}/count", self._token)["data"]["count"]
             hold(count == stage.phones, f"the count is {count}")
-            stage.say(f"   {len(listed)} registrations, and as many are counted")
+            stage.say(f"   {len(listed)} registrations listed and counted")
 
     def _flush(self) -> None:
         stage = self._stage
-        with self._step("flush of one phone, and of all: they are gone, and come back"):
+        with self._step("flush one phone, then all: they are gone, and register again"):
             flushed = stage.ask("DELETE", f"{LIST}/u1?check_sync=false", self._token)
-            hold((flushed["flushed"], flushed["pending"]) == (1, 0), f"of u1: {flushed}")
+            hold((flushed["flushed"], flushed["pending"]) == (1, 0), f"flush of u1: {flushed}")
             flushed = stage.ask("DELETE", LIST, self._token)
-            hold((flushed["flushed"], flushed["pending"]) == (stage.phones - 1, 0), f"of all: {flushed['flushed']}")
+            hold((flushed["flushed"], flushed["pending"]) == (stage.phones - 1, 0), f"flush of all: {flushed}")
             count = stage.ask("GET", f"{LIST}/count", self._token)["data"]["count"]
-            hold((count, stage.rows()) == (0, 0), f"{count} are counted, {stage.rows()} rows are there")
+            hold((count, stage.rows()) == (0, 0), f"the count is {count}, location has {stage.rows()} rows")
             with stage.refreshing():
                 wait_until(lambda: stage.rows() == stage.phones, 120, "every phone to come back")
             count = stage.ask("GET", f"{LIST}/count", self._token)["data"]["count"]
-            hold(count == stage.phones, f"{count} are counted again")
+            hold(count == stage.phones, f"the count is {count}")
 
     def _leave_kamailio(self) -> None:
         stage = self._stage
         path = stage.proxy.configuration
-        with self._step("out again: the edits undone byte by byte, while phones refresh"), stage.refreshing():
+        with self._step("undo the edits byte for byte, while phones refresh"), stage.refreshing():
             stage.run("registrations-kamailio", "patch", "--undo", "--write", path)
-            hold(path.read_bytes() == self._stock_text, "kamailio.cfg is not what it was")
+            hold(path.read_bytes() == self._stock_text, "kamailio.cfg differs from the original")
             hold(not path.with_name("registrations.cfg").exists(), "registrations.cfg is still there")
-        with self._step("Kamailio restarted without them: every phone is still registered"):
+        with self._step("restart Kamailio without the edits: every phone is still registered"):
             stage.restart()
             hold(stage.rows() == stage.phones, f"location has {stage.rows()} rows")
 
     def _leave_database(self) -> None:
         stage = self._stage
-        with self._step("worker and API stopped, uninstall, while phones refresh"), stage.refreshing():
+        with self._step("stop worker and API and uninstall, while phones refresh"), stage.refreshing():
             self._services.close()
             stage.run("registrations-db", "uninstall")
             stage.run("registrations-db", "uninstall", "--yes")
-            hold(stage.schema() == self._stock_schema, "the schema is not what kamdbctl made")
+            hold(stage.schema() == self._stock_schema, "the schema differs from the one that kamdbctl made")
             hold(stage.rows() == stage.phones, f"location has {stage.rows()} rows")
 
 
 def rehearse(directory: Path, *, phones: int, install: bool, say: Callable[[str], None]) -> int:
-    """Take all steps in a directory that is thrown away afterwards; returns how many there were.
+    """Take all steps, with every file in the directory; return the number of steps.
 
     Raises:
-        NotHeld: names the step that failed, and how.
+        NotHeld: names the step that failed, and why.
     """
-    say(f"on {STOCK}, everything below {directory}")
+    say(f"rehearsing with {STOCK}; all files are below {directory}")
     with cluster(directory / "postgres") as postgres:
         url = postgres.url(DATABASE, user="kamailio")
         stock = stock_proxy(

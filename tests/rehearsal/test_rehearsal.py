@@ -1,4 +1,4 @@
-"""A small rehearsal; `make rehearsal` is the whole."""
+"""A small rehearsal. `make rehearsal` runs a full one."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def test_a_stock_proxy_is_adopted_used_and_left_without_a_register_that_fails() 
 
 
 def test_a_step_that_does_not_hold_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a rehearsal cannot pass by itself: with an own edit that patch does not understand it ends there."""
+    """A rehearsal can fail: it stops at `patch` if the operator's own edit is one that patch does not understand."""
     monkeypatch.setattr(
         steps, "EDITS", {**steps.EDITS, "route[REGISTRAR]": "route[OWN]", "route(REGISTRAR)": "route(OWN)"}
     )
-    with pytest.raises(NotHeld, match=r"step 4, the edits of kamailio.cfg(.|\n)*there is no route\[REGISTRAR\]"):
+    with pytest.raises(NotHeld, match=r"step 4, patch kamailio.cfg(.|\n)*there is no route\[REGISTRAR\]"):
         rehearse(tmp_path, phones=20, install=False, say=lambda _: None)

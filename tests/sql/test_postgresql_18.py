@@ -14,7 +14,7 @@ from tests.stand.postgres import bin_directory
 pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parent
-FILES = ("test_migrate.py", "test_location_samples.py", "test_flushing.py")
+FILES = ("schema/test_migrate.py", "registrations/test_location_samples.py", "flushes/test_requests.py")
 
 
 def _is_there() -> bool:

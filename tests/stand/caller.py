@@ -1,4 +1,4 @@
-"""Somebody who calls a phone through the proxy, once: MESSAGE or INVITE, with digest credentials if asked for them."""
+"""A user agent that calls a phone through the proxy: one MESSAGE or INVITE, with digest credentials if challenged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Caller(Agent):
         realm: domain of its own address.
         password: for the digest, in clear.
         proxy: host and port to send to; IPv6 without brackets.
-        transport: `udp` or `tcp`, by which nothing is sent twice.
+        transport: `udp`, or `tcp`, which does not retransmit.
         timeout: seconds until `NoAnswer`, for one request and its final response.
     """
 
@@ -36,11 +36,11 @@ class Caller(Agent):
         self._username, self._realm, self._password = username, realm, password
 
     def call(self, uri: str, *, method: str = "MESSAGE", call_id: str | None = None) -> list[Response]:
-        """Call a URI; returns the final responses, of which only the last is no challenge that was answered.
+        """Call a URI and return the final responses. All but the last are challenges that were answered.
 
         Args:
             uri: Request-URI and To; may hold surrogates (PEP 383).
-            method: MESSAGE, or INVITE, to which a phone of the stand says 486.
+            method: MESSAGE or INVITE. A phone of the stand answers INVITE with 486.
             call_id: random when left out.
 
         Raises:
@@ -82,7 +82,7 @@ class Caller(Agent):
         return response
 
     def _acknowledge(self, request: Request, response: Response) -> None:
-        """An ACK to a final response that is no success (RFC 3261 section 17.1.1.3)."""
+        """Send the ACK to a final response other than 2xx (RFC 3261 section 17.1.1.3)."""
         kept = [(name, request.headers[name]) for name in ("Via", "Max-Forwards", "From", "Call-ID")]
         number, _ = request.cseq
         headers = Headers([*kept, ("To", response.headers["To"]), ("CSeq", f"{number} ACK")])

@@ -1,4 +1,4 @@
-"""A wall clock that can be set, for the daemons of one test; how time passes is left alone (libfaketime)."""
+"""A wall clock that a test can set for its daemons (libfaketime). The monotonic clock stays as it is."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-# The loader replaces $LIB (ld.so(8)) by Debian's directory of this architecture.
+# The loader replaces $LIB by Debian's library directory for this architecture (ld.so(8)).
 LIBRARY = "/usr/$LIB/faketime/libfaketimeMT.so.1"
-# Where each daemon leaves two files, named by its process ID, unless it comes to a quiet end.
+# A daemon that is killed leaves two files here, named by its process ID.
 SHARED = Path("/dev/shm")
 
 
@@ -17,10 +17,10 @@ def _left_behind() -> set[Path]:
 
 
 class WallClock:
-    """A clock that is right until it is set; to be closed when its daemons have ended.
+    """A clock that shows the real time until it is set. Close it after its daemons have ended.
 
     Attributes:
-        environment: for each daemon that is to go by it. PostgreSQL's user must be able to read its file.
+        environment: variables for each daemon that uses this clock. PostgreSQL's user must be able to read its file.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -29,21 +29,21 @@ class WallClock:
         self.environment: Mapping[str, str] = {
             "LD_PRELOAD": LIBRARY,
             "FAKETIME_TIMESTAMP_FILE": str(self._offset),
-            "FAKETIME_NO_CACHE": "1",  # all see a change at once
+            "FAKETIME_NO_CACHE": "1",  # every process sees a change at once
             "DONT_FAKE_MONOTONIC": "1",
             "NO_FAKE_STAT": "1",
         }
         self.shift(0)
 
     def shift(self, seconds: int) -> None:
-        """Set it so many seconds off the right time: behind it, if negative."""
+        """Set the clock ahead of the real time by this many seconds, or behind it if negative."""
         new = self._offset.with_suffix(".new")
         new.write_text(f"{seconds:+d}", encoding="ascii")
-        new.replace(self._offset)  # whoever looks at the clock meanwhile finds the old text or the new one
+        new.replace(self._offset)  # atomic: a process that reads the clock now sees the old offset or the new one
 
     def close(self) -> None:
-        """Remove what daemons that have ended left in shared memory, other than what was there before."""
+        """Remove the shared memory that ended daemons left, but not what was there before."""
         for file in _left_behind() - self._there_before:
             if not Path("/proc", file.name.rpartition("_")[2]).exists():
-                with suppress(FileNotFoundError, PermissionError):  # another run's: removed there, or not ours to
+                with suppress(FileNotFoundError, PermissionError):  # the file of another test run
                     file.unlink()

@@ -1,4 +1,4 @@
-"""Many phones that stay registered, by one scheduler thread."""
+"""Many phones that one scheduler thread keeps registered."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from tests.stand.phone import Phone
 
 LOOK = 1.0
-"""Seconds at most between two looks for phones whose connection the proxy closed."""
+"""Longest time in seconds between two checks for phones whose connection the proxy closed."""
 
 
 class Fleet:
-    """Phones that register when it starts and refresh until it stops, one after another in an own thread.
+    """Phones that register at the start and refresh until the stop, one after another in a thread of the fleet.
 
     Args:
         phones: the phones; the fleet closes them when it stops.
-        every: seconds between two refreshes; None is half of what the registrar granted.
-        pause: seconds until the next attempt after an error, be it a status or silence.
-        patience: seconds to wait for one response. Short, because the others wait meanwhile.
-        on_error: called in its thread with each failure: NoAnswer, or RuntimeError with the status.
+        every: seconds between two refreshes; None means half of what the registrar granted.
+        pause: seconds until the next attempt after an error status or a timeout.
+        patience: seconds to wait for one response. Keep it short: the other phones wait meanwhile.
+        on_error: called in the fleet's thread with each failure: NoAnswer, or RuntimeError with the status.
 
-    A phone whose connection the proxy closed registers again within a second. As a context manager it starts
-    at the beginning and stops at the end, un-registering.
+    A phone whose connection the proxy closed registers again within a second. As a context manager the fleet starts
+    at the beginning, and at the end it stops and un-registers.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Fleet:
         self.stop()
 
     def start(self) -> Self:
-        """Starts the thread and returns at once; a stopped fleet may start again."""
+        """Start the thread and return at once. A stopped fleet may start again."""
         if self._thread is None:
             self._stopping.clear()
             self._thread = threading.Thread(target=self._run, name="sip-fleet", daemon=True)
@@ -62,16 +62,16 @@ class Fleet:
         return self
 
     def wait_until_registered(self, timeout: float) -> None:
-        """Waits until every phone has a binding; raises TimeoutError after `timeout` seconds."""
+        """Wait until every phone has a binding; raises TimeoutError after `timeout` seconds."""
         with self._news:
             if not self._news.wait_for(lambda: all(phone.registered for phone in self.phones), timeout):
                 missing = [phone for phone in self.phones if not phone.registered]
                 raise TimeoutError(f"{len(missing)} of {len(self.phones)} phones not registered: {missing[:5]}")
 
     def stop(self, *, unregister: bool = True) -> None:
-        """Ends the thread, un-registers unless told not to, and closes the phones; may be called again.
+        """Stop the thread, un-register unless told otherwise, and close the phones. May be called again.
 
-        A proxy that does not answer one phone is not asked for the others, so that a stop comes to its end.
+        Once a proxy does not answer one phone, the others are not un-registered there, so that the stop is quick.
         """
         self._stopping.set()
         running, self._thread = self._thread, None
@@ -101,7 +101,7 @@ class Fleet:
             self._stopping.wait(max(0.0, min(left, LOOK)))
 
     def refresh(self, phone: "Phone") -> float:
-        """Registers one phone now; returns the seconds until its next turn."""
+        """Register one phone now and return the seconds until its next refresh."""
         try:
             response = phone.register(timeout=self._patience)
         except NoAnswer as error:
@@ -127,5 +127,5 @@ def keep_registered(
     patience: float = 4.0,
     on_error: "Callable[[Phone, Exception], None] | None" = None,
 ) -> Fleet:
-    """A fleet that has started; its arguments are Fleet's."""
+    """Return a fleet that has started. The arguments are those of Fleet."""
     return Fleet(phones, every=every, pause=pause, patience=patience, on_error=on_error).start()

@@ -1,6 +1,6 @@
-"""Not Kazoo: a server that says what no Kazoo does, byte by byte if need be, to whoever asks it as an import does.
+"""A broken imitation of Kazoo for the importer. It can send any bytes, also answers that Kazoo never gives.
 
-Unless it is told otherwise it has one account with one user and one device.
+By default it has one account with one user and one device.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Said = Iterable[bytes]
 
 
 class HostileKazoo:
-    """What it says may be changed while it runs.
+    """The state of the server. A test may change the answers while it runs.
 
     Attributes:
-        answers: the bytes of whole answers, with their headers, by path below /v2/; a function is given the request's
-            target, which has the query.
-        asked: the targets that were asked for.
-        heard: everything that clients sent.
+        answers: whole answers as bytes, headers included, by path below /v2/. A function gets the request target with
+            its query and returns the answer.
+        asked: the targets of all requests.
+        heard: all bytes that clients sent.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class HostileKazoo:
         self.ending = threading.Event()
 
     def add_account(self, account_id: str, *, tree: list[Any], **document: Any) -> dict[str, Any]:
-        """Let it have an account without users and devices; returns its entry in the list of descendants."""
+        """Add an account without users and devices; return its entry for the list of descendants."""
         path = f"accounts/{account_id}"
         self.answers[path] = said(data={"id": account_id, "name": account_id, **document})
         self.answers[f"{path}/users"] = self.answers[f"{path}/devices"] = said(data=[])
@@ -59,19 +59,19 @@ class HostileKazoo:
 
 
 def said(status: int = HTTPStatus.OK, *, headers: Iterable[str] = (), **envelope: Any) -> Said:
-    """An answer in JSON."""
+    """Return an answer in JSON."""
     return raw(json.dumps(envelope).encode(), status, headers=headers)
 
 
 def raw(body: bytes, status: int = HTTPStatus.OK, *, headers: Iterable[str] = ()) -> Said:
-    """An answer with this body."""
+    """Return an answer with this body."""
     lines = [f"HTTP/1.1 {int(status)} Said", f"Content-Length: {len(body)}", "Connection: close", *headers, "", ""]
     return ["\r\n".join(lines).encode(), body]
 
 
 @contextmanager
 def hostile_kazoo(*, certificate: Path | None = None) -> Iterator[HostileKazoo]:
-    """Run it on a port of its own of 127.0.0.1; with a certificate and its key in one file, by TLS."""
+    """Run the server on a free port of 127.0.0.1, with TLS if a file with certificate and key is given."""
     kazoo = HostileKazoo()
 
     class Handler(socketserver.StreamRequestHandler):
@@ -86,14 +86,14 @@ def hostile_kazoo(*, certificate: Path | None = None) -> Iterator[HostileKazoo]:
                     if kazoo.ending.is_set():
                         return
                     self.wfile.write(part)
-            except OSError:  # the client has had enough
+            except OSError:  # the client closed the connection
                 return
 
     class Server(socketserver.ThreadingTCPServer):
         allow_reuse_address = True
 
         def handle_error(self, request: Any, client_address: Any) -> None:
-            """A client that does not trust the certificate goes."""
+            """Ignore a client that does not trust the certificate."""
 
     with Server(("127.0.0.1", 0), Handler) as server:
         if certificate is not None:

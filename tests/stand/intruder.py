@@ -1,4 +1,4 @@
-"""A phone that answers challenges as it likes: any digest username, any HA1, any number of header fields."""
+"""A phone that forges its answer to a challenge: any digest username, any HA1, any number of header fields."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ def ha1(username: str, realm: str, password: str) -> bytes:
 
 
 def digest(challenge: Challenge, username: str, secret: bytes, *, uri: str, method: str = "REGISTER") -> str:
-    """The value of Authorization for that username and H(A1); by RFC 2069, which has no qop."""
+    """Return the value of Authorization for that username and H(A1), by RFC 2069, which has no qop."""
     ha2 = hashlib.md5(f"{method}:{uri}".encode(), usedforsecurity=False).hexdigest().encode()
     whole = b":".join((secret, challenge["nonce"].encode(), ha2))
     response = hashlib.md5(whole, usedforsecurity=False).hexdigest()
@@ -29,13 +29,13 @@ def digest(challenge: Challenge, username: str, secret: bytes, *, uri: str, meth
 
 
 class Intruder(Phone):
-    """Sends what `forge` makes of the challenge instead of credentials; see Phone for the rest.
+    """A phone that sends the header fields of `forge` in place of credentials. For the rest see Phone.
 
     Args:
-        username: user part of the AoR that it is after.
+        username: user part of the AoR that it attacks.
         realm: domain of that AoR.
-        forge: returns header fields, given the challenge.
-        options: what Phone takes.
+        forge: makes header fields from the challenge.
+        options: further arguments of Phone.
     """
 
     def __init__(self, username: str, realm: str, forge: Forge, **options: Any) -> None:
@@ -43,11 +43,11 @@ class Intruder(Phone):
         self._forge = forge
 
     def borrow_challenge(self, phone: Phone) -> None:
-        """Answer another phone's challenge, so that the next request is the one with credentials."""
+        """Use another phone's challenge, so that the next request already has credentials."""
         self._challenge = phone._challenge
 
     def ask(self, method: str, uri: str) -> Response:
-        """Send another request than REGISTER from the AoR, and return its final response."""
+        """Send a request other than REGISTER from the AoR and return its final response."""
         for _ in range(2):
             _, response = self._transact(lambda connection: self._other(connection, method, uri), self.timeout)
             if response.status != 407 or not self._accept_challenge(response):

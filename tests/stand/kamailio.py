@@ -1,6 +1,6 @@
-"""A real Kamailio on a configuration of ours (or another), in the foreground, with everything it writes in one place.
+"""A real Kamailio in the foreground, on our configuration or another one, with its files in one directory.
 
-Knows its command line and the variables of kamailio/kamailio.cfg; knows nothing of tables and phones.
+This module knows Kamailio's command line and the variables of kamailio/kamailio.cfg. It knows no tables and no phones.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ def kamailio_version() -> str:
 
 
 def kamailio_is_at_least(major: int, minor: int) -> bool:
-    """Whether the installed one is of that version or newer."""
+    """Return whether the installed Kamailio has this version or a newer one."""
     return tuple(int(part) for part in kamailio_version().split(".")[:2]) >= (major, minor)
 
 
 def take_long_headers() -> str:
-    """Return the lines by which Kamailio takes, and can read in one piece, headers of more than 32,767 bytes."""
+    """Return the settings with which Kamailio accepts headers of more than 32,767 bytes and can read them whole."""
     return "pv_buffer_size=65000" + ("\nmsg_recv_max_size=65000" if kamailio_is_at_least(5, 8) else "")
 
 
 def with_line(directory: Path, line: str) -> Path:
-    """Write kamailio.cfg with a line more at its end, as an operator may have it, and return its path."""
+    """Write kamailio.cfg with one more line at its end, as an operator might, and return its path."""
     shutil.copyfile(CONFIGURATION.with_name("registrations.cfg"), directory / "registrations.cfg")
     configuration = directory / CONFIGURATION.name
     configuration.write_text(f"{CONFIGURATION.read_text(encoding='utf-8')}{line}\n", encoding="utf-8")
@@ -49,10 +49,10 @@ def with_line(directory: Path, line: str) -> Path:
 
 
 def without_authentication(directory: Path) -> Path:
-    """Write a kamailio.cfg that lets everybody register as anybody, and return its path.
+    """Write a kamailio.cfg that does not authenticate REGISTER, and return its path.
 
     Raises:
-        ValueError: kamailio.cfg does not authenticate where it did.
+        ValueError: the authentication was not found in kamailio.cfg.
     """
     configuration = with_line(directory, "")
     text, count = re.subn(
@@ -69,7 +69,7 @@ def without_authentication(directory: Path) -> Path:
 
 @dataclass
 class Proxy:
-    """A Kamailio that is started, killed and started again within one `with`."""
+    """A Kamailio that can be started, killed and restarted within one `with`."""
 
     directory: Path
     configuration: Path
@@ -83,44 +83,44 @@ class Proxy:
 
     @property
     def sip(self) -> tuple[str, int]:
-        """Where phones send to, by UDP, TCP or WebSocket."""
+        """Address for phones, by UDP, TCP or WebSocket."""
         return self.sip_host, self.sip_port
 
     @property
     def rpc_url(self) -> str:
-        """JSON-RPC over HTTP."""
+        """URL for JSON-RPC over HTTP."""
         return f"http://127.0.0.1:{self.rpc_port}/RPC"
 
     @property
     def rpc_socket_url(self) -> str:
-        """JSON-RPC by datagram, to the UDP port or the unix socket that KAMAILIO_RPC_SOCKET names."""
+        """URL for JSON-RPC by datagram, to the UDP port or the unix socket that KAMAILIO_RPC_SOCKET names."""
         name = self.environment.get("KAMAILIO_RPC_SOCKET", "kamailio_rpc.sock")
         return name if name.startswith("udp:") else f"unix:{self.runtime / name}"
 
     @property
     def rpc_fifo_url(self) -> str:
-        """JSON-RPC by FIFO."""
+        """URL for JSON-RPC by FIFO."""
         return f"fifo:{self.runtime}/kamailio_rpc.fifo"
 
     @property
     def rpc_kamctl_url(self) -> str:
-        """JSON-RPC by running kamctl."""
+        """URL for JSON-RPC through kamctl."""
         return f"kamctl:?fifo={self.runtime}/kamailio_rpc.fifo"
 
     @property
     def log(self) -> str:
-        """Everything it has logged in all its lives."""
+        """Everything it has logged, over all restarts."""
         path = self.directory / "kamailio.log"
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
     @property
     def is_running(self) -> bool:
-        """Whether its main process lives."""
+        """Whether its main process runs."""
         return self._daemon is not None and self._daemon.is_running()
 
     @property
     def pid(self) -> int:
-        """Process id of its main process.
+        """Process ID of its main process.
 
         Raises:
             RuntimeError: it is stopped.
@@ -130,11 +130,11 @@ class Proxy:
         return self._daemon.pid
 
     def rpc(self, *, socket: bool = False, url: str | None = None) -> JsonRpcClient:
-        """Return a client for it, by HTTP, by its datagram socket, or by another of its URLs."""
+        """Return an RPC client: over HTTP, over the datagram socket, or for another of its URLs."""
         return JsonRpcClient(transport_for(url or (self.rpc_socket_url if socket else self.rpc_url)))
 
     def start(self) -> None:
-        """Start it; it serves SIP and JSON-RPC when this returns. Nothing happens when it runs already."""
+        """Start it unless it runs, and return once it serves SIP and JSON-RPC."""
         if self.is_running:
             return
         self._running.close()
@@ -145,18 +145,18 @@ class Proxy:
         )
 
     def stop(self) -> None:
-        """Stop it in order (SIGTERM): mode 2 writes what it holds."""
+        """Stop it by SIGTERM. In db_mode 2 it writes its bindings first."""
         self._running.close()
         self._daemon = None
 
     def kill(self) -> None:
-        """SIGKILL all of it: what was only in memory is lost."""
+        """Kill all its processes by SIGKILL. What was only in memory is lost."""
         if self._daemon is not None:
             self._daemon.kill()
         self.stop()
 
     def restart(self, **environment: str) -> None:
-        """Stop and start it, with variables changed from now on."""
+        """Stop it, change variables of its environment, and start it."""
         self.stop()
         self.environment.update(environment)
         self.start()
@@ -169,7 +169,7 @@ class Proxy:
             ):
                 by_http.call("core.version")
                 by_datagram.call("core.version")
-                # Before it reads the table it deletes the rows of TCP connections: those of quicker phones, too.
+                # Before it loads the table it deletes the rows of TCP connections, also of phones that register early.
                 require_loaded(by_http)
         except KamailioError:
             return False
@@ -195,30 +195,30 @@ def kamailio(
     configuration: Path = CONFIGURATION,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Proxy]:
-    """Run Kamailio for the time of the `with`.
+    """Run Kamailio inside the `with` block.
 
     Args:
-        directory: for its log and PID; made when missing.
-        database_url: in Kamailio's spelling, `postgres://...`; `postgresql://...` is understood, too.
-        sip_host: address to serve phones on.
-        sip_host6: IPv6 address to serve them on as well, without brackets.
-        sip_port: a free one when left out; the same for all transports.
-        rpc_port: a free one when left out.
-        db_mode: of usrloc.
+        directory: for its log and PID file; created if missing.
+        database_url: `postgres://...` as Kamailio writes it, or `postgresql://...`.
+        sip_host: address for phones.
+        sip_host6: further IPv6 address for phones, without brackets.
+        sip_port: port for all transports; default: a free one.
+        rpc_port: default: a free one.
+        db_mode: usrloc's mode.
         expires_type: 1 for BIGINT columns, 0 for TIMESTAMP.
-        server_id: tells nodes apart.
-        timer_interval: seconds between clean-ups.
-        timezone: of the process (TZ).
+        server_id: number of the node.
+        timer_interval: seconds between two runs of usrloc's timer.
+        timezone: TZ of the process.
         children: workers for each transport.
-        min_expires: seconds, of the registrar.
-        configuration: another kamailio.cfg; it must know the same variables.
+        min_expires: the registrar's shortest registration, in seconds.
+        configuration: another kamailio.cfg that reads the same variables.
         environment: further variables.
 
     Raises:
-        DaemonFailed: it does not start; the message has the tail of its log.
+        DaemonFailed: it did not start; the message has the tail of its log.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    # In /tmp: the path of a unix socket has 108 bytes, and the temporary directories of pytest are long.
+    # In /tmp: the path of a unix socket has at most 107 bytes, and pytest's temporary directories have long names.
     runtime = Path(tempfile.mkdtemp(prefix="kamailio-", dir="/tmp"))
     sip_port = sip_port or free_port(sip_host)
     rpc_port = rpc_port or free_port()

@@ -1,4 +1,4 @@
-"""A socket at which a SIP phone waits for calls without registering from it: UDP, or a TCP server."""
+"""A socket on which a SIP phone listens for calls but from which it never registers: UDP, or a TCP server."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from typing import Literal, Self
 from tests.stand.sip import Frames, MalformedMessage, Request, parse
 
 Answer = Callable[[Request], bytes]
-"""What is sent back for a request; no bytes is silence."""
+"""Makes the answer to a request; no bytes means no answer."""
 
 
 class Listener:
-    """Answers what arrives at one address, each retransmission too, until it is closed.
+    """Answers every request that arrives at one address, retransmissions too, until it is closed.
 
     Args:
         transport: `udp` or `tcp`.
-        address: host and port to listen at; IPv6 without brackets.
+        address: host and port to listen on; IPv6 without brackets.
         answer: called in a thread of the listener, once for each request that arrives.
 
     Raises:
-        OSError: the address is taken.
+        OSError: the address is in use.
     """
 
     def __init__(self, transport: Literal["udp", "tcp"], address: tuple[str, int], answer: Answer) -> None:
@@ -52,7 +52,7 @@ class Listener:
         self.close()
 
     def close(self) -> None:
-        """Stop listening and end the connections that were accepted."""
+        """Stop listening and close all accepted connections."""
         for each in (self._socket, *self._streams):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)

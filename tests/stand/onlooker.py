@@ -1,4 +1,4 @@
-"""Another user who looks at the files of a directory at every moment: what he could read, had he been quick enough."""
+"""Watches the files of a directory as another user of the machine could, to find out what he might have read."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 
 @contextmanager
 def seen_in(directory: Path) -> Iterator[set[tuple[str, int, int]]]:
-    """Suffix, mode and group of each file that is ever there.
+    """Collect suffix, mode and group of every file that exists in the directory at some time.
 
-    He looks before and after each call that Python makes, so no state between two of them escapes him. The umask is 0:
-    a mode is what the program asks for.
+    The directory is read before and after each call that Python makes, so that no state is missed. The umask is 0, so
+    that a file's mode is the one that the program asked for.
     """
     seen: set[tuple[str, int, int]] = set()
 

@@ -1,24 +1,24 @@
 #!/bin/sh
-# Debian packages that demo and tests need: installs what is missing, by apt-get as root or by sudo, and nothing else.
+# Installs the Debian packages that the demo and the tests need and that are missing, by apt-get as root or with sudo.
 #
-#   packages.sh           look, install
-#   packages.sh tests     the same for what only the tests need: a browser, network namespaces, a pooler, locales, clocks
-#   packages.sh matrix    the same for what makes a root of another Debian release
+#   packages.sh           check and install
+#   packages.sh tests     the same for the tests: a browser, network namespaces, a pooler, proxies, locales, clocks
+#   packages.sh matrix    the same for `make matrix`, which builds a root of another Debian release
 #   packages.sh python    print a Python that can make the virtual environment
-#   packages.sh install PACKAGE...    the part that root does
+#   packages.sh install PACKAGE...    the part that needs root
 #
-# A service of an installed package is not started: Debian would run Kamailio on 5060 and PostgreSQL on 5432.
+# No service of an installed package is started: Debian would run Kamailio on 5060 and PostgreSQL on 5432.
 set -eu
 
 PATH=$PATH:/usr/sbin:/sbin
-POLICY=/usr/sbin/policy-rc.d # Debian policy, 9.3.3.1: exit status 101 forbids to start a service
+POLICY=/usr/sbin/policy-rc.d # Debian policy, 9.3.3.1: exit status 101 forbids starting a service
 
 complain() {
 	echo "setup: $*" >&2
 	exit 1
 }
 
-has_python() { # the version fits
+has_python() { # of a supported version
 	"$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null
 }
 
@@ -68,6 +68,8 @@ list_missing() {
 list_missing_for_tests() {
 	command -v ip >/dev/null || echo iproute2
 	command -v pgbouncer >/dev/null || echo pgbouncer
+	command -v nginx >/dev/null || echo nginx
+	command -v haproxy >/dev/null || echo haproxy
 	command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null ||
 		command -v google-chrome >/dev/null || echo chromium-headless-shell
 	ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || echo libfaketime # see tests/stand/clock.py
@@ -78,7 +80,7 @@ list_missing_for_matrix() {
 	command -v mmdebstrap >/dev/null || echo mmdebstrap
 }
 
-install_packages() { # as root
+install_packages() { # needs root
 	if [ ! -e "$POLICY" ]; then
 		trap 'rm -f "$POLICY"' EXIT
 		trap 'exit 130' INT
@@ -98,32 +100,32 @@ install_packages() { # as root
 	fi
 	rm -f "$log"
 	if [ -d /run/systemd/system ]; then
-		echo "setup: Debian's own kamailio and postgresql would start with the next boot, and take ports 5060 and 5432;" \
-			"to keep them off: systemctl disable kamailio postgresql"
+		echo "setup: at the next boot Debian starts its own kamailio (port 5060) and postgresql (port 5432);" \
+			"to prevent that: systemctl disable kamailio postgresql"
 	fi
 }
 
-look_and_install() { # what the given function finds missing
+look_and_install() { # install what the given function lists as missing
 	missing=$("$1" | tr '\n' ' ')
 	missing=${missing% }
 	if [ -n "$missing" ]; then
 		command -v apt-get >/dev/null ||
-			complain "this machine has no apt-get; install what Debian calls $missing, then start again"
+			complain "apt-get is missing; install the equivalents of these Debian packages, then start again: $missing"
 		by_hand="apt-get update && apt-get install --no-install-recommends $missing"
 		echo "setup: installing Debian packages: $missing (their services are not started)"
 		# shellcheck disable=SC2086 # one word a package
 		if [ "$(id -u)" -eq 0 ]; then
-			sh "$0" install $missing || complain "apt-get has failed, see above; by hand: $by_hand"
+			sh "$0" install $missing || complain "apt-get failed, see above; by hand: $by_hand"
 		elif command -v sudo >/dev/null; then
-			sudo sh "$0" install $missing || complain "that has failed, see above; as root: $by_hand"
+			sudo sh "$0" install $missing || complain "apt-get failed, see above; as root: $by_hand"
 		else
-			complain "you are not root and there is no sudo; as root: $by_hand"
+			complain "you are not root and sudo is missing; run as root: $by_hand"
 		fi
 	fi
 }
 
 require_python() {
-	find_python >/dev/null || complain "Python 3.11 to 3.14 with venv is needed; python3 is" \
+	find_python >/dev/null || complain "Python 3.11 to 3.14 with venv is required; python3 is" \
 		"$(python3 --version 2>&1 || true)"
 }
 
@@ -134,7 +136,7 @@ case ${1-} in
 	;;
 tests) look_and_install list_missing_for_tests ;;
 matrix) look_and_install list_missing_for_matrix ;;
-python) find_python || complain "there is no Python 3.11 to 3.14 with venv" ;;
+python) find_python || complain "Python 3.11 to 3.14 with venv is missing" ;;
 install)
 	shift
 	install_packages "$@"

@@ -1,4 +1,4 @@
-"""A real PgBouncer in front of a cluster, gone with the `with`; lets in whoever PostgreSQL lets in."""
+"""A real PgBouncer in front of a cluster. It lets in every user that PostgreSQL lets in."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ ROLES = ("postgres", "registrations_api", "registrations_sync", "registrations_k
 def pgbouncer(
     directory: Path, server: Cluster, *, pool_mode: str, port: int | None = None, settings: str = ""
 ) -> Iterator[int]:
-    """Run one for the time of the `with`; yields its port on 127.0.0.1.
+    """Run a PgBouncer inside the `with` block and yield its port on 127.0.0.1.
 
     Args:
-        directory: made when missing, for its files.
-        server: where it connects to, whatever the name of the database.
+        directory: for its files; created if missing.
+        server: the cluster behind it, for every database name.
         pool_mode: session, transaction or statement.
-        port: a free one when left out.
-        settings: more lines of its configuration.
+        port: default: a free one.
+        settings: further lines of its configuration.
     """
     directory.mkdir(exist_ok=True)
     port = port or free_port()
@@ -48,7 +48,7 @@ pool_mode = {pool_mode}
     )
     program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
-        raise FileNotFoundError("no PgBouncer here: `make test-packages` installs it")
+        raise FileNotFoundError("PgBouncer is missing: `make test-packages` installs it")
     command = as_postgres([program, "-q", configuration])
     with daemon(command, log=directory / "log", ready=lambda: port_taken("127.0.0.1", port), name="pgbouncer"):
         yield port

@@ -1,6 +1,6 @@
-"""A simulated SIP phone that registers; as a command it is one phone to try things by hand (`--help`).
+"""A simulated SIP phone that registers. As a command it runs one phone to try things by hand (`--help`).
 
-It is a registering user agent and nothing more: no media, no calls, no TLS.
+It can only register: no media, no calls, no TLS.
 """
 
 import secrets
@@ -21,11 +21,11 @@ from tests.stand.sip_transport import Connection, TransportName
 __all__ = ["Fleet", "NoAnswer", "Phone", "Request", "Response", "keep_registered"]
 
 PATIENCE = 8.0
-"""Seconds that the command waits for a response; a person does not want to wait for TIMER_F."""
+"""Seconds that the command waits for a response. TIMER_F would be too long for a person."""
 
 
 class Phone(Agent):
-    """One SIP user agent with one contact (or the contact it is given, whatever that is).
+    """One SIP user agent with one contact, its own or any that it is given.
 
     Args:
         username: user part of the AoR, unescaped; also the digest user unless `auth_username` says otherwise.
@@ -33,20 +33,20 @@ class Phone(Agent):
         password: for the digest, in clear.
         proxy: host and port to send to; IPv6 without brackets.
         transport: `udp`, `tcp` or `ws`.
-        contact: URI to register, or a complete Contact value with `<>`. Default: the socket's real address
-            (after a reconnect another), for `ws` a random `.invalid` host that stays (RFC 7118 section 5).
+        contact: URI to register, or a complete Contact value with `<>`. Default: the socket's real address, which
+            changes with a reconnect; for `ws` a random `.invalid` host, which does not (RFC 7118 section 5).
         expires: seconds that `register()` asks for; None sends no Expires.
         from_uri: From of a third-party REGISTER (RFC 3261 section 10.2), or a complete value with `<>`; else the AoR.
-        call_id: default random; the same for the phone's life (RFC 3261 section 10.2).
+        call_id: never changes (RFC 3261 section 10.2); random by default.
         instance: URN for `+sip.instance`, sent with `reg-id=1` and `Supported: path, outbound` (RFC 5626).
-        extra_headers: added to each REGISTER as they are.
+        extra_headers: added unchanged to each REGISTER.
         timeout: seconds until `NoAnswer`, for one request and its response.
         on_exchange: called with each REGISTER and its final response, challenges included.
 
     Headers and URIs may hold surrogates (PEP 383) to send bytes that are not UTF-8. Attributes that change:
-    `cseq` (last one sent), `granted` (seconds, of the last success), `registered` (the last exchange left a
-    binding), `sent_by` (what Via says instead of the socket's real address); see Agent for `received`, `answers` and
-    `strays`. Closing does not un-register.
+    `cseq` (the last one sent), `granted` (seconds, of the last success), `registered` (whether the last exchange left
+    a binding), `sent_by` (Via shows this in place of the socket's real address). For `received`, `answers` and
+    `strays` see Agent. Closing does not un-register.
     """
 
     def __init__(
@@ -91,29 +91,30 @@ class Phone(Agent):
 
     @property
     def contact(self) -> str:
-        """The contact's URI, connecting for it if need be. Raises NoAnswer."""
+        """The contact's URI. Connects first if necessary; raises NoAnswer."""
         return parse_address(self._contact_value())[0]
 
     def register(self, expires: int | None = None, *, timeout: float | None = None) -> Response:
-        """Registers or refreshes and returns the final response, whatever its status.
+        """Register or refresh and return the final response, whatever its status.
 
-        Answers one challenge (401 or 407); credentials that the proxy took before go with the first request.
+        Answers one challenge (401 or 407). Credentials that the proxy has accepted before are sent with the first
+        request.
 
         Args:
-            expires: seconds to ask for this once, instead of the phone's own.
-            timeout: seconds for each request this once, instead of the phone's own.
+            expires: seconds to ask for, this time only.
+            timeout: seconds for each request, this time only.
 
         Raises:
-            NoAnswer: nobody answered in time.
+            NoAnswer: no answer came in time.
         """
         return self._exchange(self._contact_value, self.expires if expires is None else expires, timeout)
 
     def unregister(self, *, timeout: float | None = None) -> Response:
-        """Takes our contact away (Expires: 0) and returns the final response. Raises NoAnswer."""
+        """Remove our contact (Expires: 0) and return the final response. Raises NoAnswer."""
         return self.register(0, timeout=timeout)
 
     def unregister_all(self, *, timeout: float | None = None) -> Response:
-        """Takes every contact of the AoR away (Contact: *, RFC 3261 section 10.2.2). Raises NoAnswer."""
+        """Remove every contact of the AoR (Contact: *, RFC 3261 section 10.2.2). Raises NoAnswer."""
         return self._exchange(lambda: "*", 0, timeout)
 
     def _exchange(self, contact: Callable[[], str], expires: int | None, timeout: float | None) -> Response:
@@ -133,7 +134,7 @@ class Phone(Agent):
             return response
 
     def _accept_challenge(self, response: Response) -> bool:
-        """Keeps the challenge for this and the next requests; False when it is none that we can answer."""
+        """Keep the challenge for this and the next requests; False if we cannot answer it."""
         challenge = usable_challenge(response)
         name = "Proxy-Authorization" if response.status == 407 else "Authorization"
         self._challenge, self._nonce_uses = None if challenge is None else (name, challenge), 0
@@ -147,7 +148,7 @@ class Phone(Agent):
         return response
 
     def _granted(self, response: Response, contact: str, asked: int | None) -> int:
-        """Seconds that the registrar gave our contact (RFC 3261 section 10.2.4), 0 when it is gone."""
+        """Seconds that the registrar granted our contact (RFC 3261 section 10.2.4), 0 if it has no binding."""
         ours = response.contacts.get(parse_address(contact)[0])
         if ours is None:
             return 0
@@ -216,7 +217,7 @@ def _say(request: Request, response: Response) -> None:
 @click.option("--transport", type=click.Choice(["udp", "tcp", "ws"]), default="udp", show_default=True)
 @click.option("--expires", type=click.IntRange(1), default=300, show_default=True, help="seconds to ask for")
 @click.option("--once", is_flag=True, help="register once and leave the binding")
-@click.option("--unregister", is_flag=True, help="take every contact of the account away and leave")
+@click.option("--unregister", is_flag=True, help="remove every contact of the account and end")
 def main(
     *,
     proxy: tuple[str, int],
@@ -228,7 +229,7 @@ def main(
     once: bool,
     unregister: bool,
 ) -> None:
-    """Registers one phone and keeps its binding until Ctrl-C, then un-registers it; a second Ctrl-C kills."""
+    """Register one phone, keep it registered until Ctrl-C, then un-register it. A second Ctrl-C kills."""
     phone = Phone(
         username,
         realm,
@@ -239,7 +240,7 @@ def main(
         timeout=PATIENCE,
         on_exchange=_say,
     )
-    told_to_stop: SimpleQueue[None] = SimpleQueue()  # reentrant, unlike an Event, as a signal handler needs it
+    told_to_stop: SimpleQueue[None] = SimpleQueue()  # a signal handler needs it reentrant, unlike an Event
 
     def end(number: int, _frame: object) -> None:
         signal.signal(number, signal.SIG_DFL)

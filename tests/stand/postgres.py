@@ -1,6 +1,6 @@
-"""A PostgreSQL cluster of our own: initdb, start, stop and start again, gone with the `with`.
+"""A private PostgreSQL cluster: initdb, start, stop, restart. The server ends with the `with` block.
 
-Listens on loopback only, trusts whoever connects, and keeps its socket nowhere. Knows nothing of our schema.
+It listens on loopback only, has no unix socket, and trusts every connection. This module does not know our schema.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import psycopg
 from tests.stand.process import Daemon, daemon, free_port
 
 SUPERUSER = "postgres"
-# PostgreSQL refuses to run as root, and its own user cannot enter a checkout or a temporary directory below /root:
-# it runs as that user with the one capability that opens directories.
+# PostgreSQL refuses to run as root, and its own user cannot enter a checkout or a temporary directory below /root.
+# So it runs as that user with the capability that opens directories.
 AS_POSTGRES = [
     "setpriv",
     "--reuid",
@@ -32,11 +32,11 @@ AS_POSTGRES = [
     "postgres",
     "--init-groups",
     "--pdeathsig",
-    "INT",  # the change of user makes the kernel forget the one of `daemon`
+    "INT",  # the kernel clears the signal that `daemon` set when the user changes
     "--inh-caps=+dac_override",
     "--ambient-caps=+dac_override",
     "--bounding-set=-all,+dac_override",
-    "--securebits=+no_setuid_fixup",  # or access(2), by which initdb looks for postgres beside it, ignores capabilities
+    "--securebits=+no_setuid_fixup",  # else access(2) ignores capabilities, and initdb does not find postgres
 ]
 SETTINGS = {
     "unix_socket_directories": "",
@@ -52,18 +52,18 @@ def bin_directory(version: str | None = None) -> Path:
     """Return the directory of PostgreSQL's programs.
 
     Args:
-        version: major version, of Debian or of `make ... POSTGRESQL=18`, which puts it beside this Python;
-            left out: that of the environment's POSTGRESQL, or the newest of Debian.
+        version: major version, from Debian or from `make ... POSTGRESQL=18`, which installs it beside this Python.
+            Default: that of the variable POSTGRESQL, or else the newest one from Debian.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: it is not installed.
     """
     version = version or os.environ.get("POSTGRESQL")
     if version:
         for place in (Path("/usr/lib/postgresql"), Path(sys.prefix, "postgresql")):
             if (place / version / "bin" / "postgres").exists():
                 return place / version / "bin"
-        raise FileNotFoundError(f"no PostgreSQL {version} here: `make setup POSTGRESQL={version}` installs it")
+        raise FileNotFoundError(f"PostgreSQL {version} is missing: `make setup POSTGRESQL={version}` installs it")
     installed = sorted(
         (path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/postgres")),
         key=lambda path: [int(number) for number in re.findall(r"\d+", str(path))],
@@ -77,7 +77,7 @@ def bin_directory(version: str | None = None) -> Path:
 
 
 class Cluster:
-    """A cluster that is started, stopped and started again within one `with`."""
+    """A cluster that can be started, stopped and restarted within one `with`."""
 
     user = SUPERUSER
 
@@ -96,12 +96,12 @@ class Cluster:
 
     @property
     def is_running(self) -> bool:
-        """Whether the server process lives."""
+        """Whether the server runs."""
         return self._daemon is not None and self._daemon.is_running()
 
     @property
     def pid(self) -> int:
-        """Process id of the postmaster.
+        """Process ID of the postmaster.
 
         Raises:
             RuntimeError: it is stopped.
@@ -115,11 +115,11 @@ class Cluster:
         return f"postgresql://{quote(user)}@{self.host}:{self.port}/{quote(dbname)}"
 
     def kamailio_url(self, dbname: str, *, user: str = SUPERUSER) -> str:
-        """Return the same place in Kamailio's spelling: the scheme names its module db_postgres."""
+        """Return the URL as Kamailio writes it: the scheme names its module db_postgres."""
         return f"postgres://{user}@{self.host}:{self.port}/{dbname}"
 
     def start(self) -> None:
-        """Start it, at once returning when it runs already; it answers queries when this returns."""
+        """Start it unless it runs, and return once it answers queries."""
         if self.is_running:
             return
         self._running.close()
@@ -139,13 +139,13 @@ class Cluster:
         )
 
     def stop(self) -> None:
-        """Stop it really (fast shutdown): connections break, its port refuses."""
+        """Shut it down (fast): connections break, and its port refuses new ones."""
         self._running.close()
         self._daemon = None
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
-        """Stop it for the time of a `with`."""
+        """Keep it stopped inside the `with` block."""
         self.stop()
         try:
             yield
@@ -153,12 +153,12 @@ class Cluster:
             self.start()
 
     def promote(self) -> None:
-        """Make a primary of a replica; it takes writes when this returns."""
+        """Promote a replica and return once it takes writes."""
         with psycopg.connect(self.url(), autocommit=True) as connection:
             connection.execute("select pg_promote()")
 
     def freeze(self) -> None:
-        """SIGSTOP every process of it: it accepts connections and answers nothing, like a dead host."""
+        """Stop all its processes by SIGSTOP. It accepts connections and never answers, like a dead host."""
         self._signal_all(signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -166,7 +166,7 @@ class Cluster:
         self._signal_all(signal.SIGCONT)
 
     def _signal_all(self, number: int) -> None:
-        # Each backend is the leader of a session of its own, so there is no group to signal.
+        # Each backend leads its own session, so there is no process group to signal.
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii").split()
         for pid in (self.pid, *map(int, children)):
             with contextlib.suppress(ProcessLookupError):
@@ -195,22 +195,22 @@ def cluster(
     initdb: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
 ) -> Iterator[Cluster]:
-    """Run a cluster in `directory` for the time of the `with`; what it stores stays there.
+    """Run a cluster inside the `with` block. Its data stay in `directory`.
 
     Args:
-        directory: made when missing; a cluster that is found in it is used again.
-        port: TCP port; a free one when left out.
+        directory: created if missing; a cluster that is there already is used again.
+        port: TCP port; default: a free one.
         host: loopback address to listen on.
-        settings: of postgresql.conf, over ours.
-        durable: with fsync, for whoever measures or pulls the plug.
-        locale: of its messages and its collation.
-        initdb: more options of initdb, for a new one.
-        env: variables of the server on top of ours.
+        settings: of postgresql.conf; they override SETTINGS.
+        durable: with fsync, for benchmarks and for tests that cut the power.
+        locale: for messages and collation.
+        initdb: further options of initdb for a new cluster.
+        env: further variables for the server.
 
     Raises:
         FileNotFoundError: PostgreSQL is not installed.
-        DaemonFailed: it does not start; the message has the tail of its log.
-        subprocess.CalledProcessError: initdb fails.
+        DaemonFailed: it did not start; the message has the tail of its log.
+        subprocess.CalledProcessError: initdb failed.
     """
     directory = directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
@@ -223,7 +223,7 @@ def cluster(
         server.start()
         if is_new:
             with psycopg.connect(server.url("template1")) as connection:
-                # What PostgreSQL 14 still lets everybody do; `check` warns of it.
+                # PostgreSQL 14 still grants this to everybody, and `check` warns of it.
                 connection.execute("revoke create on schema public from public")
         yield server
     finally:
@@ -234,11 +234,11 @@ def cluster(
 
 @contextlib.contextmanager
 def replica(directory: Path, *, of: Cluster) -> Iterator[Cluster]:
-    """Run a hot standby of a cluster for the time of the `with`; it has what that has, and follows it.
+    """Run a hot standby of a cluster inside the `with` block.
 
     Args:
-        directory: must not have one yet.
-        of: the primary, which runs.
+        directory: must not hold a cluster yet.
+        of: the primary; it must run.
     """
     directory = directory.resolve()
     data = directory / "data"
@@ -252,7 +252,7 @@ def replica(directory: Path, *, of: Cluster) -> Iterator[Cluster]:
         "--no-sync",
     ]
     subprocess.run(as_postgres(command), check=True, cwd="/")
-    # What pg_basebackup writes of it an older libpq, with which the server may run, does not know.
+    # Overrides the setting that pg_basebackup writes: the server may run with an older libpq that does not know it all.
     primary = f"host={of.host} port={of.port} user={SUPERUSER}"
     settings = {**SETTINGS, **UNSAFE_BUT_FAST, "listen_addresses": of.host, "primary_conninfo": primary}
     standby = Cluster(directory, host=of.host, port=free_port(of.host), settings=settings, env={})
@@ -293,5 +293,5 @@ def _initdb(data: Path, options: Sequence[str], env: Mapping[str, str]) -> None:
 
 
 def as_postgres(command: list[str | Path]) -> list[str | Path]:
-    """The command as a user by whom PostgreSQL, and PgBouncer, let themselves be run."""
+    """Return the command as run by the user postgres if we are root: PostgreSQL and PgBouncer refuse to run as root."""
     return [*AS_POSTGRES, *command] if os.geteuid() == 0 else command

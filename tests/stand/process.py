@@ -1,6 +1,6 @@
-"""Daemons as context managers: started in a session of their own, awaited, shown when they fail, never left behind.
+"""Daemons as context managers: started in their own session, awaited, shown when they fail, and always ended.
 
-Owns processes, ports and the one polling helper (the only `time.sleep` of the test bed); knows no particular daemon.
+This module owns processes, ports and `wait_until`, the only place where tests sleep. It knows no particular daemon.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 TAIL_LINES = 40
@@ -23,13 +24,13 @@ class DaemonFailed(RuntimeError):
 
 
 def wait_until(predicate: Callable[[], object], timeout: float, what: str, *, interval: float = 0.02) -> None:
-    """Poll until `predicate` returns something true.
+    """Poll until `predicate` returns a true value.
 
     Args:
-        predicate: asked at least once, also with a timeout of 0. Its exceptions pass through.
+        predicate: called at least once, even with a timeout of 0. Its exceptions are not caught.
         timeout: seconds.
-        what: completes the sentence "waited N s for ..." of the failure.
-        interval: seconds between two questions.
+        what: completes the error message "waited N s for ...".
+        interval: seconds between two calls.
 
     Raises:
         TimeoutError: it stayed false for `timeout` seconds.
@@ -42,22 +43,22 @@ def wait_until(predicate: Callable[[], object], timeout: float, what: str, *, in
 
 
 def _share() -> list[int]:
-    """Ports that no other process of this run chooses."""
+    """Return the ports of this test process, which no other process of the run uses."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     first = FIRST_PORT + worker % SHARES * SHARE
-    start = first + os.getpid() % SHARE  # a program that a test runs has the share of that test
+    start = first + os.getpid() % SHARE  # a program that a test starts shares the ports of that test
     return [*range(start, first + SHARE), *range(first, start)]
 
 
-# Below the ports that the kernel gives to connections: one of these may be taken before a daemon listens on it.
+# Below the kernel's ephemeral ports: a connection could take one of those before a daemon listens on it.
 FIRST_PORT, SHARES, SHARE = 10_000, 8, 2_800
 _PORTS = itertools.cycle(_share())
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port on which nothing listens, neither by TCP nor by UDP (SIP wants the same for both).
+    """Return a port that is free for both TCP and UDP: SIP wants the same one for both.
 
-    It is not returned again soon, so several may be chosen before the first is used.
+    The same port is not returned again soon, so a test may choose several before it uses the first.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for port in itertools.islice(_PORTS, SHARE):
@@ -73,7 +74,7 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 def port_taken(host: str, port: int) -> bool:
-    """Whether something accepts TCP connections there."""
+    """Return whether something accepts TCP connections there."""
     try:
         with socket.create_connection((host, port), timeout=1):
             return True
@@ -81,8 +82,20 @@ def port_taken(host: str, port: int) -> bool:
         return False
 
 
+def answers_http(port: int, path: str = "/ready") -> bool:
+    """Return whether a server on 127.0.0.1 answers a GET of this path with 200."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
 class Daemon:
-    """A running child in its own session, its output in a file."""
+    """A running child process in its own session, with its output in a file."""
 
     def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
         self.name = name
@@ -91,19 +104,19 @@ class Daemon:
 
     @property
     def pid(self) -> int:
-        """Process id, also the id of its process group."""
+        """Process ID, also the ID of its process group."""
         return self.process.pid
 
     def is_running(self) -> bool:
-        """Whether the child has not ended yet."""
+        """Return whether the process has not ended yet."""
         return self.process.poll() is None
 
     def log_text(self) -> str:
-        """Everything it has written so far, bytes that are no UTF-8 replaced."""
+        """Return everything it has written so far. Bytes that are not UTF-8 are replaced."""
         return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
 
     def wait_ready(self, ready: Callable[[], object], timeout: float) -> None:
-        """Wait until `ready` says so.
+        """Wait until `ready` returns a true value.
 
         Raises:
             DaemonFailed: it ended, or was not ready within `timeout` seconds.
@@ -116,20 +129,20 @@ class Daemon:
             raise DaemonFailed(f"{self.name} ended with status {self.process.returncode}{self._tail()}")
 
     def send(self, number: int) -> None:
-        """Send a signal to the daemon alone (its own handler tells its children)."""
+        """Send a signal to the daemon only: its handler passes it on to its children."""
         if self.is_running():
             self.process.send_signal(number)
 
     def kill(self) -> None:
-        """SIGKILL the whole process group: a crash, nothing is flushed."""
+        """Kill the whole process group by SIGKILL, as a crash would."""
         self._signal_group(signal.SIGKILL)
         self.process.wait()
 
     def stop(self, *, number: int = signal.SIGTERM, grace: float = 10) -> int:
-        """Ask it to end, then insist.
+        """Stop it by a signal, and by SIGKILL if that is not enough.
 
         Args:
-            number: the signal that asks.
+            number: the first signal.
             grace: seconds until SIGKILL.
 
         Returns:
@@ -138,7 +151,7 @@ class Daemon:
         self.send(number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=grace)
-        self._signal_group(signal.SIGKILL)  # it, when it did not listen, and children that it left
+        self._signal_group(signal.SIGKILL)  # the daemon if it still runs, and children that it left
         return self.process.wait()
 
     def _signal_group(self, number: int) -> None:
@@ -164,24 +177,24 @@ def daemon(
     stop_signal: int = signal.SIGTERM,
     grace: float = 10,
 ) -> Iterator[Daemon]:
-    """Run a daemon in the foreground for the time of the `with`.
+    """Run a daemon in the foreground inside the `with` block.
 
     Args:
-        command: program and arguments; it must not put itself into the background.
-        log: file that takes its output, appended to.
-        ready: says when it may be used.
-        name: for messages; the program's name when left out.
-        env: variables on top of ours.
+        command: program and arguments; it must not go into the background.
+        log: file to which its output is appended.
+        ready: returns true once the daemon can be used.
+        name: for messages; default: the program's name.
+        env: further variables.
         cwd: working directory.
-        pass_fds: descriptors that it has, too, by the same numbers.
+        pass_fds: file descriptors to inherit, under the same numbers.
         ready_timeout: seconds until it must be ready.
-        stop_signal: asks it to end at the end of the `with`.
-        grace: seconds until SIGKILL after that.
+        stop_signal: stops it at the end of the block.
+        grace: seconds from that signal to SIGKILL.
 
     Raises:
-        DaemonFailed: it ended or was not ready in time.
+        DaemonFailed: it ended, or was not ready in time.
     """
-    # When we are killed ourselves, and no `finally` runs, the kernel sends the signal instead.
+    # If this process is killed, no `finally` runs; then the kernel sends the signal.
     watched = ["setpriv", "--pdeathsig", signal.Signals(stop_signal).name, *command]
     arguments = [str(word) for word in watched]
     with log.open("ab") as output:

@@ -1,4 +1,4 @@
-"""What POSTSAVE put into Kamailio's queue of what usrloc does not store, fetched as our worker fetches it."""
+"""Fetches what POSTSAVE put into Kamailio's queue, as our worker does: the facts that usrloc does not store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Said:
 
 
 def finish(host: str, port: int) -> None:
-    """Return when the one worker of this UDP socket has finished what came before: it sends the 200 amid its work."""
+    """Wait until the only SIP worker of this UDP socket is done with earlier requests: it sends a 200 before that."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.settimeout(5)
         other.connect((host, port))
@@ -33,7 +33,7 @@ def finish(host: str, port: int) -> None:
 
 
 def fetched(proxy: Proxy) -> list[Said]:
-    """Everything in the queue of a proxy with one worker of each kind; by HTTP, as our worker does it."""
+    """Fetch the whole queue over HTTP, as our worker does; the proxy must have one worker for each transport."""
     for host in (proxy.sip_host, *(["::1"] if "KAMAILIO_LISTEN_ADDRESS6" in proxy.environment else [])):
         finish(host, proxy.sip_port)
     said: list[Said] = []

@@ -1,4 +1,4 @@
-"""HTTP by hand: bytes to a server as they are, and its reply as it came. For what no client library would send."""
+"""HTTP by hand, for requests that no client library would send: any bytes to a server, and its unchanged reply."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class RawReply:
 
     Attributes:
         status: of the status line.
-        headers: names in any case.
-        body: as long as Content-Length says.
-        rest: what came after it until the server closed; nothing unless it answered twice.
+        headers: by name; case does not matter.
+        body: of the length that Content-Length says.
+        rest: all bytes after the body until the server closed the connection; empty unless it answered twice.
     """
 
     status: int
@@ -30,24 +30,24 @@ class RawReply:
     rest: bytes
 
     def json(self) -> Any:
-        """The body, parsed."""
+        """Parse the body."""
         return json.loads(self.body)
 
 
 def exchange(port: int, request: bytes, *, method: str = "GET") -> RawReply:
-    """Send all bytes, then read the reply and what follows it until the server closes.
+    """Send all bytes, then read the reply and everything after it until the server closes.
 
     Args:
         port: on 127.0.0.1.
-        request: everything, headers and body; it had better say ``Connection: close``.
-        method: whether the reply has a body, to those who know that HEAD has none.
+        request: headers and body; should have ``Connection: close``.
+        method: of the request: a reply to HEAD has no body.
 
     Raises:
-        OSError: the connection was cut before the reply was read, or the server said nothing for ten seconds.
-        http.client.HTTPException: what came is no reply.
+        OSError: the connection was cut before the reply was read, or the server sent nothing for ten seconds.
+        http.client.HTTPException: the reply is not HTTP.
     """
     with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_SECONDS) as connection:
-        # A slow network's: what does not fit is still to be sent when the server has read enough.
+        # As small as on a slow network: when the server has read enough, the rest of the request is not sent yet.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         connection.sendall(request)
         response = HTTPResponse(connection, method=method)

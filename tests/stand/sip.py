@@ -1,4 +1,4 @@
-"""SIP messages as the test stand's phones speak them, and their framing on a stream; no socket, no thread."""
+"""SIP messages of the stand's phones, and their framing on a stream. No sockets and no threads."""
 
 import re
 from abc import ABC, abstractmethod
@@ -35,7 +35,7 @@ class MalformedMessage(ValueError):
 
 
 class Headers:
-    """Header fields in their order; names compare without case and in either form, long or compact."""
+    """Header fields in order. Names match in any case, in long or compact form."""
 
     def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
         self._fields = [(COMPACT.get(name.lower(), name), value) for name, value in fields]
@@ -56,16 +56,16 @@ class Headers:
         return f"Headers({self._fields!r})"
 
     def get(self, name: str) -> str | None:
-        """The first value of this name, None without one."""
+        """The first value of this name, or None."""
         return next(iter(self.all(name)), None)
 
     def all(self, name: str) -> list[str]:
-        """Every value of this name, a value a header line, in their order."""
+        """Every value of this name in order, one for each header line."""
         wanted = COMPACT.get(name.lower(), name).lower()
         return [value for each, value in self._fields if each.lower() == wanted]
 
     def listed(self, name: str) -> list[str]:
-        """Every element of a comma-separated header such as Via, in their order (RFC 3261 section 7.3.1)."""
+        """Every element of a comma-separated header such as Via, in order (RFC 3261 section 7.3.1)."""
         return [element for value in self.all(name) for element in split_list(value)]
 
 
@@ -83,13 +83,13 @@ class Message(ABC):
 
     @property
     def branch(self) -> str:
-        """The branch of the topmost Via, empty without one (RFC 3261 section 8.1.1.7)."""
+        """The branch of the topmost Via, or "" (RFC 3261 section 8.1.1.7)."""
         vias = self.headers.listed("Via")
         return parameters(vias[0].partition(";")[2]).get("branch", "") if vias else ""
 
     @property
     def cseq(self) -> tuple[int, str]:
-        """CSeq as number and method; raises MalformedMessage when it is no such pair."""
+        """CSeq as number and method; raises MalformedMessage if it is malformed."""
         number, _, method = (self.headers.get("CSeq") or "").partition(" ")
         if not number.isdecimal():
             raise MalformedMessage(f"CSeq {self.headers.get('CSeq')!r} in {self.start_line!r}")
@@ -101,7 +101,7 @@ class Message(ABC):
         return dict(parse_address(element) for element in self.headers.listed("Contact"))
 
     def encode(self) -> bytes:
-        """The bytes for the wire: Content-Length is the body's, surrogates become the bytes they stand for."""
+        """The bytes to send, with Content-Length. Surrogates become the bytes that they stand for."""
         fields = [each for each in self.headers if each[0].lower() != "content-length"]
         lines = [self.start_line, *(f"{name}: {value}" for name, value in fields)]
         lines.append(f"Content-Length: {len(self.body)}\r\n\r\n")
@@ -121,7 +121,7 @@ class Request(Message):
         return f"{self.method} {self.uri} SIP/2.0"
 
     def answer(self, status: int, reason: str, *, to_tag: str, more: Iterable[tuple[str, str]] = ()) -> "Response":
-        """The response to this request, headers copied by RFC 3261 section 8.2.6.2, `more` appended."""
+        """The response to this request: headers copied by RFC 3261 section 8.2.6.2, then `more`."""
         copied = [(name, value) for name, value in self.headers if name.lower() in _COPIED]
         tagged = [(n, f"{v};tag={to_tag}" if n.lower() == "to" and ";tag=" not in v else v) for n, v in copied]
         return Response(status, reason, headers=Headers([*tagged, *more]))
@@ -144,12 +144,12 @@ class Response(Message):
 
     @property
     def ok(self) -> bool:
-        """Whether this is a success (2xx)."""
+        """Whether the status is 2xx."""
         return 200 <= self.status < 300
 
 
 def parse(data: bytes) -> Request | Response:
-    """The message in `data`: one datagram, one WebSocket message or one frame of a stream.
+    """Parse one datagram, one WebSocket message or one frame of a stream.
 
     Bytes that are not UTF-8 stay readable as surrogates (PEP 383). Raises MalformedMessage.
     """
@@ -167,7 +167,7 @@ def parse(data: bytes) -> Request | Response:
     headers = Headers(fields)
     length = headers.get("Content-Length")
     if length is not None and length.isdecimal():
-        body = body[: int(length)]  # RFC 3261 section 18.3: what lies behind it in a datagram is discarded
+        body = body[: int(length)]  # RFC 3261 section 18.3: bytes of a datagram after the body are discarded
     start = first.split(" ", 2)
     if start[0] == "SIP/2.0" and len(start) >= 2 and start[1].isdecimal():
         return Response(int(start[1]), start[2] if len(start) == 3 else "", headers=headers, body=body)
@@ -177,16 +177,16 @@ def parse(data: bytes) -> Request | Response:
 
 
 class Frames:
-    """Cuts a stream into messages by Content-Length (RFC 3261 section 18.3).
+    """Splits a stream into messages by Content-Length (RFC 3261 section 18.3).
 
-    CRLF keep-alives between messages vanish (RFC 5626 section 3.5.1).
+    CRLF keep-alives between messages are dropped (RFC 5626 section 3.5.1).
     """
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Takes what was read and returns the messages that are complete with it, none to many."""
+        """Add the bytes that were read, and return all messages that are now complete."""
         self._rest += data
         complete: list[bytes] = []
         while True:
@@ -203,13 +203,13 @@ class Frames:
 
 
 def split_list(value: str) -> list[str]:
-    """The elements of a comma-separated header value; commas in quotes or angle brackets separate nothing."""
+    """Split a comma-separated header value. Commas in quotes or angle brackets do not separate."""
     parts = re.findall(r'(?:"(?:[^"\\]|\\.)*"|<[^>]*>|[^,])+', value)
     return [part.strip() for part in parts if part.strip()]
 
 
 def parameters(text: str) -> dict[str, str]:
-    """`a=1;b="2"` or `a=1, b="2"` as a dictionary, names in lower case, without those that have no value."""
+    """Parse `a=1;b="2"` or `a=1, b="2"` into a dictionary. Names in lower case; parameters without value left out."""
     return {
         found[1].lower(): re.sub(r"\\(.)", r"\1", found[2]) if found[3] is None else found[3]
         for found in _PARAMETER.finditer(text)
@@ -217,17 +217,17 @@ def parameters(text: str) -> dict[str, str]:
 
 
 def parse_address(text: str) -> tuple[str, dict[str, str]]:
-    """URI and header parameters of a name-addr or an addr-spec (RFC 3261 section 20.10)."""
+    """Parse a name-addr or an addr-spec into URI and header parameters (RFC 3261 section 20.10)."""
     bracketed = re.match(r'(?:"(?:[^"\\]|\\.)*"|[^<"])*<([^>]*)>(.*)', text, re.DOTALL)
     uri, rest = (bracketed[1], bracketed[2]) if bracketed else text.partition(";")[::2]
     return uri.strip(), parameters(rest)
 
 
 def escape_user(user: str) -> str:
-    """The user part for a SIP URI: all but unreserved and user-unreserved is escaped (RFC 3261 25.1)."""
+    """Escape the user part of a SIP URI: all but unreserved and user-unreserved (RFC 3261 section 25.1)."""
     return quote(user, safe="-_.!~*'()&=+$,;?/")
 
 
 def host_port(host: str, port: int) -> str:
-    """`host:port` as SIP writes it: IPv6 in brackets."""
+    """Return `host:port`, with IPv6 in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

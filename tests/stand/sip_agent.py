@@ -1,6 +1,6 @@
-"""What every SIP user agent of the stand does: one request at a time, and answers to what the proxy sends.
+"""The base of every SIP user agent of the stand: it sends one request at a time and answers the proxy's requests.
 
-It knows nothing of registering (see `phone`).
+`phone` adds REGISTER.
 """
 
 import contextlib
@@ -16,14 +16,14 @@ from tests.stand.sip import MalformedMessage, Request, Response, host_port, pars
 from tests.stand.sip_transport import Address, Connection, TransportName, open_connection
 
 T1 = 0.5
-"""Seconds: the first retransmission over UDP (timer E, RFC 3261 section 17.1.2.2)."""
+"""Seconds until the first retransmission over UDP (timer E, RFC 3261 section 17.1.2.2)."""
 T2 = 4.0
-"""Seconds: the longest pause between two retransmissions."""
+"""Longest pause between two retransmissions, in seconds."""
 TIMER_F = 64 * T1
-"""Seconds after which a request without a final response has failed."""
+"""Seconds until a request without a final response has failed."""
 
 KEPT = 1000
-"""So many requests of the proxy are kept, the oldest go first."""
+"""Number of the proxy's requests that are kept. The oldest are dropped."""
 
 ANSWERS: dict[str, tuple[int, str] | None] = {
     "ACK": None,
@@ -34,25 +34,25 @@ ANSWERS: dict[str, tuple[int, str] | None] = {
     "NOTIFY": (200, "OK"),
     "OPTIONS": (200, "OK"),
 }
-"""What is answered to a method; None is silence, 405 is for methods that are not here."""
+"""The answer to each method; None means no answer. Other methods get 405."""
 
 
 class NoAnswer(TimeoutError):
-    """Nobody answered: no route, no listener, a lost connection or no final response in time."""
+    """No route, no listener, a lost connection, or no final response in time."""
 
 
 class Agent:
-    """A connection to the proxy that is opened when needed, client transactions on it, and answers.
+    """A connection to the proxy, opened when needed, with client transactions and answers to requests.
 
     Args:
         proxy: host and port to send to; IPv6 without brackets.
         transport: `udp`, `tcp` or `ws`.
         timeout: seconds until `NoAnswer`, for one request and its response.
 
-    `received` holds the proxy's requests, oldest first, `answers` what they get (ANSWERS, yours to change),
-    `strays` counts messages that no waiting request had asked for, `local_address` is asked for the host and port of
-    each new connection (yours to change; None leaves the choice to the kernel). All methods may be called from any
-    thread. Close it, or use it as a context manager.
+    `received` holds the proxy's requests, oldest first. `answers` maps methods to answers; it begins as ANSWERS and
+    may be changed. `strays` counts messages that no waiting request expected. `local_address` returns host and port
+    for each new connection, or None for the kernel's choice; it may be replaced. All methods may be called from any
+    thread. Close the agent, or use it as a context manager.
     """
 
     def __init__(self, *, proxy: tuple[str, int], transport: TransportName, timeout: float) -> None:
@@ -82,19 +82,19 @@ class Agent:
 
     @property
     def lost(self) -> bool:
-        """Whether the proxy closed the connection since the last exchange; the next one opens a new one."""
+        """Whether the proxy closed the connection since the last exchange. The next exchange opens a new one."""
         connection = self._connection
         return connection is not None and connection.lost
 
     @property
     def local(self) -> tuple[str, int]:
-        """Our own address and port, connecting for it if need be. Raises NoAnswer."""
+        """Our own address and port. Connects first if necessary; raises NoAnswer."""
         return self._connect().local
 
     def wait_for_request(self, method: str, timeout: float = 5.0) -> Request:
-        """The oldest request of this method that no earlier call returned.
+        """Return the oldest request of this method that no earlier call returned.
 
-        Raises TimeoutError when none comes in `timeout` seconds.
+        Raises TimeoutError if none comes in `timeout` seconds.
         """
 
         def oldest() -> Request | None:
@@ -109,7 +109,7 @@ class Agent:
             return found
 
     def close(self) -> None:
-        """Closes the connection; the next request opens a new one."""
+        """Close the connection. The next request opens a new one."""
         with self._busy:
             if self._connection is not None:
                 self._connection.close()
@@ -133,9 +133,10 @@ class Agent:
             return self._connection
 
     def _transact(self, make: Callable[[Connection], Request], wait: float) -> tuple[Request, Response]:
-        """One request and its final response; tried again where the proxy had closed an old connection.
+        """Send one request and return it with its final response.
 
-        `make` builds a new request (branch, CSeq) for each attempt. Raises NoAnswer.
+        If the proxy had closed an old connection, the request is sent again on a new one. `make` builds a new request
+        (branch, CSeq) for each attempt. Raises NoAnswer.
         """
         with self._busy:
             attempts = 1 if self._connection is None or self._connection.lost else 2
@@ -149,7 +150,7 @@ class Agent:
             raise NoAnswer(f"{self!r}: the connection was lost before the response")
 
     def _attempt(self, connection: Connection, request: Request, wait: float) -> Response | None:
-        """The final response, None when the connection got lost. Raises NoAnswer after `wait` s."""
+        """Return the final response, or None if the connection was lost. Raises NoAnswer after `wait` seconds."""
         data = request.encode()
         inbox: queue.SimpleQueue[Response | None] = queue.SimpleQueue()
         key = (request.branch, request.method)
@@ -181,7 +182,7 @@ class Agent:
             inbox.put(None)
 
     def _take(self, connection: Connection, data: bytes, source: Address) -> None:
-        """Sorts what arrived; runs in the connection's reader thread."""
+        """Handle a message that arrived. Runs in the connection's reader thread."""
         try:
             message = parse(data)
             _, method = message.cseq
@@ -206,7 +207,7 @@ class Agent:
             if len(self._answered) > KEPT:
                 del self._answered[next(iter(self._answered))]
         if self._answered[key]:
-            with contextlib.suppress(OSError):  # it went away meanwhile: nobody to answer
+            with contextlib.suppress(OSError):  # the connection is gone, so there is nobody to answer
                 connection.send(self._answered[key], to=source or None)
         if not again:
             with self._news:

@@ -13,7 +13,7 @@ _HASHES = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256}
 def digest_response(
     challenge: Mapping[str, str], *, username: str, password: str, method: str, uri: str, nc: int, cnonce: str
 ) -> str:
-    """The `response` of RFC 2617 section 3.2.2.1: qop=auth when the challenge has a qop, else RFC 2069's."""
+    """Compute `response` by RFC 2617 section 3.2.2.1, with qop=auth if the challenge has a qop, or else by RFC 2069."""
     new = _HASHES[challenge.get("algorithm", "MD5").upper()]
 
     def digest(*parts: str) -> str:
@@ -24,7 +24,7 @@ def digest_response(
 
 
 def usable_challenge(response: Response) -> dict[str, str] | None:
-    """The first challenge of a 401 or 407 that we can answer: MD5 or SHA-256 (RFC 8760), qop auth or none."""
+    """Return the first challenge of a 401 or 407 that we support: MD5 or SHA-256 (RFC 8760), qop auth or none."""
     for value in response.headers.all("Proxy-Authenticate" if response.status == 407 else "WWW-Authenticate"):
         scheme, _, rest = value.partition(" ")
         challenge = parameters(rest)
@@ -36,7 +36,7 @@ def usable_challenge(response: Response) -> dict[str, str] | None:
 
 
 def credentials(challenge: Mapping[str, str], *, username: str, password: str, method: str, uri: str, nc: int) -> str:
-    """The value of Authorization or Proxy-Authorization; `nc` counts the uses of this nonce, from 1."""
+    """Return the value of Authorization or Proxy-Authorization. `nc` counts the uses of this nonce, from 1."""
     cnonce = secrets.token_hex(8)
     response = digest_response(
         challenge, username=username, password=password, method=method, uri=uri, nc=nc, cnonce=cnonce

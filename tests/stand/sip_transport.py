@@ -1,6 +1,6 @@
-"""The connections of the test stand's phones: UDP, TCP and WebSocket, each with one reader thread.
+"""The connections of the stand's phones: UDP, TCP and WebSocket, each with one reader thread.
 
-A connection carries whole SIP messages as bytes both ways; what they mean is `phone`'s affair.
+A connection carries whole SIP messages as bytes. It does not parse them.
 """
 
 import contextlib
@@ -18,25 +18,25 @@ from websockets.typing import Subprotocol
 from tests.stand.sip import Frames, host_port
 
 LOG = logging.getLogger("tests.stand.sip")
-LOG.addHandler(logging.NullHandler())  # websockets logs a traceback for each connection that a dead proxy leaves
+LOG.addHandler(logging.NullHandler())  # websockets logs a traceback for each connection to a proxy that died
 
 KEEPALIVE = 25.0
 """Seconds of quiet after which a TCP or WebSocket connection is pinged (RFC 5626 section 4.4.1)."""
 
 CONNECT_TIMEOUT = 5.0
-"""Seconds at most for a TCP connection and the WebSocket handshake."""
+"""Timeout in seconds for a TCP connection and for the WebSocket handshake."""
 
 TransportName = Literal["udp", "tcp", "ws"]
 Address = tuple[Any, ...]
-"""A socket address as the socket module writes it."""
+"""A socket address, as the socket module returns it."""
 Deliver = Callable[["Connection", bytes, Address], None]
 
 
 class Connection(ABC):
-    """One way to the proxy, open from its making until `close()` or until the proxy closes it.
+    """A connection to the proxy, open until `close()` or until the proxy closes it.
 
-    `on_message(connection, data, source)` and `on_lost()` are called in the reader thread; an answer goes by
-    `connection.send(data, to=source)`. Making one raises OSError when there is no way to the proxy.
+    `on_message(connection, data, source)` and `on_lost()` are called in the reader thread. Answer with
+    `connection.send(data, to=source)`. The constructor raises OSError if the proxy cannot be reached.
     """
 
     name: TransportName
@@ -51,12 +51,12 @@ class Connection(ABC):
         self._reader = threading.Thread(target=self._read_all, name=f"sip-{self.name}", daemon=True)
 
     def start(self) -> None:
-        """Lets the reader thread run; nothing is delivered before."""
+        """Start the reader thread. Nothing is delivered before."""
         self._reader.start()
 
     @property
     def lost(self) -> bool:
-        """Whether nothing can be sent or received here any more."""
+        """Whether the connection is closed or lost."""
         return self._lost.is_set()
 
     @property
@@ -66,22 +66,22 @@ class Connection(ABC):
 
     @abstractmethod
     def send(self, data: bytes, *, to: Address | None = None) -> None:
-        """Sends one message, `to` the proxy unless told (UDP only); raises OSError when there is no way."""
+        """Send one message to the proxy, or by UDP to the address `to`. Raises OSError if it cannot be sent."""
 
     @abstractmethod
     def _messages(self) -> Iterator[tuple[bytes, Address]]:
-        """Yields what arrives with its source until the connection ends."""
+        """Yield each message and its source until the connection ends."""
 
     @abstractmethod
     def _wake(self) -> None:
-        """Makes a blocked `_messages` return, `_closing` being set."""
+        """Make a blocked `_messages` return once `_closing` is set."""
 
     @abstractmethod
     def _release(self) -> None:
-        """Gives the socket back; may be called more than once."""
+        """Close the socket. May be called more than once."""
 
     def close(self) -> None:
-        """Closes the connection and waits for its reader; closing it again does nothing."""
+        """Close the connection and wait for its reader thread. May be called again."""
         self._closing.set()
         if self._reader.is_alive() and self._reader is not threading.current_thread():
             with contextlib.suppress(OSError):
@@ -102,7 +102,7 @@ class Connection(ABC):
 
 
 class UdpConnection(Connection):
-    """A UDP socket on the address that the route to the proxy starts from; it takes datagrams from anyone."""
+    """A UDP socket on our address towards the proxy. It accepts datagrams from anyone."""
 
     name: TransportName = "udp"
     reliable = False
@@ -128,7 +128,7 @@ class UdpConnection(Connection):
     def _messages(self) -> Iterator[tuple[bytes, Address]]:
         while not self._closing.is_set():
             data, source = self._socket.recvfrom(65535)
-            if data.strip(b"\r\n\0"):  # the rest keeps a NAT's pinhole open: nathelper sends four zero bytes
+            if data.strip(b"\r\n\0"):  # otherwise a NAT keep-alive: nathelper sends four zero bytes
                 yield data, source
 
     def _wake(self) -> None:
@@ -139,7 +139,7 @@ class UdpConnection(Connection):
 
 
 def _connect_stream(proxy: tuple[str, int], local: Address | None) -> socket.socket:
-    """A TCP connection to the proxy; raises OSError."""
+    """Open a TCP connection to the proxy. Raises OSError."""
     family, _, _, _, address = socket.getaddrinfo(*proxy, type=socket.SOCK_STREAM)[0]
     stream = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -147,8 +147,8 @@ def _connect_stream(proxy: tuple[str, int], local: Address | None) -> socket.soc
         if local is not None:
             stream.bind(local)
         stream.connect(address)
-        if stream.getsockname() == stream.getpeername():  # TCP's simultaneous open with itself, on loopback
-            raise ConnectionRefusedError("nobody listens: the socket met itself")
+        if stream.getsockname() == stream.getpeername():  # on loopback TCP can connect a socket to itself
+            raise ConnectionRefusedError("nobody listens: the socket connected to itself")
     except OSError:
         stream.close()
         raise
@@ -208,7 +208,7 @@ class WebSocketConnection(Connection):
             self._socket = self._open.enter_context(
                 connect(
                     f"ws://{host_port(*proxy)}/",
-                    sock=stream,  # ours, so that no HTTP proxy of the environment comes in between
+                    sock=stream,  # our own socket, so that no HTTP proxy of the environment is used
                     subprotocols=[Subprotocol("sip")],
                     compression=None,
                     open_timeout=CONNECT_TIMEOUT,
@@ -237,7 +237,7 @@ class WebSocketConnection(Connection):
             while True:
                 message = self._socket.recv()
                 data = message.encode() if isinstance(message, str) else message
-                if data.strip():  # Kamailio's websocket module may keep alive by CRLF
+                if data.strip():  # Kamailio's websocket module may send CRLF keep-alives
                     yield data, ()
 
     def _wake(self) -> None:
@@ -255,7 +255,7 @@ def open_connection(
     on_lost: Callable[[], None],
     local: Address | None = None,
 ) -> Connection:
-    """A started connection to `proxy`, from the address `local` if one is given; raises OSError."""
+    """Open and start a connection to `proxy`, from the address `local` if one is given. Raises OSError."""
     callbacks: dict[str, Any] = {"on_message": on_message, "on_lost": on_lost, "local": local}
     connection: Connection
     if transport == "udp":
@@ -265,6 +265,6 @@ def open_connection(
     elif transport == "ws":
         connection = WebSocketConnection(proxy, **callbacks)
     else:
-        raise ValueError(f"transport {transport!r} is none of udp, tcp, ws")
+        raise ValueError(f"unknown transport {transport!r}; known are udp, tcp, ws")
     connection.start()
     return connection

@@ -1,7 +1,7 @@
-"""Not Kazoo: a small server that answers as its Crossbar does what an import asks, with the faults that a test wants.
+"""A small imitation of Kazoo's Crossbar for the importer, with faults that a test can switch on.
 
-As of the documentation of 2600hz/kazoo (applications/crossbar/doc) and its views: envelopes, pages that name the next
-one's first key, lists whose entries lack what only the documents have, 401 without a token that lives, 404.
+It follows the documentation of 2600hz/kazoo (applications/crossbar/doc) and its views: envelopes, pages that name the
+first key of the next one, lists that show only part of each document, 401 without a valid token, 404.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Document = dict[str, Any]
 
 
 class StandInKazoo:
-    """Accounts with their users and devices, documents by ID; they may be changed while it runs.
+    """Accounts with their users and devices, as documents by ID. A test may change them while it runs.
 
     Attributes:
-        faults: HTTP statuses and headers that the next requests with a token are answered with; `None` breaks the
-            connection within the body, and an empty one lets the token die.
-        asked: how many requests came, by their path below /v2/.
-        fail_at: path that is answered 503, again and again, while it is set.
-        page_size: largest page that it gives, whatever is asked for.
+        faults: answers to the next requests with a token, as HTTP status and headers. `None` breaks the connection
+            within the body, and a 401 also ends every token.
+        asked: number of requests, by path below /v2/.
+        fail_at: every request for this path gets a 503 while it is set.
+        page_size: largest page, whatever a client asks for.
     """
 
     def __init__(self) -> None:
@@ -120,7 +120,7 @@ def _error(status: int, message: str) -> Response:
 
 @contextmanager
 def stand_in_kazoo() -> Iterator[StandInKazoo]:
-    """Run it on a port of its own."""
+    """Run the server on a free port of 127.0.0.1."""
     kazoo = StandInKazoo()
     app = Flask("stand_in_kazoo")
     app.add_url_rule("/v2/<path:path>", view_func=kazoo.answer, endpoint="any", methods=["GET", "PUT"])

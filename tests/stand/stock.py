@@ -1,6 +1,6 @@
-"""Debian's own kamailio.cfg as an operator runs it, in a directory of one's own, with own ports and own database.
+"""Debian's own kamailio.cfg as an operator runs it, with its own directory, ports and database.
 
-Nothing of ours is in it until somebody patches it. Beside it lies kamailio-local.cfg, which the stock file imports.
+Nothing of ours is in it until a test patches it. The stock file imports kamailio-local.cfg, which lies beside it.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ alias="{realm}"
 
 
 def stock_save() -> str:
-    """Return the lines of the stock file that store a binding; what they call when that fails depends on the release.
+    """Return the lines of the stock file that store a binding. The error route that they call depends on the release.
 
     Raises:
-        ValueError: it has no such lines, or has them twice.
+        ValueError: the file does not have these lines exactly once.
     """
     text = STOCK.read_text(encoding="utf-8")
     (found,) = re.findall(r'\tif \(!save\("location"\)\) \{\n\t\t\w+\(\);\n\t\}\n', text)
@@ -43,7 +43,7 @@ def stock_save() -> str:
 
 @dataclass
 class StockProxy:
-    """Where it is, started and stopped within one `with`."""
+    """A stock proxy that can be started and stopped repeatedly."""
 
     directory: Path
     port: int
@@ -55,21 +55,21 @@ class StockProxy:
 
     @property
     def configuration(self) -> Path:
-        """Its kamailio.cfg."""
+        """Path of its kamailio.cfg."""
         return self.directory / "kamailio.cfg"
 
     @property
     def rpc_url(self) -> str:
-        """JSON-RPC by datagram, which is open in the stock configuration, too."""
+        """URL for JSON-RPC by datagram, which the stock configuration opens."""
         return f"unix:{self.runtime}/kamailio_rpc.sock"
 
     @property
     def log(self) -> str:
-        """Everything it has logged."""
+        """Everything that it has logged."""
         return (self.directory / "log").read_text(encoding="utf-8", errors="replace")
 
     def start(self) -> None:
-        """Start it; it serves phones when this returns."""
+        """Start it and return once it serves phones."""
         command: list[str | Path] = ["kamailio", "-DD", "-E", "-f", self.configuration, "-Y", self.runtime, "-m", "128"]
         command += ["-P", self.directory / "pid", "-w", self.directory]
         self._daemon = self._running.enter_context(
@@ -77,7 +77,7 @@ class StockProxy:
         )
 
     def stop(self) -> None:
-        """Stop it in order."""
+        """Stop it by SIGTERM."""
         self._running.close()
 
     def _answers(self) -> bool:
@@ -95,7 +95,7 @@ class StockProxy:
 
     def _has_loaded(self) -> bool:
         if "include_file" not in self.configuration.read_text(encoding="utf-8", errors="replace"):
-            return True  # the stock configuration cannot tell
+            return True  # the stock configuration has no command for that
         try:
             with JsonRpcClient(transport_for(self.rpc_url), timeout=1) as client:
                 require_loaded(client)
@@ -116,23 +116,23 @@ def stock_proxy(
     persistent: bool = True,
     port: int | None = None,
 ) -> Iterator[StockProxy]:
-    """Lay the files out; start it with `start()`. It ends with the `with`.
+    """Write the files of a stock proxy. Start it with `start()`; it is stopped at the end of the `with` block.
 
     Args:
-        directory: for its files; made when missing.
-        database_url: of a database of kamdbctl.
-        realm: of its phones.
-        features: such as WITH_AUTH.
-        edits: of the operator's own, text of the stock file and what he has instead.
-        local: lines of the operator's own at the end of kamailio-local.cfg.
+        directory: for its files; created if missing.
+        database_url: of a database that kamdbctl made.
+        realm: domain of its phones.
+        features: defines such as WITH_AUTH.
+        edits: the operator's own edits: text of the stock file, and its replacement.
+        local: the operator's own lines at the end of kamailio-local.cfg.
         persistent: with WITH_USRLOCDB; otherwise usrloc keeps its bindings in memory only.
-        port: for SIP; a free one when left out.
+        port: for SIP; default: a free one.
 
     Raises:
-        ValueError: the stock file has no such text.
+        ValueError: the stock file does not have the text of an edit.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    runtime = Path(tempfile.mkdtemp(prefix="kamailio-", dir="/tmp"))  # a unix socket's path is short
+    runtime = Path(tempfile.mkdtemp(prefix="kamailio-", dir="/tmp"))  # the path of a unix socket must be short
     proxy = StockProxy(directory, port or free_port(), realm, runtime, {"TZ": "UTC"})
     text = STOCK.read_text(encoding="utf-8")
     for old, new in (edits or {}).items():

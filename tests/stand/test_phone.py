@@ -62,7 +62,7 @@ event_route[xhttp:request] {{
 
 
 class Proxy:
-    """A Kamailio of our own on one port of 127.0.0.1 and ::1, by UDP, TCP and WebSocket."""
+    """A small Kamailio on one port of 127.0.0.1 and ::1, by UDP, TCP and WebSocket."""
 
     def __init__(self, directory: Path) -> None:
         self.port = free_port()
@@ -87,20 +87,20 @@ class Proxy:
             return answer
 
     def send(self, method: str, phone: Phone, *, headers: str = "") -> None:
-        """Lets the proxy send a request to where the phone registered from."""
+        """Make the proxy send a request to the address that the phone registered from."""
         contact = self.contacts(phone)[phone.contact]
         head = f"From: <sip:config@example.com>\r\nTo: <{phone.aor}>\r\n{headers}"
         params = (method, phone.contact, contact["Received"], contact["Socket"], head)
         assert "error" not in self.rpc("tm.t_uac_start", *params)
 
     def contacts(self, phone: Phone) -> dict[str, dict[str, Any]]:
-        """What the proxy's memory holds for the phone's AoR, by contact."""
+        """Return the bindings of the phone's AoR in the proxy's memory, by contact."""
         answer = self.rpc("ul.lookup", "location", phone.username)
         found = [each["Contact"] for each in answer["result"]["Contacts"]] if "result" in answer else []
         return {each["Address"]: each for each in found}
 
     def answers(self) -> int:
-        """How many 2xx responses the proxy has received."""
+        """Return how many 2xx responses the proxy has received."""
         [line] = self.rpc("stats.get_statistics", "rcv_replies_2xx")["result"]
         return int(line.split("=")[1])
 
@@ -109,7 +109,7 @@ class Proxy:
 
 
 class _AnyStatus(urllib.request.HTTPErrorProcessor):
-    """JSON-RPC errors come with their status in HTTP too; their body is what counts."""
+    """Lets every HTTP status pass: Kamailio sends a JSON-RPC error with an error status, and only its body counts."""
 
     def http_response(self, request: Any, response: Any) -> Any:  # noqa: ARG002
         return response
@@ -127,7 +127,7 @@ USERS = (f"user{number}" for number in itertools.count())
 
 @pytest.fixture
 def make_phone() -> Iterator[Callable[..., Phone]]:
-    """Makes phones of a new user each, unless told, and closes them."""
+    """Make phones, each of a new user unless told otherwise, and close them at the end."""
     with contextlib.ExitStack() as stack:
 
         def make(at: Proxy, /, *, username: str | None = None, password: str = "secret", **more: Any) -> Phone:
@@ -143,7 +143,7 @@ TRANSPORTS: list[TransportName] = ["udp", "tcp", "ws"]
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_phone_registers(proxy: Proxy, make_phone: Callable[..., Phone], host: str, transport: TransportName) -> None:
-    """A phone registers by every transport over IPv4 and IPv6, from the address that it says."""
+    """A phone registers by every transport over IPv4 and IPv6, from the address that its Contact names."""
     phone = make_phone(proxy, proxy=(host, proxy.port), transport=transport)
 
     response = phone.register(600)
@@ -159,7 +159,7 @@ def test_phone_registers(proxy: Proxy, make_phone: Callable[..., Phone], host: s
 
 
 def test_wrong_password_is_refused_with_the_final_401(proxy: Proxy, make_phone: Callable[..., Phone]) -> None:
-    """A wrong password is tried once and its 401 returned, not raised."""
+    """A phone tries a wrong password once and returns the 401 instead of raising an error."""
     exchanges: list[int] = []
     phone = make_phone(proxy, password="wrong", on_exchange=lambda _, answer: exchanges.append(answer.status))
 
@@ -170,7 +170,7 @@ def test_wrong_password_is_refused_with_the_final_401(proxy: Proxy, make_phone: 
 
 
 def test_challenge_without_qop_is_answered(proxy: Proxy, make_phone: Callable[..., Phone]) -> None:
-    """A challenge without qop (RFC 2069) is answered in its own way."""
+    """A challenge without qop is answered by RFC 2069."""
     sent: list[Request] = []
     phone = make_phone(proxy, extra_headers={"X-Plain": "1"}, on_exchange=lambda request, _: sent.append(request))
 
@@ -179,7 +179,7 @@ def test_challenge_without_qop_is_answered(proxy: Proxy, make_phone: Callable[..
 
 
 def test_refresh_keeps_call_id_and_raises_cseq(proxy: Proxy, make_phone: Callable[..., Phone]) -> None:
-    """A refresh is the same registration to the proxy: one contact, same Call-ID, a higher CSeq."""
+    """A refresh keeps the binding: one contact, the same Call-ID, a higher CSeq."""
     phone = make_phone(proxy)
     phone.register()
     [before] = proxy.contacts(phone).values()
@@ -193,7 +193,7 @@ def test_refresh_keeps_call_id_and_raises_cseq(proxy: Proxy, make_phone: Callabl
 
 
 def test_unregister_takes_only_the_own_contact(proxy: Proxy, make_phone: Callable[..., Phone]) -> None:
-    """Two phones of one user are two bindings, and one that leaves does not take the other with it."""
+    """Two phones of one user are two bindings. One that un-registers does not remove the other."""
     first = make_phone(proxy)
     second = make_phone(proxy, username=first.username, transport="tcp")
     first.register()
@@ -207,7 +207,7 @@ def test_unregister_takes_only_the_own_contact(proxy: Proxy, make_phone: Callabl
 
 
 def test_unregister_all_takes_every_contact(proxy: Proxy, make_phone: Callable[..., Phone]) -> None:
-    """Contact: * takes the bindings of all phones of the user."""
+    """Contact: * removes the bindings of all phones of the user."""
     first = make_phone(proxy)
     second = make_phone(proxy, username=first.username)
     first.register()
@@ -219,7 +219,7 @@ def test_unregister_all_takes_every_contact(proxy: Proxy, make_phone: Callable[.
 
 
 def test_explicit_identity_reaches_the_proxy(proxy: Proxy, make_phone: Callable[..., Phone]) -> None:
-    """Contact, Call-ID, User-Agent, instance and a username that needs escaping arrive as given."""
+    """Contact, Call-ID, User-Agent, instance and a username that needs escaping arrive unchanged."""
     urn = "urn:uuid:00000000-0000-4000-8000-000AB4600001"
     phone = make_phone(
         proxy,
@@ -245,7 +245,7 @@ def test_explicit_identity_reaches_the_proxy(proxy: Proxy, make_phone: Callable[
 def test_request_of_the_proxy_is_answered(
     proxy: Proxy, make_phone: Callable[..., Phone], transport: TransportName
 ) -> None:
-    """What the proxy sends arrives in the phone's own connection, is kept and is answered by its method."""
+    """A request of the proxy arrives on the phone's own connection, is kept, and is answered by its method."""
     phone = make_phone(proxy, transport=transport)
     phone.register()
     before = proxy.answers()
@@ -264,7 +264,7 @@ def test_request_of_the_proxy_is_answered(
 def test_phone_connects_again_after_the_proxy_went(
     tmp_path: Path, make_phone: Callable[..., Phone], transport: TransportName
 ) -> None:
-    """A phone whose connection the proxy closed says so, and its next register works by a new connection."""
+    """A phone notices that the proxy closed its connection, and registers next on a new one."""
     proxy = Proxy(tmp_path)
     phone = make_phone(proxy, transport=transport)
     with proxy.running():
@@ -280,7 +280,7 @@ def test_phone_connects_again_after_the_proxy_went(
 
 
 def test_close_leaves_the_binding_and_register_opens_again(proxy: Proxy, make_phone: Callable[..., Phone]) -> None:
-    """Closing a phone un-registers nothing, and a closed phone can register again."""
+    """Closing a phone does not un-register it, and a closed phone can register again."""
     phone = make_phone(proxy, contact="sip:me@192.168.1.2:5060")
     phone.register()
 
@@ -292,7 +292,7 @@ def test_close_leaves_the_binding_and_register_opens_again(proxy: Proxy, make_ph
 
 
 def test_fleet_survives_a_restart_of_the_proxy(tmp_path: Path, make_phone: Callable[..., Phone]) -> None:
-    """Phones of every transport are registered again after the proxy was away, and gone after the stop."""
+    """Phones of every transport register again after a restart of the proxy, and un-register at the stop."""
     proxy = Proxy(tmp_path)
     phones = [make_phone(proxy, transport=transport) for transport in TRANSPORTS]
     errors: list[Exception] = []
@@ -314,7 +314,7 @@ def test_fleet_survives_a_restart_of_the_proxy(tmp_path: Path, make_phone: Calla
 
 
 def test_fleet_registers_again_when_a_connection_is_lost(tmp_path: Path, make_phone: Callable[..., Phone]) -> None:
-    """A phone whose connection the proxy closed does not wait for its next refresh."""
+    """A phone whose connection the proxy closed registers again before its next refresh is due."""
     proxy = Proxy(tmp_path)
     phones = [make_phone(proxy, transport=transport) for transport in ("tcp", "ws")]
     with Fleet(phones, every=3600, pause=0.1) as fleet:
@@ -325,7 +325,7 @@ def test_fleet_registers_again_when_a_connection_is_lost(tmp_path: Path, make_ph
 
 
 def test_fleet_refreshes_in_time(proxy: Proxy, make_phone: Callable[..., Phone]) -> None:
-    """The next refresh comes at half of what was granted, or when the caller said, or after a pause for an error."""
+    """The next refresh is due after half of the granted time, the caller's interval, or the pause for errors."""
     phone, wrong = make_phone(proxy, expires=120), make_phone(proxy, password="wrong")
 
     assert Fleet([phone]).refresh(phone) == 60
@@ -334,7 +334,7 @@ def test_fleet_refreshes_in_time(proxy: Proxy, make_phone: Callable[..., Phone])
 
 
 def test_fleet_may_leave_its_bindings(proxy: Proxy, make_phone: Callable[..., Phone]) -> None:
-    """A fleet that stops without un-registering leaves its bindings to the proxy."""
+    """A fleet that stops without un-registering leaves its bindings in the proxy."""
     phone = make_phone(proxy, contact="sip:me@192.168.1.3:5060")
     fleet = keep_registered([phone])
     try:
@@ -346,7 +346,7 @@ def test_fleet_may_leave_its_bindings(proxy: Proxy, make_phone: Callable[..., Ph
 
 
 def test_command_keeps_the_binding_until_it_is_interrupted(proxy: Proxy, tmp_path: Path) -> None:
-    """The command prints its exchanges, holds the binding until Ctrl-C and then takes it away."""
+    """The command prints its exchanges, keeps the binding until Ctrl-C and then removes it."""
     command = [sys.executable, "-m", "tests.stand.phone", "--proxy", f"127.0.0.1:{proxy.port}"]
     command += ["--username", "hand", "--realm", "example.com", "--password", "secret"]
     log = tmp_path / "phone.log"
@@ -360,7 +360,7 @@ def test_command_keeps_the_binding_until_it_is_interrupted(proxy: Proxy, tmp_pat
 
 
 def test_command_reports_a_refusal_in_one_line(proxy: Proxy) -> None:
-    """A refused registration ends the command with status 1 and the status line of the proxy."""
+    """A refused registration ends the command with exit status 1 and the proxy's status line."""
     command = [sys.executable, "-m", "tests.stand.phone", "--proxy", f"[::1]:{proxy.port}", "--once"]
     command += ["--username", "hand2", "--realm", "example.com", "--password", "wrong", "--transport", "tcp"]
     ended = subprocess.run(

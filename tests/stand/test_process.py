@@ -1,4 +1,4 @@
-"""The test bed itself: daemons come up, fail loudly and never outlive their test."""
+"""The stand itself: daemons start, show their log when they fail, and never outlive their test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.stand.process import DaemonFailed, daemon, free_port, port_taken, wai
 
 
 def alive(pid: int) -> bool:
-    """Whether a process of that id runs (a zombie does not)."""
+    """Return whether a process of that ID runs. A zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -24,7 +24,7 @@ def alive(pid: int) -> bool:
 
 
 def test_a_daemon_that_dies_shows_its_log(tmp_path: Path) -> None:
-    """Whoever starts a daemon that fails reads its last words and its status in the error."""
+    """The error has the exit status and the end of the log."""
     with (
         pytest.raises(DaemonFailed, match=r"status 3(?s:.*)last words"),
         daemon(["sh", "-c", "echo last words; exit 3"], log=tmp_path / "log", ready=lambda: False),
@@ -33,7 +33,7 @@ def test_a_daemon_that_dies_shows_its_log(tmp_path: Path) -> None:
 
 
 def test_a_daemon_that_is_never_ready_is_stopped(tmp_path: Path) -> None:
-    """Not ready in time is an error, and the daemon is gone."""
+    """A daemon that is not ready in time is an error and is stopped."""
     pid_file = tmp_path / "pid"
     with (
         pytest.raises(DaemonFailed, match="to be ready"),
@@ -44,7 +44,7 @@ def test_a_daemon_that_is_never_ready_is_stopped(tmp_path: Path) -> None:
 
 
 def test_a_daemon_that_does_not_listen_is_killed_with_its_children(tmp_path: Path) -> None:
-    """SIGKILL follows SIGTERM, for the whole process group."""
+    """After SIGTERM the whole process group gets SIGKILL."""
     pid_file = tmp_path / "pid"
     script = f"trap '' TERM; sleep 600 & echo $! > {pid_file}; while true; do wait; done"
     with daemon(["sh", "-c", script], log=tmp_path / "log", ready=pid_file.exists, grace=0.2) as child:
@@ -56,7 +56,7 @@ def test_a_daemon_that_does_not_listen_is_killed_with_its_children(tmp_path: Pat
 
 
 def test_daemons_end_with_the_process_that_started_them(tmp_path: Path) -> None:
-    """Even when a test run is killed, and no `with` ends, its PostgreSQL does not stay."""
+    """PostgreSQL ends even if the test run is killed and no `with` block ends."""
     port = free_port()
     script = (
         "import sys, time; from pathlib import Path; from tests.stand.postgres import cluster\n"
@@ -76,7 +76,7 @@ def test_daemons_end_with_the_process_that_started_them(tmp_path: Path) -> None:
 
 
 def test_a_cluster_is_stopped_started_and_frozen(tmp_path: Path) -> None:
-    """A test can take PostgreSQL away and give it back, in a directory that its user could not enter."""
+    """A test can stop, start and freeze PostgreSQL, also in a directory that its user could not enter."""
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     with cluster(closed / "pg") as postgres:

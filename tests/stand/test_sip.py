@@ -1,4 +1,4 @@
-"""The phones' messages, framing and digest, against the examples of the RFCs."""
+"""The phones' messages, framing and digest, compared with the examples of the RFCs."""
 
 import pytest
 
@@ -42,7 +42,7 @@ OPTIONS = (
     ids=["RFC 2617 3.5", "RFC 2069 2.4 with erratum 749", "RFC 7616 3.9.1 MD5", "RFC 7616 3.9.1 SHA-256"],
 )
 def test_digest_equals_the_rfc_example(challenge: dict[str, str], cnonce: str, password: str, expected: str) -> None:
-    """The digest is the one that the RFC prints."""
+    """The digest is the one in the RFC."""
     response = digest_response(
         challenge, username="Mufasa", password=password, method="GET", uri="/dir/index.html", nc=1, cnonce=cnonce
     )
@@ -68,7 +68,7 @@ def test_credentials_without_qop_carry_no_counter() -> None:
 
 
 def test_the_first_challenge_that_we_can_answer_is_taken() -> None:
-    """Unknown schemes, algorithms and qop values are passed over."""
+    """Unknown schemes, algorithms and qop values are skipped."""
     offers = [
         'Basic realm="a"',
         'Digest realm="b", nonce="n", algorithm=SHA-512-256',
@@ -81,7 +81,7 @@ def test_the_first_challenge_that_we_can_answer_is_taken() -> None:
 
 
 def test_message_is_parsed_whatever_its_spelling() -> None:
-    """Folded headers, compact forms, any case and several Via in one line or many all read the same."""
+    """Folded headers, compact forms, any case, and several Via in one line or many are parsed alike."""
     message = parse(OPTIONS)
 
     assert isinstance(message, Request)
@@ -97,7 +97,7 @@ def test_message_is_parsed_whatever_its_spelling() -> None:
 
 
 def test_answer_repeats_the_transaction() -> None:
-    """An answer has all Via in their order, the same From, Call-ID and CSeq, and a tag on To."""
+    """An answer has all Via in order, the same From, Call-ID and CSeq, and a tag on To."""
     request = parse(OPTIONS)
     assert isinstance(request, Request)
 
@@ -112,7 +112,7 @@ def test_answer_repeats_the_transaction() -> None:
 
 
 def test_bytes_that_are_not_utf8_survive() -> None:
-    """A Latin-1 byte goes through parsing and encoding unchanged."""
+    """Parsing and encoding keep a Latin-1 byte unchanged."""
     data = b"REGISTER sip:a SIP/2.0\r\nUser-Agent: caf\xe9\r\nContent-Length: 0\r\n\r\n"
 
     assert parse(data).encode() == data
@@ -129,7 +129,7 @@ def test_what_is_no_sip_is_refused(data: bytes) -> None:
 
 @pytest.mark.parametrize("step", [1, 7, 100, 10_000])
 def test_stream_is_cut_by_content_length(step: int) -> None:
-    """Messages come out whole and in order however the stream is split, and keep-alives vanish."""
+    """Messages come out whole and in order however the stream is split, without keep-alives."""
     second = parse(b"SIP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n").encode()
     stream = b"\r\n\r\n" + OPTIONS + b"\r\n" + second + second + OPTIONS
     frames = Frames()
@@ -140,12 +140,12 @@ def test_stream_is_cut_by_content_length(step: int) -> None:
 
 
 def test_datagram_ends_at_its_content_length() -> None:
-    """What lies behind Content-Length in a datagram is no part of the body (RFC 3261 section 18.3)."""
+    """Bytes of a datagram beyond Content-Length are not part of the body (RFC 3261 section 18.3)."""
     assert parse(OPTIONS + b"garbage").body == b"body"
 
 
 def test_contacts_are_told_apart() -> None:
-    """Commas in quotes and in angle brackets separate no contacts, and parameters go to their contact."""
+    """Commas in quotes and in angle brackets do not separate contacts. Parameters stay with their contact."""
     value = '"a, <b>" <sip:a@x;transport=ws?h=1,2>;expires=60;q=0.5, <sip:b@[::1]:5060>;expires=5, sip:c@z;expires=7'
     response = Response(200, "OK", headers=Headers([("m", value)]))
 
@@ -157,7 +157,7 @@ def test_contacts_are_told_apart() -> None:
 
 
 def test_user_part_is_escaped() -> None:
-    """A user name that no SIP URI may hold is escaped, one that it may hold is left alone."""
+    """Characters that a SIP URI may not hold are escaped, all others are kept."""
     assert escape_user("a b@c") == "a%20b%40c"
     assert escape_user("+49(30)1;x=1") == "+49(30)1;x=1"
     assert parse_address(f"<sip:{escape_user('a>b')}@x>") == ("sip:a%3Eb@x", {})

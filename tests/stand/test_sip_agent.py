@@ -1,4 +1,4 @@
-"""What a user agent does about silence, loss and surprises, against scripted peers."""
+"""How a user agent handles timeouts, loss and unexpected messages. The peers are scripted."""
 
 import socket
 import threading
@@ -14,7 +14,7 @@ from tests.stand.sip import parse
 
 
 def test_silence_is_an_error_that_names_the_phone() -> None:
-    """When nobody answers by UDP the error says who asked whom."""
+    """If nobody answers by UDP, the error names the phone and the address."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
         with Phone("u", "example.com", "x", proxy=silent.getsockname(), timeout=0.1) as phone:
@@ -55,7 +55,7 @@ class Registrar:
 
 
 def test_lost_datagram_is_sent_again() -> None:
-    """A REGISTER that got lost is sent again unchanged, and a provisional response ends nothing."""
+    """A lost REGISTER is sent again unchanged, and a provisional response does not end the transaction."""
 
     def answer_the_second(out: socket.socket, request: Request, source: Any) -> None:
         if len(registrar.seen) == 2:
@@ -72,7 +72,7 @@ def test_lost_datagram_is_sent_again() -> None:
 
 
 def test_extra_responses_do_not_bring_the_phone_out_of_step() -> None:
-    """The second 500 of one request is counted and never taken for the answer to the next request."""
+    """A second 500 to one request is counted, and never taken for the answer to the next request."""
 
     def answer_twice(out: socket.socket, request: Request, source: Any) -> None:
         for reason in (f"First to {request.cseq[0]}", f"Second to {request.cseq[0]}"):
@@ -86,7 +86,7 @@ def test_extra_responses_do_not_bring_the_phone_out_of_step() -> None:
 
 
 def test_requests_are_answered_once_each_by_method() -> None:
-    """INVITE is busy, an unknown method not allowed, a retransmission answered again but kept once."""
+    """INVITE gets 486, an unknown method 405. A retransmission is answered again but kept once."""
     answers: list[Response] = []
 
     def ask_back(out: socket.socket, request: Request, source: Any) -> None:
@@ -107,7 +107,7 @@ def test_requests_are_answered_once_each_by_method() -> None:
 
 
 def test_quiet_tcp_connection_is_kept_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A TCP connection on which nothing happens carries CRLF pings (RFC 5626 section 3.5.1)."""
+    """An idle TCP connection carries CRLF pings (RFC 5626 section 3.5.1)."""
     monkeypatch.setattr(sip_transport, "KEEPALIVE", 0.05)
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
@@ -122,7 +122,7 @@ def test_quiet_tcp_connection_is_kept_alive(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_connection_lost_before_the_answer_is_an_error_at_once() -> None:
-    """A proxy that takes the REGISTER and hangs up is reported as no answer, without waiting for the timeout."""
+    """If the proxy closes the connection after the REGISTER, the error comes at once, not at the timeout."""
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         Phone("u", "a", "x", proxy=server.getsockname(), transport="tcp", timeout=10) as phone,

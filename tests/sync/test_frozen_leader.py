@@ -26,7 +26,7 @@ from tests.stand.process import Daemon, wait_until
 
 pytestmark = pytest.mark.long
 
-LEADS, FOLLOWS = "this worker leads", "another worker leads"
+LEADS, FOLLOWS = "became leader", "lost leadership"
 # The shortest patience there is, but no call to a node is given up while somebody is frozen.
 PATIENCE = {
     "REGISTRATIONS_SYNC_LEAD_TIMEOUT": "5",

@@ -36,7 +36,7 @@ def test_in_mode_3_a_held_row_is_removed_by_the_next_run(
         assert _usernames(database, "location") == [HELD]
         assert database.execute("select attempts, settled_at from flush_binding").fetchall() == [(1, None)]
         assert database.execute("select last_error, confirmed_at from flush_node").fetchall() == [
-            ("RowHeld: somebody holds the row", None)
+            ("RowHeld: another session has locked the row", None)
         ]
         holder.rollback()
     assert jobs.flush(0)["flushed"] == 0, "it is given a pause"

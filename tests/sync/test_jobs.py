@@ -19,7 +19,6 @@ from sync.settings import SyncSettings
 from tests.fixtures.directory import Directory
 from tests.fixtures.location import AddBinding
 from tests.stand.postgres import Cluster
-from tests.stand.process import wait_until
 
 DAY = 86400
 
@@ -108,20 +107,8 @@ def test_reconcile_follows_the_directory_whoever_changed_it(
 @pytest.fixture
 def any_is_long(database: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     """Comparisons count as long however short they are; only time never makes one due."""
-    if database.info.server_version < 150000:
-        pytest.skip("there each comparison is made, see directory_state.sql")
-    monkeypatch.setattr("sync.jobs.SHORT_COMPARISON_SECONDS", 0.0)
-    monkeypatch.setattr("sync.jobs.IDLE_SHARE", 1e-9)
-
-
-def _says(database: psycopg.Connection, *changes: str) -> None:
-    """Change the directory as another program does, which ends: then PostgreSQL has counted the change."""
-    with psycopg.connect(database.info.dsn, autocommit=True) as other:
-        pid = other.info.backend_pid
-        for change in changes:
-            other.execute(change.encode())
-    gone = "select not exists (select from pg_stat_activity where pid = %s)"
-    wait_until(lambda: database.execute(gone, (pid,)).fetchone() == (True,), 10, "its end")
+    monkeypatch.setattr("sync.comparisons.SHORT_SECONDS", 0.0)
+    monkeypatch.setattr("sync.comparisons.IDLE_SHARE", 1e-9)
 
 
 @pytest.mark.usefixtures("any_is_long")
@@ -135,7 +122,6 @@ def test_a_long_comparison_is_left_out_while_the_directory_is_as_it_was(
     """A hand in location shows that it was; any change of the directory, or time, brings it back."""
     add_binding("bob", "child.test")
     jobs.enrich()
-    database.execute("select pg_stat_force_next_flush()")
     for _ in range(2):
         assert jobs.reconcile() == {"reconciled": 0, "flushes_asked": 0}
     by_hand = "update location set owner_id = 'by hand'"
@@ -145,14 +131,14 @@ def test_a_long_comparison_is_left_out_while_the_directory_is_as_it_was(
         "create or replace function kamailio_default_realm() returns text immutable return 'a.test'",
     ):
         database.execute(by_hand.encode())
-        assert jobs.reconcile() == {"reconciled": 0, "flushes_asked": 0}
-        _says(database, change)
+        assert jobs.reconcile() == {"reconciled": 0, "flushes_asked": 0, "skipped": 1}
+        database.execute(change.encode())
         assert jobs.reconcile()["reconciled"] == 1, change
         assert _ids(database, "bob") == ("child", "device-bob", None)
         assert jobs.reconcile()["reconciled"] == 0
     database.execute(by_hand.encode())
     assert jobs.reconcile()["reconciled"] == 0
-    monkeypatch.setattr("sync.jobs.IDLE_SHARE", 1e9)
+    monkeypatch.setattr("sync.comparisons.IDLE_SHARE", 1e9)
     assert jobs.reconcile()["reconciled"] == 1
 
 
@@ -166,7 +152,6 @@ def test_a_comparison_that_left_a_row_is_no_reason_to_leave_the_next_out(
     """
     held = add_binding("bob", "child.test")
     jobs.enrich()
-    database.execute("select pg_stat_force_next_flush()")
     jobs.reconcile()
     database.execute("update location set owner_id = 'by hand'")
     with psycopg.connect(database.info.dsn) as sip_worker:
@@ -174,10 +159,25 @@ def test_a_comparison_that_left_a_row_is_no_reason_to_leave_the_next_out(
         assert jobs.reconcile()["reconciled"] == 0
         sip_worker.commit()
     assert jobs.reconcile()["reconciled"] == 1
-    _says(database, "update account set name = 'New' where id = 'child'")
+    database.execute("update account set name = 'New' where id = 'child'")
     assert jobs.reconcile()["reconciled"] == 0
     database.execute("update location set owner_id = 'late'")
     assert jobs.reconcile()["reconciled"] == 1
+
+
+@pytest.mark.usefixtures("any_is_long")
+def test_a_change_that_is_committed_late_is_not_missed(
+    jobs: Jobs, directory: Directory, add_binding: AddBinding, database: psycopg.Connection
+) -> None:
+    """It is counted when it is made, and comparisons go on until its transaction has ended."""
+    add_binding("bob", "child.test")
+    jobs.enrich()
+    with psycopg.connect(database.info.dsn) as slow:
+        slow.execute("delete from device where id = 'device-bob'")
+        for _ in range(4):
+            assert jobs.reconcile() == {"reconciled": 0, "flushes_asked": 0}
+        slow.commit()
+    assert jobs.reconcile() == {"reconciled": 1, "flushes_asked": 1}
 
 
 def _asked(database: psycopg.Connection) -> set[tuple[Any, ...]]:

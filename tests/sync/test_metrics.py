@@ -7,6 +7,14 @@ import socket
 import psycopg
 import pytest
 
+from kamailio.nodes import Nodes
+from kamailio.settings import KamailioSettings
+from sql.connections.database import Database
+from sql.settings import DatabaseSettings
+from sync.jobs import Jobs
+from sync.metrics import Metrics
+from sync.settings import SyncSettings
+from sync.worker import Worker
 from tests.fixtures.directory import Directory
 from tests.fixtures.http import NOWHERE
 from tests.fixtures.location import AddBinding
@@ -113,6 +121,31 @@ def test_jobs_are_timed_and_what_they_wrote_is_counted(
     jobs = {"enrich", "reconcile", "expire", "flush", "count", "watch"}
     assert found.labels(PREFIX + "job_duration_seconds_count", "name") >= jobs
     assert found.value(PREFIX + "job_failures_total") == 0
+
+
+def test_a_comparison_that_was_skipped_is_counted(
+    postgres: Cluster,
+    database: psycopg.Connection,
+    directory: Directory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It takes no time, so that the durations alone would look like fast comparisons."""
+    if database.info.server_version < 150000:
+        pytest.skip("there each comparison is made, see directory_state.sql")
+    monkeypatch.setattr("sync.jobs.SHORT_COMPARISON_SECONDS", 0.0)
+    monkeypatch.setattr("sync.jobs.IDLE_SHARE", 1e-9)
+    url = postgres.url(database.info.dbname, user="registrations_sync")
+    settings, metrics = SyncSettings(sync_reconcile_interval=1), Metrics(accounts=0)
+    database_settings, nodes = DatabaseSettings(database_url=url), Nodes(KamailioSettings(kamailio_rpc=NOWHERE))
+    worker = Worker(settings, database_settings, nodes, metrics)
+    database.execute("select pg_stat_force_next_flush()")
+    skips = ("kamailio_registrations_job_skips_total", {"name": "reconcile"})
+    with Database(database_settings, application_name="test", pool_size=1) as pool:
+        jobs = Jobs(pool, nodes, settings)
+        for expected in (None, None, 1, 2):  # the first two make sure that nothing changed meanwhile
+            worker._run_job(jobs.reconcile)
+            assert metrics.registry.get_sample_value(*skips) == expected
+    worker._leadership.release()
 
 
 def test_calls_to_kamailio_are_timed_by_node(

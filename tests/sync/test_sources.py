@@ -122,8 +122,8 @@ def test_a_node_without_a_queue_is_told_once_and_delays_no_other(
         (record.getMessage(), vars(record)["server_id"]) for record in caplog.records if record.name == "sync.sources"
     ]
     assert told == [
-        ("node does not tell the sources of registrations: its registrations.cfg is old, or not loaded", 1),
-        ("node does not answer, the sources of registrations wait", 3),
+        ("registration sources not served: registrations.cfg is outdated or not loaded", 1),
+        ("node unreachable, registration sources delayed", 3),
     ]
     assert first.log.count("no such mqueue") == 1, "it is left alone for a while"
 

@@ -18,11 +18,12 @@ from sync.jobs import Jobs
 from sync.settings import SyncSettings
 from tests.fixtures.directory import Directory
 from tests.fixtures.location import AddBinding
+from tests.fixtures.metrics import scrape
 from tests.fixtures.worker import COMMAND, StartWorker
 from tests.stand.kamailio import Proxy
 from tests.stand.phone import Phone
 from tests.stand.postgres import Cluster
-from tests.stand.process import daemon, wait_until
+from tests.stand.process import daemon, free_port, wait_until
 
 
 def _run(verb: str, url: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -52,13 +53,13 @@ def test_one_of_two_leads_and_the_other_takes_over(
 ) -> None:
     """The lead is PostgreSQL's to give: when the leader is killed, the other has it."""
     first = start_worker()
-    wait_until(lambda: "this worker leads" in first.log_text(), 10, "the first to lead")
+    wait_until(lambda: "became leader" in first.log_text(), 10, "the first to lead")
     second = start_worker()
     ruid = add_binding("bob", "child.test")
     wait_until(lambda: _enriched(database, ruid), 10, "the row to be enriched")
-    assert "this worker leads" not in second.log_text()
+    assert "became leader" not in second.log_text()
     first.kill()
-    wait_until(lambda: "this worker leads" in second.log_text(), 10, "the second to lead")
+    wait_until(lambda: "became leader" in second.log_text(), 10, "the second to lead")
     ruid = add_binding("alice", "sibling.test")
     wait_until(lambda: _enriched(database, ruid), 10, "the row to be enriched by the second")
 
@@ -68,21 +69,62 @@ def test_it_waits_for_postgresql_and_goes_on(
 ) -> None:
     """PostgreSQL may go and come back; the worker says so once and needs no restart."""
     worker = start_worker()
-    wait_until(lambda: "this worker leads" in worker.log_text(), 10, "the worker to lead")
+    wait_until(lambda: "became leader" in worker.log_text(), 10, "the worker to lead")
     postgres.stop()
     try:
-        wait_until(lambda: "database is away" in worker.log_text(), 10, "the worker to notice")
+        wait_until(lambda: "database unreachable" in worker.log_text(), 10, "the worker to notice")
     finally:
         postgres.start()
-    wait_until(lambda: "database is back" in worker.log_text(), 20, "the worker to go on")
+    wait_until(lambda: "database reachable again" in worker.log_text(), 20, "the worker to go on")
     with psycopg.connect(database_url, autocommit=True) as database:
         database.execute("insert into location (ruid, username, domain, expires) values ('r', 'bob', 'child.test', 0)")
         wait_until(lambda: _enriched(database, "r"), 10, "the row to be enriched")
     assert worker.is_running()
-    assert worker.log_text().count("database is away") == 1
+    assert worker.log_text().count("database unreachable") == 1
 
 
-def test_a_stale_schema_is_refused_with_its_cure(kamdbctl_url: str) -> None:
+def test_a_cancelled_statement_is_no_outage(
+    start_worker: StartWorker,
+    directory: Directory,
+    add_binding: AddBinding,
+    database: psycopg.Connection,
+    database_url: str,
+) -> None:
+    """The worker leads on, says so in its metrics, and does the job when it can."""
+    port = free_port()
+    worker = start_worker(
+        REGISTRATIONS_SYNC_STATEMENT_TIMEOUT="0.2", REGISTRATIONS_SYNC_METRICS_LISTEN=f"127.0.0.1:{port}"
+    )
+    wait_until(lambda: "became leader" in worker.log_text(), 10, "the worker to lead")
+    ruid = add_binding("bob", "child.test")
+    with psycopg.connect(database_url) as locking:
+        locking.execute("lock table location in access exclusive mode")
+        wait_until(lambda: worker.log_text().count("statement timeout") > 1, 20, "the worker to give up twice")
+        assert scrape(port).value("kamailio_registrations_worker_leads") == 1
+    wait_until(lambda: _enriched(database, ruid), 10, "the row to be enriched")
+    assert worker.log_text().count("became leader") == 1
+    assert "database unreachable" not in worker.log_text()
+
+
+def test_a_job_that_fails_is_logged_with_its_traceback_and_tried_again(
+    start_worker: StartWorker, directory: Directory, add_binding: AddBinding, database: psycopg.Connection
+) -> None:
+    """Here by a privilege that is missing; the other jobs run on."""
+    database.execute("revoke select on location_enrichment from registrations_sync")
+    database.execute(
+        "insert into auth_token (token_hash, account_id, idle_lifetime, last_used_at) "
+        "values (sha256('x'), 'child', '1 hour', now() - interval '1 year')"
+    )
+    worker = start_worker()
+    ruid = add_binding("bob", "child.test")
+    wait_until(lambda: worker.log_text().count("job failed") > 1, 10, "two failures")
+    assert "Traceback" in worker.log_text()
+    wait_until(lambda: "tokens_expired=1" in worker.log_text(), 10, "another job")
+    database.execute("grant select on location_enrichment to registrations_sync")
+    wait_until(lambda: _enriched(database, ruid), 10, "the row to be enriched")
+
+
+def test_a_stale_schema_is_refused_with_its_remedy(kamdbctl_url: str) -> None:
     """Exit 1 and one line that names the command."""
     for verb in ("run", "once"):
         result = _run(verb, kamdbctl_url)
@@ -150,7 +192,7 @@ def test_a_stale_schema_is_refused_also_when_the_database_comes_late(
             [*COMMAND, "run"],
             log=log,
             env={"REGISTRATIONS_DATABASE_URL": kamdbctl_url},
-            ready=lambda: log.exists() and "database is away" in log.read_text(),
+            ready=lambda: log.exists() and "database unreachable" in log.read_text(),
         ) as worker:
             postgres.start()
             assert worker.process.wait(timeout=30) == 1

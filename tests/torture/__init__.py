@@ -1,1 +1,1 @@
-"""Flushes under torture: API, worker and Kamailio are killed at random instants; then it is asked what is left."""
+"""Flushes under torture: API, worker and Kamailio are killed at random instants, and then all promises are checked."""

@@ -1,4 +1,4 @@
-"""`make torture`: rounds on a stack of its own; its last line says how many promises were broken."""
+"""`make torture`: runs rounds on its own stack. The last line says how many promises were broken."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.torture.stack import PASSWORD, REALM, USERNAMES, running
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--rounds", default=200, show_default=True, help="How many.")
-@click.option("--db-mode", type=click.IntRange(1, 3), default=1, show_default=True, help="Of usrloc.")
-@click.option("--seed", type=int, help="Of a run that is to be repeated; who is quicker it does not settle.")
+@click.option("--rounds", default=200, show_default=True, help="Number of rounds.")
+@click.option("--db-mode", type=click.IntRange(1, 3), default=1, show_default=True, help="usrloc's mode.")
+@click.option("--seed", type=int, help="Repeats the random choices of a run, but not the timing.")
 def main(rounds: int, db_mode: int, seed: int | None) -> None:
-    """Kill API, worker and Kamailio while phones register and clients flush, and count the promises that were broken.
+    """Kill API, worker and Kamailio while phones register and clients flush, and count the broken promises.
 
-    Exits with 1 if there are any. In db_mode 2 Kamailio is restarted instead of killed, and a REGISTER in the second of
-    a DELETE may have come after it.
+    Exits with 1 if there are any. In db_mode 2 Kamailio is restarted instead of killed, and a REGISTER in the same
+    second as a DELETE counts as later.
     """
     seed = secrets.randbelow(1000000) if seed is None else seed
     click.echo(f"seed {seed}, db_mode {db_mode}")

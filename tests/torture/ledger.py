@@ -1,6 +1,6 @@
-"""What each client was told, and whether it holds: who must be registered at the end, who must not be.
+"""Records what each client was told, and judges at the end which bindings must exist and which must not.
 
-Times are seconds of `time.monotonic`. Knows neither SIP nor HTTP.
+Times are seconds of `time.monotonic`. This module knows neither SIP nor HTTP.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from time import monotonic, time
 
 
 class Verdict(enum.Enum):
-    """Which promise was broken for a binding."""
+    """The promise that was broken for a binding, if any."""
 
     LOST = "lost"
     NEWER_REMOVED = "newer removed"
@@ -25,9 +25,9 @@ class Request:
     """A REGISTER of one binding, or a DELETE that covers it.
 
     Attributes:
-        begin: before its first byte was sent.
-        end: when it could take effect no more; `inf` when nobody knows.
-        ok: whether it was answered with 200.
+        begin: time before its first byte was sent.
+        end: time after which it cannot take effect any more; `inf` if unknown.
+        ok: whether the answer was 200.
     """
 
     begin: float
@@ -36,20 +36,20 @@ class Request:
 
 
 ALWAYS = Request(-inf, -inf, ok=True)
-"""A REGISTER of long ago."""
+"""A REGISTER before all others."""
 
 
 def judge(registers: Iterable[Request], flushes: Iterable[Request], places: Mapping[str, bool]) -> Verdict | None:
-    """Compare what a phone and the clients of the API were told with what there is when all is quiet.
+    """Compare the answers that a phone and the API's clients got with the final state.
 
-    A flush that was answered with 200 is lost when its binding is still somewhere, although no REGISTER can have come
-    after it. A newer binding was removed when its REGISTER was sent after the last DELETE was over, answered or not,
-    and answered with 200. Where the two met, either may have won; but then all places agree.
+    LOST: a flush was answered with 200 and the binding still exists somewhere, although no REGISTER can have come
+    after it. NEWER_REMOVED: the binding is gone although its REGISTER was sent after the last DELETE was over, answered
+    or not, and got a 200. If REGISTER and DELETE overlapped, either may have won, but all places must agree.
 
     Args:
-        registers: of one binding, those without an answer included.
-        flushes: that cover it, those without an answer included.
-        places: where it is; `memory` decides when they do not agree.
+        registers: all REGISTERs of one binding, also those without an answer.
+        flushes: all DELETEs that cover it, also those without an answer.
+        places: where the binding is; `memory` decides if they disagree.
     """
     registers, flushes = list(registers), list(flushes)
     promised = max((flush.begin for flush in flushes if flush.ok), default=-inf)
@@ -66,7 +66,7 @@ def judge(registers: Iterable[Request], flushes: Iterable[Request], places: Mapp
 
 
 class Ledger:
-    """Collects the requests of many threads, by the keys of bindings."""
+    """Collects the requests of many threads, by binding."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -75,12 +75,12 @@ class Ledger:
         self.promised = 0
 
     def note_register(self, binding: str, register: Request) -> None:
-        """Note a REGISTER."""
+        """Record a REGISTER."""
         with self._lock:
             self._registers.setdefault(binding, []).append(register)
 
     def note_flush(self, bindings: Iterable[str], flush: Request) -> None:
-        """Note a DELETE and what it covers."""
+        """Record a DELETE and the bindings that it covers."""
         with self._lock:
             self.promised += flush.ok
             for binding in bindings:
@@ -91,7 +91,7 @@ class Ledger:
         return judge(self._registers.get(binding, ()), self._flushes.get(binding, ()), places)
 
     def story(self, binding: str) -> str:
-        """All requests of a binding in order, for whoever looks for the cause; in epoch seconds, as usrloc counts."""
+        """Return all requests of a binding in order, in epoch seconds as usrloc counts, to find a fault's cause."""
         epoch = time() - monotonic()
         told = [(each, "REGISTER") for each in self._registers.get(binding, ())]
         told += [(each, "DELETE") for each in self._flushes.get(binding, ())]

@@ -1,4 +1,4 @@
-"""A round: phones register, clients flush, daemons die; then it is waited until all is quiet, and judged."""
+"""A round: phones register, clients flush, daemons die. Once everything is quiet, the round is judged."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.torture.stack import ACCOUNT, HOST, REALM, USERNAMES, Stack, Victim
 ROUND_SECONDS = 1.5
 QUIET_SECONDS = 60.0
 FLUSHERS = 2
-# A flush whose API process died is the worker's only after a lease; here the clock is put forward, so to say.
+# The worker takes over the flush of a dead API process only after its lease. The test cuts leases to this length.
 LEASE_SECONDS = 3
 
 Places = dict[str, bool]
@@ -32,7 +32,7 @@ Places = dict[str, bool]
 
 @dataclass
 class Result:
-    """What a round found."""
+    """The result of one round, or of several."""
 
     flushes: int = 0
     lost: int = 0
@@ -41,7 +41,7 @@ class Result:
 
 
 class Round:
-    """One round on a running stack; everything random comes from its seed, but for who is quicker."""
+    """One round on a running stack. All random choices come from its seed, but the timing does not."""
 
     def __init__(self, stack: Stack, phones: Sequence[Phone], *, seed: int) -> None:
         self._stack = stack
@@ -55,10 +55,10 @@ class Round:
         self._events: list[tuple[float, str]] = []
 
     def run(self) -> Result:
-        """Let everybody do their worst, then judge.
+        """Let phones, clients and killer run, then judge.
 
         Raises:
-            BaseException: of one of the threads; a daemon that does not come back, say.
+            BaseException: the first error of a thread, for example a daemon that does not start again.
         """
         self._place_bets()
         actors: list[Callable[[Random], None]] = []
@@ -70,7 +70,7 @@ class Round:
         ]
         for thread in threads:
             thread.start()
-        # In this thread: the kernel ends a daemon with the thread that started it.
+        # In this thread: the kernel stops a daemon when the thread that started it ends.
         self._guard(self._kill, Random(f"{self._seed}-kill"))
         for thread in threads:
             thread.join()
@@ -82,7 +82,7 @@ class Round:
     def _guard(self, actor: Callable[[Random], None], random: Random) -> None:
         try:
             actor(random)
-        except BaseException as error:  # told by run()
+        except BaseException as error:  # run() raises it
             self._failures.append(error)
 
     def _place_bets(self) -> None:
@@ -91,10 +91,10 @@ class Round:
                 self._ledger.note_register(phone.contact, ALWAYS)
 
     def _register(self, phone: Phone, random: Random) -> None:
-        """Register now and then until a moment of one's own; many once more when a daemon was killed.
+        """Register at random intervals until a random moment, and most phones once more after a daemon was killed.
 
-        Then a flush may be under way without anybody to answer for it, and the worker about to retry it: the last
-        REGISTER of a round is the one that must not be removed.
+        At that time the API process of a flush may be dead, and the worker may be about to retry the flush. The last
+        REGISTER of a round must not be removed.
         """
         until = monotonic() + random.uniform(0, 1.2 * ROUND_SECONDS)
         longest = random.choice((0.02, 0.1, 0.5, 1.5))
@@ -106,17 +106,17 @@ class Round:
             self._register_once(phone)
 
     def _register_once(self, phone: Phone) -> None:
-        """Register; in db_mode 2 it counts for the whole of its second.
+        """Register once. In db_mode 2 the REGISTER counts until the end of its second.
 
-        No row tells of it yet, and usrloc counts in seconds: a retry cannot tell it from one after a DELETE in that
-        second, and rather spares it.
+        There is no row yet, and usrloc counts in seconds. So a retry cannot know whether it came before or after a
+        DELETE in that second, and does not remove it.
         """
         begin = monotonic()
         try:
             ok = phone.register(timeout=6).ok
             end = monotonic()
             if end - begin > T1:
-                end += 2 * T1  # it was sent twice by then, and the second may still be on its way
+                end += 2 * T1  # it was retransmitted, and the copy may still be on its way
             if self._stack.db_mode == 2:
                 end += 1 - (time() % 1)
         except NoAnswer:
@@ -124,7 +124,7 @@ class Round:
         self._ledger.note_register(phone.contact, Request(begin, end, ok=ok))
 
     def _flush(self, random: Random) -> None:
-        """Flush now and then, and once more when a daemon was killed; some go on even then."""
+        """Flush at random intervals, and once more after a daemon was killed; some clients continue even then."""
         until = monotonic() + ROUND_SECONDS
         longest = random.choice((0.05, 0.3, 1.0))
         goes_on = random.random() < 0.4
@@ -144,13 +144,13 @@ class Round:
         try:
             status, _ = ask(self._stack, "DELETE", f"/{username}" if username else "")
         except ConnectionRefusedError:
-            return  # nobody was asked
+            return  # the API did not run
         except (OSError, HTTPException):
             status = 0
         self._ledger.note_flush(covered, Request(begin, monotonic(), ok=status == 200))
 
     def _kill(self, random: Random) -> None:
-        """Kill one or two daemons, mostly just after a flush was sent; each stays dead for a moment."""
+        """Kill one or two daemons, mostly just after a flush was sent, and restart each after a moment."""
         for _ in range(random.choice((1, 1, 2))):
             victim = random.choice(self._stack.victims)
             if random.random() < 0.8:
@@ -182,7 +182,7 @@ class Round:
         )
 
     def _wait_for_quiet(self) -> None:
-        """Until nothing is pending and all places agree; or for so long that they never will."""
+        """Wait until nothing is pending and all places agree. Give up after QUIET_SECONDS."""
 
         def is_quiet() -> bool:
             self._cut_lease()
@@ -202,7 +202,7 @@ class Round:
         rows = self._stack.database.execute("select contact from location").fetchall()
         status, listed = ask(self._stack, "GET")
         if status != 200:
-            raise RuntimeError(f"the list was answered with {status}: {listed}")
+            raise RuntimeError(f"the list returned {status}: {listed}")
         in_table, in_list = {row[0] for row in rows}, {each["contact"] for each in listed["data"]}
         return [
             {"memory": phone.contact in memory, "table": phone.contact in in_table, "list": phone.contact in in_list}
@@ -226,11 +226,11 @@ class Round:
 
 
 def ask(stack: Stack, method: str, path: str = "") -> tuple[int, dict[str, Any]]:
-    """Ask the API about the account's registrations; returns the status and the envelope.
+    """Ask the API about the account's registrations; return the status and the envelope.
 
     Raises:
-        OSError: no answer.
-        HTTPException: half an answer.
+        OSError: no answer came.
+        HTTPException: the answer was incomplete.
     """
     connection = HTTPConnection(HOST, stack.port, timeout=60)
     try:

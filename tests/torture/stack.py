@@ -1,4 +1,4 @@
-"""The daemons of the torture: each real, each to be killed and started again at any time."""
+"""The daemons of the torture. All are real and can be killed and restarted at any time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import psycopg
@@ -18,11 +17,11 @@ from sql.settings import DatabaseSettings
 from tests.demo.content import program
 from tests.stand.kamailio import Proxy, kamailio
 from tests.stand.postgres import cluster
-from tests.stand.process import Daemon, daemon, free_port
+from tests.stand.process import Daemon, answers_http, daemon, free_port
 
 HOST, REALM, ACCOUNT, PASSWORD = "127.0.0.1", "torture.test", "torture", "secret"
 USERNAMES = ("u0", "u1", "u2", "u3", "u4")
-# Small, so that retries fall into the rounds; no promise rests on their size.
+# Short intervals, so that retries happen within a round. No promise depends on them.
 ENVIRONMENT = {
     "REGISTRATIONS_API_RATE_BURST": "0",
     "REGISTRATIONS_API_FLUSH_BUDGET": "5",
@@ -34,7 +33,7 @@ ENVIRONMENT = {
 
 
 class Process:
-    """A program of ours that is killed and started again."""
+    """One of our programs, which can be killed and restarted."""
 
     def __init__(self, command: list[str | Path], *, log: Path, env: Mapping[str, str], ready: Callable[[], bool]):
         self._command, self._log, self._env, self._ready = command, log, env, ready
@@ -42,27 +41,27 @@ class Process:
         self._daemon: Daemon | None = None
 
     def start(self) -> None:
-        """Start it, if it does not run; it works when this returns."""
+        """Start it unless it runs, and return once it is ready."""
         if self._daemon is None:
             self._daemon = self._running.enter_context(
                 daemon(self._command, log=self._log, env=self._env, ready=self._ready)
             )
 
     def kill(self) -> None:
-        """SIGKILL it and its children; they are dead when this returns."""
+        """Kill it and its children by SIGKILL. All have ended when this returns."""
         if self._daemon is not None:
             self._daemon.kill()
         self.stop()
 
     def stop(self) -> None:
-        """Stop it in order."""
+        """Stop it by SIGTERM."""
         self._running.close()
         self._daemon = None
 
 
 @dataclass(frozen=True, slots=True)
 class Victim:
-    """A daemon that is killed and started again; it is dead, and works, when these return."""
+    """A daemon to kill and to start. Both functions return when that is done."""
 
     name: str
     kill: Callable[[], None]
@@ -71,14 +70,14 @@ class Victim:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """All of it, running.
+    """The running daemons.
 
     Attributes:
         proxy: Kamailio.
-        port: of the API.
-        token: for the account.
-        victims: whom to kill.
-        db_mode: of usrloc.
+        port: the API's port.
+        token: a token for the account.
+        victims: the daemons to kill.
+        db_mode: usrloc's mode.
         database: a superuser's connection, in autocommit mode, for one thread.
     """
 
@@ -92,12 +91,12 @@ class Stack:
 
 @contextmanager
 def running(directory: Path, *, db_mode: int) -> Iterator[Stack]:
-    """Run all of it for the time of the `with`.
+    """Run all daemons inside the `with` block.
 
     Args:
         directory: for the cluster and the logs.
-        db_mode: of usrloc. In mode 2 Kamailio is stopped in order instead of killed: it loses what it has not written
-            yet when it is killed, whoever flushes.
+        db_mode: usrloc's mode. In mode 2 Kamailio is stopped by SIGTERM instead of killed: a kill loses what it has not
+            written yet, with or without flushes.
     """
     with ExitStack() as stack:
         postgres = stack.enter_context(cluster(directory / "postgres"))
@@ -124,7 +123,7 @@ def running(directory: Path, *, db_mode: int) -> Iterator[Stack]:
             [program("registrations-api"), "serve"],
             log=directory / "api.log",
             env={**common, "REGISTRATIONS_DATABASE_URL": postgres.url(user="registrations_api")},
-            ready=lambda: _answers(port),
+            ready=lambda: answers_http(port, "/live"),
         )
         worker_log = directory / "worker.log"
         worker = Process(
@@ -154,14 +153,3 @@ def _fill(database: psycopg.Connection, url: str) -> str:
         )
     with connect(DatabaseSettings(database_url=url), application_name="torture") as connection:
         return create_token(connection, ACCOUNT, idle_lifetime=None)[1]
-
-
-def _answers(port: int) -> bool:
-    connection = HTTPConnection(HOST, port, timeout=2)
-    try:
-        connection.request("GET", "/live")
-        return connection.getresponse().status == 200
-    except (OSError, HTTPException):
-        return False
-    finally:
-        connection.close()

@@ -1,4 +1,4 @@
-"""The torture's judge tells broken promises from races that either side may win."""
+"""The ledger distinguishes broken promises from races that either side may win."""
 
 from __future__ import annotations
 
@@ -45,5 +45,5 @@ VANISHED = Request(3, inf, ok=False)
 def test_what_was_told_decides(
     registers: list[Request], flushes: list[Request], places: dict[str, bool], verdict: Verdict | None
 ) -> None:
-    """Lost: promised and still there. Newer removed: sent after the last DELETE was over, and not everywhere."""
+    """LOST: promised and still there. NEWER_REMOVED: sent after the last DELETE was over, and missing somewhere."""
     assert judge(registers, flushes, places) is verdict

@@ -1,4 +1,4 @@
-"""The torture itself, for a few rounds; `make torture` is for more."""
+"""A few rounds of torture. `make torture` runs more."""
 
 from __future__ import annotations
 

@@ -1,6 +1,17 @@
 -- usrloc's own tables, version 9, and our columns behind Kamailio's.
 -- On an empty database they are made with expires and last_modified as epoch seconds (usrloc expires_type=1).
 -- On a database of kamdbctl the tables stay as they are, with their rows, their TIMESTAMP columns and their integer ids.
+-- The record of migrations is made here, too: if this one fails, nothing is left.
+-- Locks location for some milliseconds, reading no row. Waits 50 ms for the lock at the most, then tries again.
+
+create table registrations_migration (
+    name text primary key,
+    applied_at timestamptz not null default now()
+);
+
+comment on table registrations_migration is 'the migrations that were applied to this schema; registrations-db migrate writes it';
+comment on column registrations_migration.name is 'file name of the migration, without .sql';
+comment on column registrations_migration.applied_at is 'when it was applied';
 
 create table if not exists version (
     id serial primary key not null,
@@ -51,9 +62,9 @@ insert into version (table_name, table_version)
 values ('version', 1), ('location', 9), ('location_attrs', 1)
 on conflict (table_name) do nothing;
 
--- A table that an older kamdbctl made may have narrower columns, such as a contact of 255. PostgreSQL refuses longer
--- values, and their phones cannot register. Widening rewrites nothing. A column that a view of the operator's shows stays
--- as it is: `check` tells, and `registrations-db widen` widens it.
+-- An older kamdbctl may have made narrower columns, such as a contact of 255 characters. PostgreSQL refuses longer values,
+-- and those phones cannot register. Widening rewrites nothing. PostgreSQL refuses to widen a column that a view of the
+-- operator's shows, so it stays as it is: `check` reports it, and `registrations-db widen` widens it.
 do $$
 declare
     narrow record;
@@ -75,21 +86,27 @@ begin
     end loop;
 end $$;
 
--- Nullable and without a default: PostgreSQL rewrites nothing, so the lock on a live table is held for an instant.
+-- The columns are nullable and have no default, so PostgreSQL rewrites nothing and the lock lasts an instant.
 alter table location
     add column account_id text,
     add column device_id text,
     add column owner_id text,
     add column enriched_at timestamptz,
     add column first_registered_at timestamptz,
-    add column flushed_at timestamptz;
+    add column flushed_epoch bigint,
+    add column flushed_cseq integer,
+    add column device_state text,
+    add column flushed_callid text;
 
--- Only rows to come get the default: when the rows that stood here first registered is not known.
+-- Only new rows get the default. When the existing rows first registered is not known.
 alter table location alter column first_registered_at set default now();
 
-comment on column location.account_id is 'set by the sync worker: the account of the realm, or of the device';
+comment on column location.account_id is 'set by the sync worker: the account of the device, or else of the realm';
 comment on column location.device_id is 'set by the sync worker: the device with this username and realm';
 comment on column location.owner_id is 'set by the sync worker: the owner of that device';
-comment on column location.enriched_at is 'when the sync worker last set the three; null: not yet';
-comment on column location.first_registered_at is 'when the row came to be; null: it was here before these columns';
-comment on column location.flushed_at is 'tombstone: the binding is hidden unless its last REGISTER is later than this';
+comment on column location.enriched_at is 'when the sync worker first set the three; null: not yet';
+comment on column location.first_registered_at is 'when the row was inserted; null: before the table had this column';
+comment on column location.flushed_epoch is 'tombstone: last_modified of the REGISTER that a flush saw; the row is hidden until a later one';
+comment on column location.flushed_cseq is 'tombstone: cseq of that REGISTER';
+comment on column location.device_state is 'set by the sync worker: whether the device was enabled, and a fingerprint of its credentials';
+comment on column location.flushed_callid is 'tombstone: callid of that REGISTER';

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from api.document import SWAGGER_UI
+from api.settings import ApiSettings
 from tests.fixtures.directory import Directory
 from tests.fixtures.location import AddBinding
 from tests.fixtures.server import Started, StartServer
@@ -88,6 +89,33 @@ def test_who_says_nothing_holds_no_thread(server: Started, connect: Connect) -> 
     assert exchange(server.port, LIVE).status == 200
     for connection in silent:
         wait_until(partial(_is_closed, connection), 20, "the end of the connection")
+
+
+def _ask(connection: socket.socket) -> int:
+    connection.sendall(LIVE.replace(b"Connection: close\r\n", b""))
+    response = HTTPResponse(connection)
+    response.begin()
+    response.read()
+    return response.status
+
+
+def test_an_idle_connection_stays_open_for_longer_than_a_proxy_keeps_it(start_server: StartServer) -> None:
+    """Or a POST that a proxy sends just then is lost. nginx keeps its own for 60 s; who has never asked goes sooner."""
+    assert ApiSettings().api_keepalive > 60
+    server = start_server(api_request_timeout="3")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as idle:
+        assert _ask(idle) == 200
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as silent:
+            wait_until(partial(_is_closed, silent), 20, "the end of the silent connection")
+        assert _ask(idle) == 200
+
+
+def test_an_idle_connection_is_closed_after_the_setting(start_server: StartServer) -> None:
+    """REGISTRATIONS_API_KEEPALIVE."""
+    server = start_server(api_keepalive="1")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as idle:
+        assert _ask(idle) == 200
+        wait_until(partial(_is_closed, idle), 20, "the end of the connection")
 
 
 def test_who_has_begun_to_ask_holds_no_thread(server: Started, connect: Connect) -> None:

@@ -206,14 +206,19 @@ def test_a_worker_that_is_replaced_refuses_nobody(serve: Serve) -> None:
     assert serving.process.log_text().count("Autorestarting worker") > 5
 
 
-def test_a_listener_of_systemds_goes_on_listening(serve: Serve) -> None:
-    """Who comes while the server is away waits for the next one, as socket activation promises."""
+def test_a_restart_with_a_socket_of_systemds_refuses_nobody(serve: Serve) -> None:
+    """Who comes while the server is away waits for the next one, so a restart refuses nobody."""
     with socket.create_server((HOST, free_port())) as listener:
         at = listener.getsockname()
         command = [sys.executable, "-c", ACTIVATE, str(listener.fileno()), program("registrations-api"), "serve"]
         first = serve(at, *command, pass_fds=[listener.fileno()])
-        first.process.stop()
-        with first.connect() as late:
-            late.sendall(LIVE)
-            serve(at, *command, pass_fds=[listener.fileno()])
-            assert _read(late) == OK
+        with _asking(first) as found:
+            wait_until(lambda: found.total() > FEW, 20, "answers")
+            first.process.stop()
+            with first.connect() as late:
+                late.sendall(LIVE)
+                serve(at, *command, pass_fds=[listener.fileno()])
+                assert _read(late) == OK
+            seen = found.total()
+            wait_until(lambda: found.total() > seen + FEW, 20, "answers of the next")
+        assert set(found) == {OK}

@@ -1,4 +1,4 @@
-"""Debian's stock proxy with registrations.cfg in it goes on as before: same bindings, same calls, same database."""
+"""Debian's stock proxy works as before with registrations.cfg: same bindings, same calls, same database."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DB_MODE = 'modparam("usrloc", "db_mode", 2)'
 
 
 def adopt(proxy: StockProxy, *defines: str, db_mode: int) -> None:
-    """Make the edits that registrations.cfg asks for, as `patch` would, and lay it beside the configuration."""
+    """Make the edits that registrations.cfg asks for, as `patch` does, and put it beside the configuration."""
     text = proxy.configuration.read_text(encoding="utf-8").replace(
         stock_save(),
         f"\troute(REGISTRATIONS_PRESAVE);\n{stock_save()}\telse {{\n\t\troute(REGISTRATIONS_POSTSAVE);\n\t}}\n",
@@ -43,7 +43,7 @@ def adopt(proxy: StockProxy, *defines: str, db_mode: int) -> None:
 def stock(
     directory: Path, url: str, *features: str, db_mode: int = 2
 ) -> Iterator[tuple[StockProxy, psycopg.Connection]]:
-    """The stock proxy, not started, and its database."""
+    """The stock proxy, not yet started, and its database."""
     edits = {DB_MODE: DB_MODE.replace("2", str(db_mode)), "\nchildren=8\n": "\nchildren=1\n"}
     with (
         stock_proxy(directory, database_url=url, features=features, edits=edits) as proxy,
@@ -53,18 +53,18 @@ def stock(
 
 
 def memory(proxy: StockProxy, aor: str) -> list[str]:
-    """The contacts that Kamailio knows of it; in the stock configuration use_domain is 0."""
+    """Return the contacts of an AoR in Kamailio's memory. In the stock configuration use_domain is 0."""
     with JsonRpcClient(transport_for(proxy.rpc_url)) as rpc:
         return sorted(each.address for each in usrloc.lookup(rpc, aor))
 
 
 def phone(proxy: StockProxy, user: str = "anna", **options: object) -> Phone:
-    """A phone of its realm."""
+    """Return a phone of the proxy's realm."""
     return Phone(user, proxy.realm, "secret", proxy=("127.0.0.1", proxy.port), **options)  # type: ignore[arg-type]
 
 
 def call(proxy: StockProxy, user: str) -> None:
-    """Send a request to it, as another user does."""
+    """Send a request to a phone, as another user does."""
     message = (
         f"MESSAGE sip:{user}@{proxy.realm} SIP/2.0\r\n"
         f"Via: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bK{secrets.token_hex(6)}\r\n"
@@ -81,12 +81,12 @@ AGENTS = ["plain/1", "LinphoneiOS/4.5.1 (Anna\u2019s iPhone)", "LinphoneAndroid/
 @pytest.mark.parametrize("db_mode", [1, 2, 3])
 @pytest.mark.parametrize("agent", AGENTS, ids=ascii)
 def test_phones_from_before_are_there_and_refresh(kamdbctl_url: str, tmp_path: Path, db_mode: int, agent: str) -> None:
-    """Their rows load with their true bytes, and a refresh makes no second one."""
+    """Rows from before the edit load with their exact bytes, and a refresh does not duplicate them."""
     with stock(tmp_path, kamdbctl_url, db_mode=db_mode) as (proxy, database), ExitStack() as stack:
         proxy.start()
         anna = stack.enter_context(phone(proxy, user_agent=agent))
         assert anna.register().ok
-        proxy.stop()  # mode 2 writes what it holds
+        proxy.stop()  # mode 2 writes its memory now
         adopt(proxy, db_mode=db_mode)
         proxy.start()
         assert memory(proxy, "anna") == [anna.contact]
@@ -98,7 +98,7 @@ def test_phones_from_before_are_there_and_refresh(kamdbctl_url: str, tmp_path: P
 
 
 def test_rows_and_users_of_other_modules_are_what_they_were(kamdbctl_url: str, tmp_path: Path) -> None:
-    """Nothing of ours changes how db_postgres talks to PostgreSQL: Cyrillic loads, an umlaut authenticates."""
+    """We do not change how db_postgres talks to PostgreSQL: Cyrillic loads, a user with an umlaut authenticates."""
     with stock(tmp_path, kamdbctl_url, "WITH_AUTH", "WITH_IPAUTH", db_mode=1) as (proxy, database):
         database.execute(
             "insert into address (grp, ip_addr, mask, port, tag) "
@@ -121,7 +121,7 @@ def test_rows_and_users_of_other_modules_are_what_they_were(kamdbctl_url: str, t
 def test_a_phone_that_listens_elsewhere_is_called_there(
     kamdbctl_url: str, tmp_path: Path, adopted: bool, transport: TransportName, db_mode: int
 ) -> None:
-    """A Cisco 79xx sends from another port than it listens on; a softphone by TCP does, too."""
+    """A Cisco 79xx and a softphone over TCP send from another port than they listen on."""
     kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
     with stock(tmp_path, kamdbctl_url, db_mode=db_mode) as (proxy, _), socket.socket(socket.AF_INET, kind) as listens:
         listens.bind(("127.0.0.1", 0))
@@ -143,7 +143,7 @@ def test_a_phone_that_listens_elsewhere_is_called_there(
 @pytest.mark.parametrize("event", ["closed", "restart"])
 @pytest.mark.parametrize("db_mode", [1, 2, 3])
 def test_a_binding_outlives_its_tcp_connection(kamdbctl_url: str, tmp_path: Path, event: str, db_mode: int) -> None:
-    """When the connection ends, and when Kamailio restarts: the phone can be reached at its Contact."""
+    """After the connection ends, and after a restart of Kamailio, calls reach the phone at its Contact."""
     with stock(tmp_path, kamdbctl_url, db_mode=db_mode) as (proxy, database):
         if event == "closed":
             adopt(proxy, "KAMAILIO_TIMER_INTERVAL 1", db_mode=db_mode)
@@ -152,7 +152,7 @@ def test_a_binding_outlives_its_tcp_connection(kamdbctl_url: str, tmp_path: Path
         with phone(proxy, "2010", contact=contact, transport="tcp") as cisco:
             assert cisco.register().ok
         if event == "closed":
-            time.sleep(3)  # three times what usrloc's timer waits
+            time.sleep(3)  # three intervals of usrloc's timer
         else:
             proxy.stop()
             adopt(proxy, db_mode=db_mode)
@@ -164,7 +164,7 @@ def test_a_binding_outlives_its_tcp_connection(kamdbctl_url: str, tmp_path: Path
 
 @pytest.mark.parametrize("db_mode", [1, 2, 3])
 def test_a_first_server_id_hides_no_phone(kamdbctl_url: str, tmp_path: Path, db_mode: int) -> None:
-    """Rows of the number before are loaded, and a refresh makes no second one."""
+    """Rows of the previous server_id are loaded, and a refresh does not duplicate them."""
     with stock(tmp_path, kamdbctl_url, db_mode=db_mode) as (proxy, database), ExitStack() as stack:
         proxy.start()
         anna = stack.enter_context(phone(proxy))
@@ -178,14 +178,14 @@ def test_a_first_server_id_hides_no_phone(kamdbctl_url: str, tmp_path: Path, db_
         assert database.execute("select contact, server_id from location").fetchall() == [(anna.contact, 2)]
 
 
-# All of ASCII that can be printed, and both ways to begin an escape in a string of Kamailio's. Kamailio itself knows no
-# password with a slash: what follows it is the database.
+# All printable ASCII, and both ways to begin an escape in a string of Kamailio. Kamailio itself allows no slash in a
+# password: the database follows it.
 PASSWORD = "a" + "".join(map(chr, range(0x20, 0x7F))).replace("/", "") + r"\b\n"
 
 
 @pytest.fixture
 def role_with_password(postgres: Cluster) -> Iterator[str]:
-    """A role that PostgreSQL asks for its password, by SCRAM."""
+    """A role that logs in with a password (SCRAM)."""
     name, hba = f"marks_{secrets.token_hex(4)}", postgres.directory / "data" / "pg_hba.conf"
     before = hba.read_text(encoding="utf-8")
     with psycopg.connect(postgres.url(), autocommit=True) as admin:
@@ -204,7 +204,7 @@ def role_with_password(postgres: Cluster) -> Iterator[str]:
 def test_any_mark_may_be_in_the_password(
     kamdbctl_url: str, tmp_path: Path, postgres: Cluster, role_with_password: str, way: str
 ) -> None:
-    """Kamailio starts and writes, wherever it has its URL from: written as in DBURL of the stock proxy."""
+    """Kamailio starts and writes, wherever its URL comes from, if it is escaped as in DBURL of the stock proxy."""
     with stock(tmp_path, kamdbctl_url, db_mode=1) as (proxy, database):
         escaped = PASSWORD.replace("\\", "\\\\").replace('"', '\\"')
         url = f"postgres://{role_with_password}:{escaped}@127.0.0.1:{postgres.port}/{database.info.dbname}"
@@ -228,7 +228,7 @@ def test_any_mark_may_be_in_the_password(
 
 
 def asked(postgres: Cluster, proxy: StockProxy, work: Callable[[], object]) -> list[str]:
-    """Kinds of the statements on `location` on account of what is done, lower case."""
+    """Return the kinds of statements on `location` that an action causes, in lower case."""
     before = len(postgres.log.read_text(encoding="utf-8", errors="replace"))
     work()
     finish("127.0.0.1", proxy.port)
@@ -254,7 +254,7 @@ def test_what_a_register_costs_postgresql(
     new: list[str],
     refresh: list[str],
 ) -> None:
-    """What it cost before; in mode 3 one SELECT more when a phone is new, none for a refresh."""
+    """The same as before the edit; in mode 3 one SELECT more for a new phone, none for a refresh."""
     with stock(tmp_path, kamdbctl_url, *features, db_mode=db_mode) as (proxy, database):
         database.execute(f"alter database {database.info.dbname} set log_statement = 'all'")
         adopt(proxy, "KAMAILIO_TIMER_INTERVAL 600", db_mode=db_mode)
@@ -274,7 +274,7 @@ def test_what_a_register_costs_postgresql(
 def test_what_the_operator_does_to_a_register_stays_when_a_header_is_made_valid(
     kamdbctl_url: str, tmp_path: Path, db_mode: int, transport: TransportName
 ) -> None:
-    """WITH_NAT before PRESAVE: `received` and the flag are kept, the answer finds its way, and so does a call."""
+    """With WITH_NAT, `received` and the branch flag stay, and the reply and a call reach the phone."""
     with stock(tmp_path, kamdbctl_url, "WITH_NAT", db_mode=db_mode) as (proxy, database):
         adopt(proxy, db_mode=db_mode)
         proxy.start()
@@ -291,7 +291,7 @@ def test_what_the_operator_does_to_a_register_stays_when_a_header_is_made_valid(
 
 
 def edit(proxy: StockProxy, old: str, new: str) -> None:
-    """An edit of the operator's own."""
+    """An edit by the operator."""
     text = proxy.configuration.read_text(encoding="utf-8")
     assert text.count(old) == 1
     proxy.configuration.write_text(text.replace(old, new), encoding="utf-8")
@@ -299,7 +299,7 @@ def edit(proxy: StockProxy, old: str, new: str) -> None:
 
 @pytest.mark.parametrize("adopted", [False, True], ids=["stock", "adopted"])
 def test_a_script_that_goes_on_reads_what_save_returned(kamdbctl_url: str, tmp_path: Path, adopted: bool) -> None:
-    """1 for a new binding, 2 for a refresh, 3 for one that has gone."""
+    """$rc is 1 for a new binding, 2 for a refresh, 3 for a removed one."""
     with stock(tmp_path, kamdbctl_url, db_mode=1) as (proxy, _):
         before, found, after = proxy.configuration.read_text(encoding="utf-8").partition(stock_save())
         proxy.configuration.write_text(
@@ -315,7 +315,7 @@ def test_a_script_that_goes_on_reads_what_save_returned(kamdbctl_url: str, tmp_p
 
 
 def test_what_the_script_does_to_a_contact_stays_when_it_is_made_valid(kamdbctl_url: str, tmp_path: Path) -> None:
-    """fix_nated_contact() is a change of a part of what is replaced as a whole."""
+    """fix_nated_contact() changes a part of the header that we replace as a whole."""
     with stock(tmp_path, kamdbctl_url, db_mode=1) as (proxy, database):
         adopt(proxy, db_mode=1)
         edit(proxy, "\troute(REGISTRATIONS_PRESAVE);\n", "\tfix_nated_contact();\n\troute(REGISTRATIONS_PRESAVE);\n")
@@ -331,7 +331,7 @@ def test_what_the_script_does_to_a_contact_stays_when_it_is_made_valid(kamdbctl_
 
 
 def test_no_header_is_lost_where_loops_end_early(kamdbctl_url: str, tmp_path: Path) -> None:
-    """With few max_while_loops such a phone fares as with the stock proxy."""
+    """With a small max_while_loops such a phone is treated as by the stock proxy."""
     with stock(tmp_path, kamdbctl_url, db_mode=1) as (proxy, database):
         adopt(proxy, db_mode=1)
         edit(proxy, "\nchildren=1\n", "\nchildren=1\nmax_while_loops=5\n")

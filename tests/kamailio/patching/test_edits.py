@@ -1,4 +1,4 @@
-"""The edits of an operator's kamailio.cfg: made, checked by Kamailio, and taken out again."""
+"""The edits of an operator's kamailio.cfg: made, checked by Kamailio, and removed again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.stand.stock import STOCK, stock_proxy, stock_save
 COMMAND = Path(sys.executable).parent / "registrations-kamailio"
 try:
     SAVE = stock_save()
-except (FileNotFoundError, ValueError):  # only these tests: an error here would keep pytest from running any
+except (FileNotFoundError, ValueError):  # an error here would keep pytest from running any test
     pytest.skip("no stock kamailio.cfg of the distribution", allow_module_level=True)
 LINE = STOCK.read_text(encoding="utf-8").partition(SAVE)[0].count("\n") + 1
 LOCAL = '#!define WITH_USRLOCDB\n#!define DBURL "postgres://kamailio@127.0.0.1/kamailio"\nloadmodule "db_postgres.so"\n'
@@ -89,7 +89,7 @@ def configuration(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("own", OWN_EDITS.values(), ids=OWN_EDITS)
 def test_the_edits_only_add_lines_between_marks_and_can_be_taken_out(own: Callable[[str], str]) -> None:
-    """Without what stands between the marks the text is what it was, byte by byte; a second patch changes nothing."""
+    """Without the marked lines the text is the same byte by byte. A second patch changes nothing."""
     before = own(_stock())
     after = patched(before, defines={})
     assert after != before
@@ -98,7 +98,7 @@ def test_the_edits_only_add_lines_between_marks_and_can_be_taken_out(own: Callab
     if before.endswith("\n"):
         assert re.sub(f"{BEGIN}\r?\n.*?{END}\r?\n", "", after, flags=re.DOTALL) == before
     if "\r\n" in before:
-        # But where Kamailio would take it for a part of a value.
+        # Except where Kamailio would read it as part of a value.
         bare = [line for line in after.split("\n")[:-1] if not line.endswith("\r")]
         assert bare
         assert all(line.startswith("#!") for line in bare)
@@ -106,7 +106,7 @@ def test_the_edits_only_add_lines_between_marks_and_can_be_taken_out(own: Callab
 
 @pytest.mark.parametrize("own", OWN_EDITS.values(), ids=OWN_EDITS)
 def test_kamailio_takes_the_result_of_own_edits(configuration: Path, own: Callable[[str], str]) -> None:
-    """`--write` asks `kamailio -c`, and undoes to the same bytes."""
+    """`--write` runs `kamailio -c`, and --undo restores the same bytes."""
     before = own(_stock()).encode(errors="surrogateescape")
     configuration.write_bytes(before)
     written = _run("--write", configuration)
@@ -120,7 +120,7 @@ def test_kamailio_takes_the_result_of_own_edits(configuration: Path, own: Callab
 
 @pytest.mark.parametrize("features", FEATURES.values(), ids=FEATURES)
 def test_kamailio_takes_the_result_with_each_feature(configuration: Path, features: str) -> None:
-    """Whatever the operator has switched on in the stock file."""
+    """With every feature of the stock file that an operator may have switched on."""
     (configuration.parent / "kamailio-local.cfg").write_text(features + LOCAL, encoding="utf-8")
     written = _run("--write", configuration)
     assert written.returncode == 0, written.stderr
@@ -148,7 +148,7 @@ def test_kamailio_takes_the_result_with_each_feature(configuration: Path, featur
     ],
 )
 def test_what_is_not_understood_is_refused(configuration: Path, own: Callable[[str], str], complaint: str) -> None:
-    """The message names the line and what is wrong, and nothing is changed."""
+    """The message names the line and the reason, and nothing is changed."""
     text = own(_stock())
     assert text != _stock()
     with pytest.raises(NotUnderstood) as refused:
@@ -164,7 +164,7 @@ def test_what_is_not_understood_is_refused(configuration: Path, own: Callable[[s
 @pytest.mark.parametrize("lost", range(5))
 @pytest.mark.parametrize("mark", [BEGIN, END])
 def test_a_lost_mark_takes_no_line_of_the_operators_along(configuration: Path, mark: str, lost: int) -> None:
-    """Whichever mark somebody deleted: the file stays as it is, and what is wrong is said."""
+    """Whichever mark is missing, the file stays the same and the message says what is wrong."""
     text = patched(_stock(), defines={})
     line = list(re.finditer(f"^{mark}\n", text, re.MULTILINE))[lost]
     text = text[: line.start()] + text[line.end() :]
@@ -188,7 +188,7 @@ UNUSUAL_AUTH = {
 
 
 def test_the_password_is_checked_after_our_call() -> None:
-    """One line before the stock file's auth_check(), where $var, comments and conditions are the operator's."""
+    """The call is one line above the stock file's auth_check(), also among $var, comments and conditions."""
     lines = patched(_stock(), defines={}).splitlines()
     at = lines.index(f"\t\t{AUTH}")
     assert lines[at - 3 : at] == [BEGIN, "\t\troute(REGISTRATIONS_PREAUTH);", END]
@@ -200,7 +200,7 @@ def test_the_password_is_checked_after_our_call() -> None:
 
 @pytest.mark.parametrize("own", UNUSUAL_AUTH.values(), ids=UNUSUAL_AUTH)
 def test_another_check_of_passwords_is_refused_only_with_our_users(own: Callable[[str], str]) -> None:
-    """Whose users are not the directory's needs no call there; with REGISTRATIONS_AUTH_HA1 he is told the line."""
+    """Without REGISTRATIONS_AUTH_HA1 no call is needed; with it the message names the line."""
     text = own(_stock())
     assert text != _stock()
     assert "PREAUTH" not in patched(text, defines={})
@@ -213,7 +213,7 @@ def test_another_check_of_passwords_is_refused_only_with_our_users(own: Callable
 
 
 def test_without_write_the_diff_is_shown_and_nothing_changed(configuration: Path) -> None:
-    """The diff is one that patch(1) takes, with the same result as --write."""
+    """patch(1) accepts the diff, with the same result as --write."""
     shown = _run(configuration)
     assert shown.returncode == 0
     assert configuration.read_bytes() == STOCK.read_bytes()
@@ -229,7 +229,7 @@ def test_without_write_the_diff_is_shown_and_nothing_changed(configuration: Path
 
 
 def test_mode_and_owner_stay_a_link_stays_a_link_and_the_old_file_is_kept(configuration: Path, tmp_path: Path) -> None:
-    """The file is replaced in one step, with all that others rely on."""
+    """The file is replaced in one step and keeps its attributes."""
     configuration.chmod(0o640)
     owner = (65534, 65534) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
     os.chown(configuration, *owner)
@@ -248,7 +248,7 @@ def test_mode_and_owner_stay_a_link_stays_a_link_and_the_old_file_is_kept(config
 
 
 def test_what_another_configuration_loads_stays(configuration: Path) -> None:
-    """Two Kamailios with their files in one directory: the one that is undone takes nothing from the other."""
+    """If two Kamailios share a directory, undoing one takes nothing from the other."""
     other = configuration.with_name("edge.cfg")
     other.write_bytes(STOCK.read_bytes())
     included = configuration.with_name("registrations.cfg")
@@ -268,7 +268,7 @@ def test_what_another_configuration_loads_stays(configuration: Path) -> None:
 
 
 def test_an_include_of_another_release_or_hand_is_kept(configuration: Path) -> None:
-    """With --write the one of this release takes its place, and a copy stays; if Kamailio refuses, nothing changes."""
+    """--write replaces it and keeps a copy. If Kamailio refuses, nothing changes."""
     assert _run("--write", configuration).returncode == 0
     included = configuration.with_name("registrations.cfg")
     included.write_text("# mine\n", encoding="utf-8")
@@ -286,7 +286,7 @@ def test_an_include_of_another_release_or_hand_is_kept(configuration: Path) -> N
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o660])
 def test_nobody_else_ever_reads_what_is_written(configuration: Path, mode: int) -> None:
-    """There are passwords in it: no copy is readable for others, or for a group of ours, even for an instant."""
+    """The files contain passwords, so no copy is ever readable for others or for another group."""
     group = 65534 if os.geteuid() == 0 else os.getegid()
     os.chown(configuration, -1, group)
     for path in configuration.parent.iterdir():
@@ -302,7 +302,7 @@ def test_nobody_else_ever_reads_what_is_written(configuration: Path, mode: int) 
 
 @pytest.mark.parametrize("has_one", [True, False])
 def test_an_acl_stays(configuration: Path, *, has_one: bool) -> None:
-    """Kamailio may read the file by its ACL alone; without one none is taken from the directory's default."""
+    """Kamailio may have access only by an ACL. Without one, the directory's default ACL is not applied."""
     name, everybody = "system.posix_acl_access", 0xFFFFFFFF
     entries = [(0x01, 6, everybody), (0x02, 4, 65534), (0x04, 0, everybody), (0x10, 4, everybody), (0x20, 0, everybody)]
     acl = struct.pack("<I", 2) + b"".join(
@@ -323,7 +323,7 @@ def test_an_acl_stays(configuration: Path, *, has_one: bool) -> None:
 
 
 def test_what_kamailio_would_not_start_with_is_not_written(configuration: Path) -> None:
-    """A value that is none, for instance; Kamailio's own words are shown, and --no-check writes nevertheless."""
+    """The error shows Kamailio's own message. --no-check writes anyway."""
     (configuration.parent / "kamailio-local.cfg").unlink()
     values = {"KAMAILIO_DB_URL": "postgres://kamailio@127.0.0.1/kamailio", "KAMAILIO_DB_MODE": "1"}
     nonsense = _run("--write", "--define", "KAMAILIO_TIMER_INTERVAL=nonsense()", configuration, **values)
@@ -337,7 +337,7 @@ def test_what_kamailio_would_not_start_with_is_not_written(configuration: Path) 
 
 
 def test_values_given_stay_until_others_are(configuration: Path) -> None:
-    """--define puts a value before the include; a later patch without one keeps it."""
+    """--define adds a value above the include. A later patch without --define keeps it."""
     assert _run("--write", "--define", "KAMAILIO_SERVER_ID=7", configuration).returncode == 0
     assert "#!redefine KAMAILIO_SERVER_ID 7\n" in configuration.read_text()
     assert _run(configuration).stdout == f"{configuration}: nothing to do\n"
@@ -353,7 +353,7 @@ def test_values_given_stay_until_others_are(configuration: Path) -> None:
 
 
 def test_who_may_not_write_is_told_so(configuration: Path) -> None:
-    """The file's owner is whom to be; nothing is left behind. Root is one who may not, without that capability."""
+    """The message names the file's owner, and nothing is left behind. Here root lacks the capability."""
     directory = configuration.parent
     before = {path.name: path.read_bytes() for path in directory.iterdir()}
     directory.chmod(0o555)
@@ -372,7 +372,7 @@ def test_who_may_not_write_is_told_so(configuration: Path) -> None:
 def test_a_phone_registers_at_the_patched_stock_kamailio(
     kamdbctl_url: str, tmp_path: Path, features: tuple[str, ...], line_end: str
 ) -> None:
-    """On a database of kamdbctl, migrated: the binding is in the view at once, with the address that it came from."""
+    """On a migrated kamdbctl database the binding is in the view at once, with its source address."""
     migrate(DatabaseSettings(database_url=kamdbctl_url))
     with (
         psycopg.connect(kamdbctl_url, autocommit=True) as database,

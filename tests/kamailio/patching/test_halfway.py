@@ -1,4 +1,4 @@
-"""`patch --write` is all or nothing, whatever ends it, and at no instant does a new file load an old one."""
+"""`patch --write` is all or nothing, however it ends, and a new file never loads an old one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ try:
 except (FileNotFoundError, ValueError):
     pytest.skip("no stock kamailio.cfg of the distribution", allow_module_level=True)
 LOCAL = '#!define WITH_USRLOCDB\n#!define DBURL "postgres://kamailio@127.0.0.1/kamailio"\nloadmodule "db_postgres.so"\n'
-# Does something when the program is about to do its n-th step: Python tells of each before it takes it.
+# Does something just before the n-th step of the program, by an audit hook of Python.
 TROUBLE = """
 import os, signal, sys
 from itertools import count
@@ -46,7 +46,7 @@ FILES = ("kamailio.cfg", "registrations.cfg", "registrations-new.cfg")
 
 @pytest.fixture(params=["first", "upgrade", "undo"])
 def configuration(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A stock file: bare; or patched by an older release, with another include and other lines; or by this one."""
+    """A stock file: not patched; patched by an older release with another include and other lines; or by this one."""
     (tmp_path / "kamailio-local.cfg").write_text(LOCAL, encoding="utf-8")
     path = tmp_path / "kamailio.cfg"
     path.write_bytes(STOCK.read_bytes())
@@ -76,7 +76,7 @@ def _everything(directory: Path) -> dict[str, tuple[bytes, int, int]]:
 
 
 def _steps(configuration: Path, options: list[str], trouble: str) -> Iterator[subprocess.CompletedProcess[str]]:
-    """Run it with trouble at its first step, its second, and so on, until it ends well."""
+    """Run it with trouble at its first step, then at its second, and so on, until it succeeds."""
     for step in range(1, 20):
         program = [sys.executable, "-c", TROUBLE, str(step), trouble]
         command: list[str | Path] = [*program, "patch", "--no-check", *options, configuration]
@@ -92,7 +92,7 @@ def _steps(configuration: Path, options: list[str], trouble: str) -> Iterator[su
 def test_what_ends_it_leaves_everything_as_it_was(
     configuration: Path, request: pytest.FixtureRequest, trouble: str
 ) -> None:
-    """At each step: bytes, mode and owner of every file, and no file more."""
+    """At each step: bytes, mode and owner of every file are the same, and there is no other file."""
     before = _everything(configuration.parent)
     ended = 0
     for done in _steps(configuration, _options(request), trouble):
@@ -104,7 +104,7 @@ def test_what_ends_it_leaves_everything_as_it_was(
 
 
 def _fits(directory: Path) -> bool:
-    """Whether kamailio.cfg finds every route it calls in what it includes, and no include of another release."""
+    """Whether kamailio.cfg finds every route that it calls, and no include of another release."""
     text = (directory / "kamailio.cfg").read_text(encoding="utf-8")
     loaded = re.search(r'^include_file "(.*)"', text, re.MULTILINE)
     if loaded is None:
@@ -116,7 +116,7 @@ def _fits(directory: Path) -> bool:
 def test_killed_it_leaves_files_that_fit_and_the_next_run_repairs_them(
     configuration: Path, request: pytest.FixtureRequest
 ) -> None:
-    """SIGKILL at each step, after which nobody cleans up: Kamailio would start. Then the same command does the rest."""
+    """After SIGKILL at any step Kamailio would start, and the same command finishes the work."""
     before = {path: path.read_bytes() for path in configuration.parent.iterdir()}
     ended = 0
     for done in _steps(configuration, _options(request), "SIGKILL"):
@@ -140,7 +140,7 @@ def test_killed_it_leaves_files_that_fit_and_the_next_run_repairs_them(
 
 @pytest.mark.parametrize("limit", [1000, 27000])
 def test_a_full_disk_changes_nothing(configuration: Path, request: pytest.FixtureRequest, limit: int) -> None:
-    """Nothing can be written, or not all of it."""
+    """No file can be written, or only part of it."""
     before = _everything(configuration.parent)
     command: list[str | Path] = [
         "prlimit",
@@ -163,13 +163,13 @@ def test_a_full_disk_changes_nothing(configuration: Path, request: pytest.Fixtur
 def test_an_end_while_kamailio_checks_leaves_nothing(
     configuration: Path, request: pytest.FixtureRequest, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """It waits for `kamailio -c`, here for a FIFO that the operator's file includes."""
+    """`patch` waits for `kamailio -c`, here blocked by a FIFO that the operator's file includes."""
     (tmp_path / "kamailio-local.cfg").unlink()
     os.mkfifo(tmp_path / "kamailio-local.cfg")
     environment = {**os.environ, "KAMAILIO_DB_MODE": "1", "KAMAILIO_DB_URL": "postgres://kamailio@127.0.0.1/kamailio"}
     before = {path.name for path in tmp_path.iterdir()}
     content = configuration.read_bytes()
-    # A shell starts what is to run in the background with SIGINT ignored.
+    # A shell starts a background process with SIGINT ignored.
     command: list[str | Path] = ["env", "--default-signal=INT", COMMAND, "patch", *_options(request), configuration]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as running:
         wait_until(lambda: {path.name for path in tmp_path.iterdir()} != before, 10, "the files for Kamailio to check")
@@ -182,7 +182,7 @@ def test_an_end_while_kamailio_checks_leaves_nothing(
 def test_a_check_that_does_not_end_is_given_up(
     configuration: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Everything is as it was."""
+    """All files stay the same."""
     configuration.with_name("kamailio-local.cfg").unlink()
     before = _everything(configuration.parent)
     os.mkfifo(configuration.with_name("kamailio-local.cfg"))
@@ -197,7 +197,7 @@ def test_a_check_that_does_not_end_is_given_up(
 
 
 def test_two_at_once_do_not_meet(configuration: Path, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    """The second one says so."""
+    """The second one reports that another is running."""
     held = subprocess.Popen(["flock", str(tmp_path), "sleep", "60"])
     try:
         wait_until(
@@ -213,7 +213,7 @@ def test_two_at_once_do_not_meet(configuration: Path, request: pytest.FixtureReq
 
 @pytest.mark.parametrize("name", ["kamailio.cfg", "registrations.cfg"])
 def test_what_is_no_file_is_refused(tmp_path: Path, name: str) -> None:
-    """A FIFO nobody writes into never ends."""
+    """Reading a FIFO without a writer would never end."""
     (tmp_path / "kamailio.cfg").write_bytes(STOCK.read_bytes())
     (tmp_path / name).unlink(missing_ok=True)
     os.mkfifo(tmp_path / name)

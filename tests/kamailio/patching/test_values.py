@@ -1,4 +1,4 @@
-"""What usrloc has by the operator's own lines is known to flush and check, and stays; harm is refused, changes told."""
+"""The operator's own parameters of usrloc stay, and flush and check know them. `patch` refuses harm."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _edit(configuration: Path, *, line: str = LINE, local: str = LOCAL) -> str:
 
 @pytest.mark.parametrize(("line", "mode"), FORMS.values(), ids=FORMS)
 def test_the_mode_stays_and_is_known(kamdbctl_url: str, tmp_path: Path, line: str, mode: int) -> None:
-    """Whichever way it is written. A second patch changes nothing, and the lines come out again."""
+    """However it is written. A second patch changes nothing, and --undo removes the lines."""
     text = _stock(line)
     once = patched(text, defines={})
     assert patched(once, defines={}) == once
@@ -110,7 +110,7 @@ def test_the_mode_stays_and_is_known(kamdbctl_url: str, tmp_path: Path, line: st
 
 
 def test_other_values_are_known_too(kamdbctl_url: str, tmp_path: Path) -> None:
-    """use_domain by WITH_MULTIDOMAIN, and what else the operator sets of what flush and check must know."""
+    """use_domain by WITH_MULTIDOMAIN, and the other values that flush and check need."""
     more = f'{LINE}\nmodparam("usrloc", "server_id_filter", 1)\nmodparam("usrloc", "matching_mode", 0)'
     with stock_proxy(tmp_path, database_url=kamdbctl_url, edits={LINE: more}, features=["WITH_MULTIDOMAIN"]) as proxy:
         written = _patch("--write", proxy.configuration)
@@ -123,7 +123,7 @@ def test_other_values_are_known_too(kamdbctl_url: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("way", ["--define", "environment", "#!define"])
 def test_a_mode_that_is_given_wins(kamdbctl_url: str, tmp_path: Path, way: str) -> None:
-    """Over the operator's own line; and is told beforehand."""
+    """It replaces the operator's own, and the output says so beforehand."""
     with stock_proxy(tmp_path, database_url=kamdbctl_url) as proxy:
         options = ["--define", "KAMAILIO_DB_MODE=1"] if way == "--define" else []
         environment = {"KAMAILIO_DB_MODE": "1"} if way == "environment" else {}
@@ -148,7 +148,7 @@ def test_a_mode_that_is_given_wins(kamdbctl_url: str, tmp_path: Path, way: str) 
     ],
 )
 def test_a_mode_that_cannot_be_read_is_refused_unless_it_is_given(configuration: Path, line: str) -> None:
-    """With the line, and what to do."""
+    """The message names the line and what to do."""
     with pytest.raises(
         NotUnderstood, match=rf"line {NUMBER}: cannot read usrloc's db_mode: .* --define KAMAILIO_DB_MODE="
     ):
@@ -162,14 +162,14 @@ def test_a_mode_that_cannot_be_read_is_refused_unless_it_is_given(configuration:
     ids=["code", "#!", "comment"],
 )
 def test_what_goes_on_behind_it_is_not_torn_apart(line: str) -> None:
-    """It is refused, with the line."""
+    """It is refused, and the message names the line."""
     with pytest.raises(NotUnderstood, match=f"line {NUMBER}|line {NUMBER + 1}"):
         patched(_stock(line), defines={})
 
 
 @pytest.mark.parametrize("own", ["include_file", "import_file"])
 def test_an_included_file_is_not_edited_but_read(configuration: Path, own: str) -> None:
-    """The operator is told what to put there; with that line, or the value given, nothing is left to say."""
+    """The message says which line to add there. With that line, or with --define, `patch` succeeds."""
     included = configuration.with_name("usrloc.cfg")
     included.write_text(f"{LINE}\n", encoding="utf-8")
     _edit(configuration, line=f'{own} "usrloc.cfg"')
@@ -220,7 +220,7 @@ HARM = {
 def test_harm_is_refused_before_anything_is_written(
     configuration: Path, edit: dict[str, str], defines: list[str], complaint: str
 ) -> None:
-    """With or without --write and --no-check, with the line and what to do."""
+    """With or without --write and --no-check. The message names the line and what to do."""
     before = _edit(configuration, **edit)
     options = [part for each in defines for part in ("--define", each)]
     for way in ([], ["--write"], ["--write", "--no-check"]):
@@ -233,7 +233,7 @@ def test_harm_is_refused_before_anything_is_written(
 
 @pytest.mark.parametrize("end", ["/* the end\n", "#!ifdef WITH_NOTHING\n"])
 def test_an_end_where_nothing_is_read_is_refused(configuration: Path, end: str) -> None:
-    """Kamailio would start as if the include were there."""
+    """Kamailio would start without the include, and nobody would notice."""
     configuration.write_text(_stock() + end, encoding="utf-8")
     for way in ([], ["--write", "--no-check"]):
         refused = _patch(*way, configuration)
@@ -243,7 +243,7 @@ def test_an_end_where_nothing_is_read_is_refused(configuration: Path, end: str) 
 
 
 def test_what_does_no_harm_is_taken(configuration: Path) -> None:
-    """A number, then the filter; HTTP beside sockets of one's own, and a transport that was chosen."""
+    """First a server_id, then the filter; HTTP with listen= lines; a chosen transport."""
     _edit(
         configuration, local=f"{LOCAL}listen=udp:127.0.0.1:5060\n", line=f'{LINE}\nmodparam("jsonrpcs", "transport", 4)'
     )
@@ -266,7 +266,7 @@ def test_what_does_no_harm_is_taken(configuration: Path) -> None:
 
 
 def test_every_change_is_told_beforehand(configuration: Path) -> None:
-    """Parameters with what they were, modules, sockets, routes; no password."""
+    """Parameters with their old values, modules, sockets, routes; no password."""
     _edit(configuration, local=f"{LOCAL}listen=udp:127.0.0.1:5060\nserver_id=7\n")
     given = [
         "KAMAILIO_RPC_LISTEN=127.0.0.1",

@@ -1,4 +1,4 @@
-"""JSON-RPC of Kamailio is served to its own machine alone; another one is a network namespace with a cable to this."""
+"""Kamailio serves JSON-RPC only to its own machine. The other machine here is a network namespace."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ REFUSED_CONNECTION = 7  # curl(1)
 
 @dataclass(frozen=True)
 class Machine:
-    """Another machine: how it sees this one, and the process that keeps it there."""
+    """Another machine: the address of this one there, and the process that keeps it alive."""
 
     peer: str
     pid: int
 
     def post(self, port: int) -> tuple[int, str]:
-        """Ask for Kamailio's version there; returns curl's exit status, and the HTTP status."""
+        """Ask for Kamailio's version there, and return curl's exit status and the HTTP status."""
         command = ["nsenter", f"--net=/proc/{self.pid}/ns/net", "curl", "--silent", "--max-time", "5", "--noproxy", "*"]
         command += ["--output", "/dev/null", "--write-out", "%{http_code}", "--data", VERSION]
         asked = subprocess.run(
@@ -43,7 +43,7 @@ def _ip(*arguments: str) -> None:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    """Another machine, gone afterwards; its addresses are of the block for tests of networks (RFC 2544)."""
+    """Another machine, removed afterwards. Its addresses are from the block for network tests (RFC 2544)."""
     if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "unshare", "nsenter"))):
         pytest.skip("namespaces want root, iproute2 and util-linux")
     if subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False, timeout=10).returncode:
@@ -67,13 +67,13 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 
 def test_its_port_is_closed_to_another_machine(start_kamailio: StartKamailio, machine: Machine) -> None:
-    """On loopback it listens to nobody else; the SIP port, which all can reach, serves none."""
+    """JSON-RPC listens only on loopback. The SIP port, which all can reach, does not serve it."""
     proxy = start_kamailio(sip_host=machine.peer)
     assert machine.post(proxy.rpc_port) == (REFUSED_CONNECTION, "000")
     assert machine.post(proxy.sip_port) == (0, "404")
 
 
 def test_an_open_port_is_of_no_use_to_another_machine(start_kamailio: StartKamailio, machine: Machine) -> None:
-    """Where an operator listens on an address that others reach, who is not in KAMAILIO_RPC_CLIENTS gets 403."""
+    """If it listens on a reachable address, a client outside KAMAILIO_RPC_CLIENTS gets 403."""
     proxy = start_kamailio(environment={"KAMAILIO_RPC_LISTEN": "0.0.0.0"})
     assert machine.post(proxy.rpc_port) == (0, "403")

@@ -1,4 +1,4 @@
-"""A node that answers nothing: one caller waits for it, whoever comes meanwhile does not."""
+"""A silent node: one caller waits for it, the others do not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.fixtures.kamailio import StartKamailio
 
 
 def test_while_one_caller_waits_for_a_silent_node_the_others_do_not(start_kamailio: StartKamailio) -> None:
-    """They are told at once, about its mode, too; the one has his answer when it comes, and then all have again."""
+    """The others fail at once. The first gets his answer when it arrives, and then all get one."""
     registrar = start_kamailio()
     nodes = Nodes(KamailioSettings(kamailio_rpc=registrar.rpc_url, kamailio_timeout=5))
 

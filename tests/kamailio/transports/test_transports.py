@@ -1,4 +1,4 @@
-"""The ways to Kamailio: what each of them promises of its own."""
+"""The transports of JSON-RPC: the promises of each."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.stand.kamailio import Proxy
 from tests.stand.process import wait_until
 from tests.stand.sip import host_port
 
-# As they stand in the column username. A shell, kamctl and printf(1) would each read some of them otherwise.
+# As in the column username. A shell, kamctl and printf(1) would each change some of them.
 ODD_USERS = [
     "$HOME",
     "`id`",
@@ -50,19 +50,19 @@ ODD_USERS = [
     "}",
     "ü",
 ]
-# Those that kamctl would break.
+# Names that kamctl would change.
 BREAKING_USERS = ['"', "\\", '\\"', "x\\", "%s%n", "100%", "a\tb"]
 
 
 def _add(client: JsonRpcClient, user: str) -> str:
-    """Have Kamailio hold a binding of such a user; returns its AoR."""
+    """Add a binding of such a user to Kamailio, and return its AoR."""
     aor = usrloc.aor(user, "example.com")
     client.call("ul.add", "location", aor, "sip:x@127.0.0.1:9", 300, "1.0", "", 0, 0, 0)
     return aor
 
 
 def test_rm_and_lookup_of_several_aors_at_once(reached: Proxy, rpc_url: str) -> None:
-    """Each of the AoRs is found and removed, each way, and one that nobody named stays."""
+    """Each AoR is found and removed over every transport, and another one stays."""
     with reached.rpc(socket=True) as witness, reached.rpc(url=rpc_url) as client:
         aors = [_add(witness, f"user-{number}") for number in range(20)]
         found = usrloc.lookup_many(client, [*aors, "nobody@example.com"], budget=30)
@@ -73,7 +73,7 @@ def test_rm_and_lookup_of_several_aors_at_once(reached: Proxy, rpc_url: str) -> 
 
 
 def test_odd_usernames_are_meant_to_the_byte(reached: Proxy, rpc_url: str, way: str) -> None:
-    """A binding of any username is found and removed, each way; kamctl refuses those that it would break."""
+    """A binding of any username is found and removed. kamctl refuses names that it would change."""
     users = [*ODD_USERS, *([] if way == "kamctl" else BREAKING_USERS)]
     with reached.rpc(socket=True) as witness, reached.rpc(url=rpc_url) as client:
         aors = [_add(witness, user) for user in users]
@@ -84,7 +84,7 @@ def test_odd_usernames_are_meant_to_the_byte(reached: Proxy, rpc_url: str, way: 
 
 @pytest.mark.parametrize("way", ["unix", "udp", "fifo", "kamctl"])
 def test_text_and_numbers_arrive_as_they_are(reached: Proxy, rpc_url: str, way: str) -> None:
-    """What Kamailio echoes is what was said, line ends and empty text too; kamctl takes them not in the first place."""
+    """Kamailio echoes the same text, with line ends and empty. kamctl refuses line ends in the first argument."""
     words: list[object] = ["1", *ODD_USERS, "", "A: 1\r\nB: 2\r\n", "\r\n", 5]
     if way != "kamctl":
         words += BREAKING_USERS
@@ -92,7 +92,7 @@ def test_text_and_numbers_arrive_as_they_are(reached: Proxy, rpc_url: str, way: 
         words.remove("=CRLF=")
     with reached.rpc(url=rpc_url) as client:
         assert client.call("core.echo", *words) == [str(word) for word in words]
-        for word in words:  # each by itself: of two that are misread the one may mend the other
+        for word in words:  # one at a time: of two errors one may hide the other
             assert client.call("core.echo", "1", word) == ["1", str(word)]
 
 
@@ -111,7 +111,7 @@ def test_text_and_numbers_arrive_as_they_are(reached: Proxy, rpc_url: str, way: 
     ],
 )
 def test_kamctl_refuses_what_it_would_break(reached: Proxy, rpc_url: str, params: list[object], tmp_path: Path) -> None:
-    """The refusal names what is wrong, kamctl is not even run, and the rest of the calls is done all the same."""
+    """The refusal names the character, kamctl does not run, and the other calls are made."""
     with reached.rpc(url=rpc_url) as client:
         refused, done = client.call_many([Call("core.echo", tuple(params)), Call("core.version")], budget=5)
         assert isinstance(refused, NotCarried)
@@ -125,7 +125,7 @@ def test_kamctl_refuses_what_it_would_break(reached: Proxy, rpc_url: str, params
 
 @pytest.mark.parametrize(("way", "limit"), [("unix", 65_400), ("udp", 65_400), ("fifo", 4096), ("kamctl", 4096)])
 def test_a_request_that_is_too_large_is_refused_by_name(reached: Proxy, rpc_url: str, limit: int) -> None:
-    """Up to the limit Kamailio answers; beyond, the refusal says both sizes, and the next call works."""
+    """Up to the limit Kamailio answers. Beyond it the refusal has both sizes, and the next call works."""
     with reached.rpc(url=rpc_url) as client:
         assert client.call("core.version", "x" * (limit - 150))
         with pytest.raises(NotCarried, match=rf"\d+ bytes, of at most {limit}") as caught:
@@ -136,7 +136,7 @@ def test_a_request_that_is_too_large_is_refused_by_name(reached: Proxy, rpc_url:
 
 @pytest.mark.parametrize("way", ["fifo", "kamctl"])
 def test_an_answer_larger_than_a_pipe_is_whole(reached: Proxy, rpc_url: str, way: str) -> None:
-    """What does not go through a pipe in one piece is the same as by datagram, or more than that can carry."""
+    """It is the same as by datagram, or larger than a datagram can be."""
     with reached.rpc(socket=True) as witness, reached.rpc(url=rpc_url) as client:
         assert client.call("system.listMethods") == witness.call("system.listMethods")
         for number in range(150):
@@ -146,11 +146,11 @@ def test_an_answer_larger_than_a_pipe_is_whole(reached: Proxy, rpc_url: str, way
 
 @contextmanager
 def fake_http_peer(connections: int, asked: list[int]) -> Iterator[str]:
-    """A fake: answers nobody before that many have asked, then the last one first, each with its id.
+    """A fake: waits for so many requests, then answers the last one first, each with its id.
 
     Args:
-        connections: how many that is.
-        asked: is given their ids in the order in which they came.
+        connections: number of requests.
+        asked: gets their ids in the order of arrival.
     """
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(5)
@@ -174,7 +174,7 @@ def fake_http_peer(connections: int, asked: list[int]) -> Iterator[str]:
 
 
 def test_several_requests_are_under_way_by_http() -> None:
-    """As many as the window says, each on a connection of its own; whoever is answered first, each has its result."""
+    """As many as the window, each on its own connection. Each gets its result, in whatever order the answers arrive."""
     asked: list[int] = []
     with fake_http_peer(HttpTransport.window, asked) as url, JsonRpcClient(transport_for(url)) as client:
         results = client.call_many([Call("core.version")] * HttpTransport.window, budget=5)
@@ -182,19 +182,19 @@ def test_several_requests_are_under_way_by_http() -> None:
 
 
 def test_an_answer_that_would_fill_the_memory_is_not_read() -> None:
-    """Whoever gives it is not Kamailio (fake peer)."""
+    """Such a server is not Kamailio (fake peer)."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         transport = HttpTransport(f"http://127.0.0.1:{server.getsockname()[1]}/RPC")
         transport.send(Request(1, "core.version", ()), deadline=monotonic() + 5)
         with server.accept()[0] as peer:
             peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000000\r\n\r\n{")
-            with pytest.raises(KamailioUnreachable, match="an answer of 100000000000 bytes"):
+            with pytest.raises(KamailioUnreachable, match="the answer of 100000000000 bytes is too large"):
                 transport.receive(deadline=monotonic() + 1)
 
 
 @pytest.mark.parametrize(("host", "source"), [("127.0.0.1", LOOPBACK_SOURCE), ("::1", "::1")])
 def test_by_http_over_loopback_it_comes_from_an_address_of_its_own(host: str, source: str) -> None:
-    """No phone comes from there, so Kamailio takes no connection of ours for a phone's; IPv6 has one address only."""
+    """No phone uses that address, so Kamailio cannot confuse the connections. IPv6 has only one loopback address."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, 0), family=family) as server:
         transport = HttpTransport(f"http://{host_port(host, server.getsockname()[1])}/RPC")
@@ -206,7 +206,7 @@ def test_by_http_over_loopback_it_comes_from_an_address_of_its_own(host: str, so
 
 
 def test_a_machine_without_that_address_asks_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some containers have 127.0.0.1/32 on their loopback interface, and not all of 127.0.0.0/8."""
+    """Some containers have only 127.0.0.1/32 on their loopback interface."""
     monkeypatch.setattr("kamailio.transports.http.LOOPBACK_SOURCE", "192.0.2.1")  # nobody's (RFC 5737)
     with socket.create_server(("127.0.0.1", 0)) as server:
         transport = HttpTransport(f"http://127.0.0.1:{server.getsockname()[1]}/RPC")
@@ -218,7 +218,7 @@ def test_a_machine_without_that_address_asks_all_the_same(monkeypatch: pytest.Mo
 
 
 def test_a_kamailio_that_serves_one_address_alone_is_asked_from_there(start_kamailio: StartKamailio) -> None:
-    """Where KAMAILIO_RPC_CLIENTS is 127.0.0.1, each of several calls at once is carried out."""
+    """If KAMAILIO_RPC_CLIENTS is 127.0.0.1, each of several calls at once is executed."""
     proxy = start_kamailio(environment={"KAMAILIO_RPC_CLIENTS": "127.0.0.1"})
     with proxy.rpc() as client, proxy.rpc(socket=True) as witness:
         aors = [_add(witness, f"user-{number}") for number in range(10)]
@@ -228,7 +228,7 @@ def test_a_kamailio_that_serves_one_address_alone_is_asked_from_there(start_kama
 
 @contextmanager
 def fake_udp_peer(*answers: bytes, host: str = "127.0.0.1") -> Iterator[str]:
-    """A fake: one answer to each datagram in turn, with its id, then silence."""
+    """A fake: answers each datagram in turn, with its id, then is silent."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind((host, 0))
 
@@ -244,7 +244,7 @@ def fake_udp_peer(*answers: bytes, host: str = "127.0.0.1") -> Iterator[str]:
 
 
 def test_a_lost_datagram_ends_at_the_deadline() -> None:
-    """Of three calls one is answered by a fake peer; the error says so, and nothing is sent twice."""
+    """A fake peer answers one of three calls. The error says so, and nothing is sent twice."""
     with (
         fake_udp_peer(b'{"jsonrpc":"2.0","result":1,"id":%d}') as url,
         JsonRpcClient(transport_for(url)) as client,
@@ -254,14 +254,14 @@ def test_a_lost_datagram_ends_at_the_deadline() -> None:
 
 
 def test_an_ipv6_address_stands_in_brackets() -> None:
-    """A UDP port of an IPv6 address is reached (fake peer: Kamailio 5.6.3 takes no such dgram_socket)."""
+    """A UDP port on an IPv6 address (fake peer: Kamailio 5.6.3 accepts no such dgram_socket)."""
     answer = b'{"jsonrpc":"2.0","result":1,"id":%d}'
     with fake_udp_peer(answer, host="::1") as url, JsonRpcClient(transport_for(url)) as client:
         assert client.call("core.version") == 1
 
 
 def test_reply_fifos_lie_where_kamailio_looks_and_are_removed(answering_there: Proxy, reply_directory: Path) -> None:
-    """With fifo_reply_dir set the URL says so; nothing is left after an answer, a timeout, or a client's end."""
+    """The URL names fifo_reply_dir. No FIFO remains after an answer, a timeout, or the end of a client."""
     proxy = answering_there
     with proxy.rpc(url=f"{proxy.rpc_fifo_url}?reply_dir={reply_directory}/") as client:
         assert client.call("core.version")
@@ -282,7 +282,7 @@ def test_reply_fifos_lie_where_kamailio_looks_and_are_removed(answering_there: P
 def test_kamctl_reads_its_answers_in_the_directory_that_the_url_names(
     answering_there: Proxy, reply_directory: Path
 ) -> None:
-    """One that is closed to others, too, as the README advises: Kamailio's group alone may write there."""
+    """Even in a directory that only Kamailio's group may write to, as the README advises."""
     reply_directory.chmod(0o770)
     with answering_there.rpc(url=f"{answering_there.rpc_kamctl_url}&reply_dir={reply_directory}/") as client:
         assert client.call("core.version")
@@ -303,7 +303,7 @@ AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if o
 def test_what_another_user_writes_into_the_reply_fifo_is_no_answer(
     answering_there: Proxy, reply_directory: Path, way: str, forged: bytes
 ) -> None:
-    """He is quicker than Kamailio, which is frozen, and knows all but the id: what is registered is not "not there"."""
+    """He is faster than a frozen Kamailio but cannot know the id, so a binding is not taken for gone."""
     url = answering_there.rpc_fifo_url + "?" if way == "fifo" else answering_there.rpc_kamctl_url + "&"
     script = 'cd "$2" && until set -- "$1" *_* && [ -p "$2" ] && printf %s "$1" >"$2"; do :; done 2>/dev/null'
     with answering_there.rpc(socket=True) as witness:
@@ -320,7 +320,7 @@ def test_what_another_user_writes_into_the_reply_fifo_is_no_answer(
 
 
 def test_an_answer_to_the_next_id_is_none(tmp_path: Path) -> None:
-    """Nobody can tell the id of a request from those before it (fake peer)."""
+    """An id cannot be guessed from the earlier ones (fake peer)."""
     path = tmp_path / "rpc"
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server,
@@ -345,7 +345,7 @@ def test_an_answer_to_the_next_id_is_none(tmp_path: Path) -> None:
 def test_a_directory_where_others_may_replace_the_reply_fifo_is_refused(
     answering_there: Proxy, reply_directory: Path
 ) -> None:
-    """Without its sticky bit anybody could take the answer, and give another one with its id."""
+    """Without a sticky bit anybody could read the answer and forge another with its id."""
     reply_directory.chmod(0o777)
     with (
         answering_there.rpc(url=f"{answering_there.rpc_fifo_url}?reply_dir={reply_directory}") as client,
@@ -357,7 +357,7 @@ def test_a_directory_where_others_may_replace_the_reply_fifo_is_refused(
 
 @pytest.mark.parametrize("way", ["http", "unix", "udp", "fifo"])
 def test_kamailio_logs_no_error_for_calls_of_several_clients(reached: Proxy, rpc_url: str) -> None:
-    """Its workers do not race for a request, and it is asked for nothing that it does not know."""
+    """Its workers do not compete for a request, and we call no unknown command."""
 
     def ask(name: str) -> None:
         aors = [f"{name}-{number}@example.com" for number in range(300)]
@@ -374,7 +374,7 @@ def test_kamailio_logs_no_error_for_calls_of_several_clients(reached: Proxy, rpc
 
 
 def test_a_killed_kamctl_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the deadline ends kamctl, its children end with it and its reply FIFO is removed."""
+    """At the deadline kamctl and its children are killed, and its reply FIFO is removed."""
     (tmp_path / "tmp").mkdir()
     monkeypatch.setenv("CHROOT_DIR", str(tmp_path))  # in whose /tmp kamctl makes it
     fifo = tmp_path / "without-reader"
@@ -390,7 +390,7 @@ def test_a_killed_kamctl_leaves_nothing_behind(tmp_path: Path, monkeypatch: pyte
 
 
 def _with_in_environment(text: Path) -> list[Path]:
-    """The processes that have it in a variable."""
+    """Return the processes that have it in a variable."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -400,12 +400,12 @@ def _with_in_environment(text: Path) -> list[Path]:
 
 
 def test_a_fifo_that_nobody_reads_keeps_nobody_waiting(tmp_path: Path, reply_directory: Path) -> None:
-    """Without a reader, with one that is stuck, or if it is no FIFO at all, the error says which."""
+    """The error tells whether nobody reads it, the reader is stuck, or it is not a FIFO."""
     path = tmp_path / "fifo"
     url = f"fifo:{path}?reply_dir={reply_directory}"
     with JsonRpcClient(transport_for(url), timeout=0.2) as client:
         path.write_bytes(b"")
-        with pytest.raises(KamailioUnreachable, match="no FIFO"):
+        with pytest.raises(KamailioUnreachable, match="not a FIFO"):
             client.call("core.version")
         assert path.read_bytes() == b""
         path.unlink()
@@ -426,10 +426,10 @@ def test_a_fifo_that_nobody_reads_keeps_nobody_waiting(tmp_path: Path, reply_dir
 
 @contextmanager
 def fake_fifo_peer(directory: Path, answer: bytes, seen: list[int] | None = None) -> Iterator[str]:
-    """A fake: says `answer` to the first request; notes the mode of the reply FIFO."""
+    """A fake: sends `answer` to the first request, and notes the mode of the reply FIFO."""
     path = directory / "fifo"
     os.mkfifo(path)
-    requests = os.fdopen(os.open(path, os.O_RDWR), "rb")  # waits for nobody
+    requests = os.fdopen(os.open(path, os.O_RDWR), "rb")  # does not block
 
     def serve() -> None:
         with requests:
@@ -446,7 +446,7 @@ def fake_fifo_peer(directory: Path, answer: bytes, seen: list[int] | None = None
 
 @pytest.mark.parametrize("answer", NO_ANSWERS.values(), ids=NO_ANSWERS.keys())
 def test_what_is_no_answer_of_ours_is_a_protocol_error(tmp_path: Path, answer: bytes) -> None:
-    """By FIFO as by the other ways: without our id it is no success (fake peer)."""
+    """As with the other transports: without our id it is no success (fake peer)."""
     with (
         fake_fifo_peer(tmp_path, answer) as url,
         JsonRpcClient(transport_for(url)) as client,
@@ -456,7 +456,7 @@ def test_what_is_no_answer_of_ours_is_a_protocol_error(tmp_path: Path, answer: b
 
 
 def test_kamailio_may_write_the_answer_whatever_user_it_runs_as(tmp_path: Path) -> None:
-    """The reply FIFO is open for all to write, for us alone to read; an end without an answer is no answer."""
+    """Everybody may write to the reply FIFO, only we may read. An end without an answer is an error."""
     seen: list[int] = []
     with (
         fake_fifo_peer(tmp_path, b"", seen) as url,
@@ -469,7 +469,7 @@ def test_kamailio_may_write_the_answer_whatever_user_it_runs_as(tmp_path: Path) 
 
 @pytest.mark.parametrize("way", ["fifo"])
 def test_clients_that_share_the_fifo_have_their_own_answers(reached: Proxy, rpc_url: str) -> None:
-    """Threads and kamctl write into it at once; none gets another's answer, and no request is mixed with another."""
+    """Threads and kamctl write into it at once. Each gets its own answer, and no request is mixed up."""
     wrong: list[object] = []
 
     def ask(url: str, word: str, times: int) -> None:
@@ -488,7 +488,7 @@ def test_clients_that_share_the_fifo_have_their_own_answers(reached: Proxy, rpc_
 
 
 def fake_kamctl(directory: Path, script: str) -> str:
-    """A fake: a script in kamctl's place; returns the URL."""
+    """A fake: a script in place of kamctl. Returns the URL."""
     command = directory / "kamctl"
     command.write_text(f"#!/bin/sh\n{script}\n")
     command.chmod(0o755)
@@ -508,7 +508,7 @@ def fake_kamctl(directory: Path, script: str) -> str:
     ],
 )
 def test_what_kamctl_prints_is_read(tmp_path: Path, script: str, error: type[Exception], message: str) -> None:
-    """Its exit status says little: an error that it prints is one, and so is what is no answer (fake kamctl)."""
+    """Its exit status is not reliable: a printed error is an error, and so is any other output (fake kamctl)."""
     with (
         JsonRpcClient(transport_for(fake_kamctl(tmp_path, script)), timeout=0.5) as client,
         pytest.raises(error, match=message),
@@ -517,7 +517,7 @@ def test_what_kamctl_prints_is_read(tmp_path: Path, script: str, error: type[Exc
 
 
 def test_a_missing_kamctl_is_unreachable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So says the error, whether its path was given or not."""
+    """The error says that it is missing, with or without a path in the URL."""
     with JsonRpcClient(transport_for(f"kamctl:{tmp_path}/none")) as client, pytest.raises(KamailioUnreachable):
         client.call("core.version")
 
@@ -539,7 +539,7 @@ def test_a_missing_kamctl_is_unreachable(tmp_path: Path, monkeypatch: pytest.Mon
     ],
 )
 def test_a_url_chooses_the_transport(url: str, transport: Callable[[str], object]) -> None:
-    """An operator chooses the transport by URL alone, and nothing is connected by that."""
+    """The URL alone chooses the transport, and nothing is connected yet."""
     chosen = transport_for(url)
     assert type(chosen) is transport
     assert chosen.url == url
@@ -558,7 +558,7 @@ BAD_URLS = """
 
 @pytest.mark.parametrize("url", ["", *BAD_URLS.split()])
 def test_a_bad_url_is_refused(url: str) -> None:
-    """A URL that names no transport is refused at once, with what was written."""
+    """A URL without a transport is refused at once, and the message has the URL."""
     with pytest.raises(ValueError, match=r"http://host:port|unix:/path|udp:host:port|fifo:/path|kamctl:") as caught:
         transport_for(url)
     assert repr(url) in str(caught.value)

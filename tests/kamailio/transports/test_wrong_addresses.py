@@ -1,4 +1,4 @@
-"""A URL that leads elsewhere: whatever answers there, no binding counts as gone, and it is said what answered."""
+"""A URL of another server: whatever it answers, no binding counts as gone, and the error shows the answer."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ BODIES = {
 
 
 class _Other(ThreadingHTTPServer):
-    """A web server that is no Kamailio."""
+    """A web server that is not Kamailio."""
 
     daemon_threads = True
 
@@ -73,7 +73,7 @@ class _Answer(BaseHTTPRequestHandler):
         self.wfile.write(self.server.body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as its base has it
-        """Say nothing."""
+        """Log nothing."""
 
 
 StartOther = Callable[..., str]
@@ -81,7 +81,7 @@ StartOther = Callable[..., str]
 
 @pytest.fixture
 def start_other() -> Iterator[StartOther]:
-    """Start another web server, and return its URL."""
+    """Start the other web server, and return its URL."""
     running: list[_Other] = []
 
     def start(status: int, body: str, kind: str, *, chunked: bool = False) -> str:
@@ -100,7 +100,7 @@ def start_other() -> Iterator[StartOther]:
 def registrar(
     start_kamailio: StartKamailio, directory: Directory, database: psycopg.Connection, postgres: Cluster
 ) -> Iterator[Proxy]:
-    """A proxy at which bob is registered."""
+    """A proxy where bob is registered."""
     proxy = start_kamailio(database_url=postgres.kamailio_url(database.info.dbname, user="registrations_kamailio"))
     with Phone("bob", "child.test", "secret", proxy=proxy.sip) as phone:
         assert phone.register().ok
@@ -108,7 +108,7 @@ def registrar(
 
 
 def _outcomes(url: str, registrar: Proxy) -> list[object]:
-    """What is told of bob's binding, by both kinds of removal; it must be there still."""
+    """Return the outcomes of both kinds of removal of bob's binding, which must still be there."""
     with registrar.rpc() as true, JsonRpcClient(transport_for(url), timeout=2) as client:
         doomed = _as_it_is(true, BOB)
         outcomes: list[object] = []
@@ -124,7 +124,7 @@ def _outcomes(url: str, registrar: Proxy) -> list[object]:
 def test_another_server_confirms_nothing(
     start_other: StartOther, registrar: Proxy, body: str, kind: str, status: int, *, chunked: bool
 ) -> None:
-    """Whatever it says, in whatever form, as only our random id shows that a request was read."""
+    """Whatever it answers: only our random id shows that a request was read."""
     for outcome in _outcomes(start_other(status, body, kind, chunked=chunked), registrar):
         assert isinstance(outcome, KamailioError)
         if kind != "application/json":
@@ -133,7 +133,7 @@ def test_another_server_confirms_nothing(
 
 @pytest.mark.parametrize("path", ["/", "/rpc", "/RPC/", "/x"])
 def test_another_path_confirms_nothing(registrar: Proxy, path: str) -> None:
-    """Of the very node that has the binding; it says where to POST to."""
+    """A wrong path at the right node. The error tells where to POST to."""
     for outcome in _outcomes(registrar.rpc_url.replace("/RPC", path), registrar):
         assert isinstance(outcome, KamailioError)
         assert "POST to /RPC" in str(outcome)
@@ -150,7 +150,7 @@ def test_another_path_confirms_nothing(registrar: Proxy, path: str) -> None:
 def test_an_operators_own_route_confirms_nothing(
     start_kamailio: StartKamailio, registrar: Proxy, tmp_path: Path, answer: str
 ) -> None:
-    """On the SIP port of a node, where his event_route[xhttp:request] has the last word."""
+    """On a node's SIP port, where the operator's own event_route[xhttp:request] answers."""
     text = CONFIGURATION.read_text(encoding="utf-8")
     for name, content in (
         ("kamailio.cfg", text.replace('xhttp_reply("404", "Not Found", "text/plain", "")', answer)),
@@ -164,7 +164,7 @@ def test_an_operators_own_route_confirms_nothing(
 
 
 def test_a_port_that_closes_confirms_nothing(registrar: Proxy) -> None:
-    """Something that takes connections and says nothing."""
+    """A server that accepts connections and sends nothing."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         for outcome in _outcomes(f"http://127.0.0.1:{silent.getsockname()[1]}/RPC", registrar):
             assert isinstance(outcome, KamailioError)
@@ -173,7 +173,7 @@ def test_a_port_that_closes_confirms_nothing(registrar: Proxy) -> None:
 def test_the_flush_stays_pending_and_check_says_why(
     registrar: Proxy, start_other: StartOther, database: psycopg.Connection, postgres: Cluster
 ) -> None:
-    """On the shell and in `check`; with the right URL it is done."""
+    """On the command line and in `check`. With the right URL the flush completes."""
     url = postgres.url(database.info.dbname, user="registrations_sync")
 
     def run(rpc: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -194,7 +194,7 @@ def test_the_flush_stays_pending_and_check_says_why(
         assert said in found["flushes_late"]["what"]
         about = found["node_unreachable"] if "HTTP" in said else found["node_commands"]
         assert said in about["what"]
-        assert "REGISTRATIONS_KAMAILIO_RPC" in about["cure"] or "at the path /RPC" in about["cure"]
+        assert "REGISTRATIONS_KAMAILIO_RPC" in about["remedy"] or "at the path /RPC" in about["remedy"]
     assert run(registrar.rpc_url, "flush", "child").returncode == 0
     with registrar.rpc() as client:
         assert usrloc.lookup(client, BOB) == ()

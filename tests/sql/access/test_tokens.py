@@ -44,7 +44,7 @@ def test_a_restriction_that_is_none_is_refused(directory: Directory, database_ur
 
 
 def test_before_migrate_and_as_another_role_the_cure_is_named(kamdbctl_url: str, database_url: str) -> None:
-    """Not PostgreSQL's words alone, which name a function of ours or a table of yoyo's."""
+    """Not PostgreSQL's words alone, which name a function or a table of ours."""
     for arguments in (("create", "example.com"), ("list",)):
         early = _run(kamdbctl_url, *arguments)
         assert early.exit_code == 1

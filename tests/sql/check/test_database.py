@@ -101,7 +101,7 @@ def test_what_is_wrong_with_tables_and_directory_is_named(
     found = check()[finding]
     assert name in found.what
     assert found.why
-    assert found.cure
+    assert found.remedy
 
 
 @pytest.mark.parametrize(
@@ -113,14 +113,14 @@ def test_what_is_wrong_with_tables_and_directory_is_named(
         ("execute on function token_revoke(bytea) from registrations_api", "token_revoke(bytea): execute"),
     ],
 )
-def test_a_grant_that_is_missing_is_named_and_its_cure_cures(
+def test_a_grant_that_is_missing_is_named_and_its_remedy_works(
     check: Check, database: psycopg.Connection, revoked: str, named: str
 ) -> None:
     """For tables, columns, sequences and functions."""
     database.execute(f"revoke {revoked}")
     found = {"grants": _check_as_owner(database)["grants"]}
     assert named in found["grants"].what
-    database.execute(found["grants"].cure)
+    database.execute(found["grants"].remedy)
     assert check() == {}
 
 
@@ -142,7 +142,7 @@ def test_kamailios_own_role_is_looked_at_where_it_is_connected(
         found = check()["grants_kamailio"]
         assert "location_attrs: insert" in found.what
         assert "location: insert" not in found.what
-        database.execute(found.cure)
+        database.execute(found.remedy)
         assert check() == {}
     database.execute("drop owned by some_kamailio; drop role some_kamailio")
 
@@ -221,7 +221,7 @@ def test_narrow_columns_are_told(check: Check, database: psycopg.Connection) -> 
     found = check()["columns_narrow"]
     assert "contact has 255, not 512" in found.what
     assert "received has 64, not 128" in found.what
-    assert found.cure == "registrations-db widen contact 512; registrations-db widen received 128"
+    assert found.remedy == "registrations-db widen contact 512; registrations-db widen received 128"
 
 
 def test_a_narrow_table_of_an_old_kamdbctl_is_widened_by_migrate(kamdbctl_url: str) -> None:
@@ -265,8 +265,8 @@ def test_ids_that_are_used_up_are_told_in_time(
     assert (found.severity if found else None) == severity
     if found:
         assert str(last) in found.what
-        assert found.cure.startswith("registrations-db widen id")
-        assert ("--table location_attrs" in found.cure) == (table == "location_attrs")
+        assert found.remedy.startswith("registrations-db widen id")
+        assert ("--table location_attrs" in found.remedy) == (table == "location_attrs")
 
 
 def test_a_check_waits_for_no_lock_and_takes_none_that_kamailio_meets(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import datetime
 from threading import Event
-from types import SimpleNamespace
 
 import psycopg
 import pytest
 from psycopg import sql
 
 from sql.connections.database import Connection, Database, connect
-from sql.registrations.sources import expire_sources, write_sources
+from sql.registrations.sources import Source, expire_sources, write_sources
 from sql.settings import DatabaseSettings
 
 HOSTILE = {
@@ -71,7 +70,7 @@ def test_values_come_back_as_they_went(hostile_url: str) -> None:
 
 def test_what_is_not_known_of_a_source_is_not_a_text(hostile_url: str) -> None:
     """An array with nulls is an argument there."""
-    source = SimpleNamespace(ruid="r", source="sip:192.0.2.1", from_user=None, from_host=None)
+    source = Source("r", "sip:192.0.2.1")
     with connect(DatabaseSettings(database_url=hostile_url), application_name="test") as connection:
         assert write_sources(connection, [source], age=0) == 1
         assert connection.execute("select from_user, from_host from registration_source").fetchall() == [(None, None)]

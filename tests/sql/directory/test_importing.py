@@ -158,9 +158,7 @@ def test_replace_deletes_what_the_files_do_not_have(load: Import, database: Data
 
 def test_replace_wants_the_whole_directory(load: Import) -> None:
     """A kind that no file has would be deleted whole, which nobody means."""
-    assert refusal(load, replace=True, accounts=[ACCOUNT]) == [
-        "to replace the whole directory, give owners and devices, too"
-    ]
+    assert refusal(load, replace=True, accounts=[ACCOUNT]) == ["--replace needs owners and devices, too"]
 
 
 def test_a_device_leaves_an_account_that_is_deleted(load: Import, database: Database) -> None:
@@ -268,112 +266,112 @@ def test_a_realm_changes_under_devices_without_a_password(load: Import, database
     [
         (
             {"accounts": "id,name,realm\nx,X,x\nx,X,y\n"},
-            ['accounts.csv:3:1: id: "x" is given twice (accounts.csv:2:1)'],
+            ['accounts.csv line 3: id: "x" is given twice (accounts.csv line 2)'],
         ),
         (
             {"accounts": "id,name,realm\nx,X,x\ny,Y,X\nz,Z,a.example\n"},
             [
-                'accounts.csv:3:5: realm: "x" is the realm of account "x", too (accounts.csv:2:5)',
-                'accounts.csv:4:5: realm: "a.example" is the realm of account "a", too',
+                'accounts.csv line 3: realm: "x" is the realm of account "x", too (accounts.csv line 2)',
+                'accounts.csv line 4: realm: "a.example" is the realm of account "a", too',
             ],
         ),
         (
             {"accounts": "id,name,realm,api_key\nx,X,x,k\ny,Y,y,k\nz,Z,z,key of a\n"},
             [
-                'accounts.csv:3:7: api_key: account "x" has the same (accounts.csv:2:7)',
-                'accounts.csv:4:7: api_key: account "a" has the same',
+                'accounts.csv line 3: api_key: account "x" has the same (accounts.csv line 2)',
+                'accounts.csv line 4: api_key: account "a" has the same',
             ],
         ),
         (
             {"accounts": "id,name,realm,parent_id\nx,X,x,nobody\n"},
-            ['accounts.csv:2:7: parent_id: there is no account "nobody"'],
+            ['accounts.csv line 2: parent_id: there is no account "nobody"'],
         ),
         (
             {"accounts": "id,name,realm,parent_id\na,A,a.example,x\nx,X,x,b\ny,Y,y,x\nz,Z,z,z\n"},
             [
-                'accounts.csv:2:15: parent_id: account "a" would be its own ancestor',
-                'accounts.csv:3:7: parent_id: account "x" would be its own ancestor',
-                'accounts.csv:5:7: parent_id: account "z" would be its own ancestor',
+                'accounts.csv line 2: parent_id: account "a" would be its own ancestor',
+                'accounts.csv line 3: parent_id: account "x" would be its own ancestor',
+                'accounts.csv line 5: parent_id: account "z" would be its own ancestor',
             ],
         ),
         (
             {"accounts": "id,name,realm\nx,X,sip.example\n"},
-            ['accounts.csv:2:5: realm: "sip.example" is the sip_realm of device "e", which is another account\'s'],
+            ['accounts.csv line 2: realm: "sip.example" is the sip_realm of device "e", which is another account\'s'],
         ),
         (
             {"accounts": "id,name,realm\na,A,new\n"},
             [
-                'accounts.csv:2:5: realm: device "d" was "bob@a.example", so its stored ha1 is void: '
+                'accounts.csv line 2: realm: device "d" was "bob@a.example", so its stored ha1 is void: '
                 "import it with a new password or ha1"
             ],
         ),
-        ({"owners": "id,account_id\nx,a\nx,a\n"}, ['owners.csv:3:1: id: "x" is given twice (owners.csv:2:1)']),
-        ({"owners": "id,account_id\nx,nobody\n"}, ['owners.csv:2:3: account_id: there is no account "nobody"']),
+        ({"owners": "id,account_id\nx,a\nx,a\n"}, ['owners.csv line 3: id: "x" is given twice (owners.csv line 2)']),
+        ({"owners": "id,account_id\nx,nobody\n"}, ['owners.csv line 2: account_id: there is no account "nobody"']),
         (
             {"owners": "id,account_id\no,b\n"},
             [
-                'owners.csv:2:3: account_id: device "d" belongs to "o"; '
+                'owners.csv line 2: account_id: device "d" belongs to "o"; '
                 "it must move to this account in the same import"
             ],
         ),
         (
             {"devices": "id,account_id,sip_username\nx,a,x\nx,a,y\n"},
-            ['devices.csv:3:1: id: "x" is given twice (devices.csv:2:1)'],
+            ['devices.csv line 3: id: "x" is given twice (devices.csv line 2)'],
         ),
         (
             {"devices": "id,account_id,sip_username\nx,nobody,x\n"},
-            ['devices.csv:2:3: account_id: there is no account "nobody"'],
+            ['devices.csv line 2: account_id: there is no account "nobody"'],
         ),
         (
             {"devices": "id,account_id,sip_username,owner_id\nx,a,x,nobody\ny,b,y,o\n"},
             [
-                'devices.csv:2:7: owner_id: there is no owner "nobody"',
-                'devices.csv:3:7: owner_id: owner "o" belongs to account "a"',
+                'devices.csv line 2: owner_id: there is no owner "nobody"',
+                'devices.csv line 3: owner_id: owner "o" belongs to account "a"',
             ],
         ),
         (
             {"devices": "id,account_id,sip_username,sip_realm\nx,a,x,B.Example\n"},
-            ['devices.csv:2:7: sip_realm: "b.example" is the realm of account "b"'],
+            ['devices.csv line 2: sip_realm: "b.example" is the realm of account "b"'],
         ),
         (
             {"devices": "id,account_id,sip_username,sip_realm\nx,a,x,\ny,a,X,\nz,a,BOB,\nw,b,X,\nv,b,x,b.example\n"},
             [
-                'devices.csv:3:5: sip_username: device "x" has "X@a.example", too (devices.csv:2:5)',
-                'devices.csv:4:5: sip_username: device "d" has "BOB@a.example", too',
-                'devices.csv:6:5: sip_username: device "w" has "x@b.example", too (devices.csv:5:5)',
+                'devices.csv line 3: sip_username: device "x" has "X@a.example", too (devices.csv line 2)',
+                'devices.csv line 4: sip_username: device "d" has "BOB@a.example", too',
+                'devices.csv line 6: sip_username: device "w" has "x@b.example", too (devices.csv line 5)',
             ],
         ),
         (
             {"devices": "id,account_id,sip_username\nd,a,bobby\ne,b,eve\n"},
             [
-                'devices.csv:2:5: sip_username: device "d" was "bob@a.example", so its stored ha1 is void: '
+                'devices.csv line 2: sip_username: device "d" was "bob@a.example", so its stored ha1 is void: '
                 "give a new password or ha1"
             ],
         ),
         (
             {"devices": "id,account_id,sip_username,owner_id,sip_realm\nd,a,bob,o,new\n"},
             [
-                'devices.csv:2:11: sip_realm: device "d" was "bob@a.example", so its stored ha1 is void: '
+                'devices.csv line 2: sip_realm: device "d" was "bob@a.example", so its stored ha1 is void: '
                 "give a new password or ha1"
             ],
         ),
         (
             {"accounts": "id,name,realm\na,A,new\n", "devices": "id,account_id,sip_username\nd,a,bob\n"},
             [
-                'devices.csv:2:3: account_id: device "d" was "bob@a.example", so its stored ha1 is void: '
+                'devices.csv line 2: account_id: device "d" was "bob@a.example", so its stored ha1 is void: '
                 "give a new password or ha1"
             ],
         ),
         (
             {"accounts": "id,name,realm\nx,X,x\n", "devices": "id,account_id,sip_username,sip_realm\nn,a,n,x\n"},
-            ['devices.csv:2:7: sip_realm: "x" is the realm of account "x" (accounts.csv:2:5)'],
+            ['devices.csv line 2: sip_realm: "x" is the realm of account "x" (accounts.csv line 2)'],
         ),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_told_with_its_place(
     load: Import, database: Database, contents: dict[str, str], expected: list[str]
 ) -> None:
-    """Faults between rows, of the files or of the database, name file, line and column; nothing is written."""
+    """Faults between rows, of the files or of the database, name file, line and field; nothing is written."""
     load(
         accounts=[{**ACCOUNT, "api_key": "key of a"}, {**OTHER, "parent_id": "a"}],
         owners=[{"id": "o", "account_id": "a"}],
@@ -397,7 +395,7 @@ def test_a_device_that_follows_its_account_into_a_taken_aor_is_told(load: Import
         ],
     )
     assert refusal(load, accounts="id,name,realm\na,A,new\n") == [
-        'accounts.csv:2:5: realm: device "e" has "bob@new", too'
+        'accounts.csv line 2: realm: device "e" has "bob@new", too'
     ]
 
 
@@ -408,21 +406,21 @@ def test_faults_of_values_and_between_rows_are_told_together(load: Import) -> No
         accounts="id,name,realm\nx/1,X,x.example\n",
         devices="id,account_id,sip_username,password\nd1,x/1,bob,p\nd2,nobody,eve,p\nd3,x/1,\x7f,p\n",
     ) == [
-        "accounts.csv:2:1: id: a slash is not allowed",
-        "devices.csv:2:4: account_id: a slash is not allowed",
-        'devices.csv:3:4: account_id: there is no account "nobody"',
-        "devices.csv:4:4: account_id: a slash is not allowed",
-        "devices.csv:4:8: sip_username: control characters are not allowed",
+        "accounts.csv line 2: id: a slash is not allowed",
+        "devices.csv line 2: account_id: a slash is not allowed",
+        'devices.csv line 3: account_id: there is no account "nobody"',
+        "devices.csv line 4: account_id: a slash is not allowed",
+        "devices.csv line 4: sip_username: control characters are not allowed",
     ]
 
 
 def test_json_tells_places_of_what_the_database_finds(database: Database, tmp_path: Path) -> None:
-    """The place of a value in JSON survives the way through the temporary tables."""
+    """A row of JSON is named by its place in the array."""
     file = tmp_path / "d.json"
     file.write_text('{"devices": [\n  {"id": "d", "sip_username": "bob",\n   "account_id": "nobody"}]}')
     with pytest.raises(DirectoryRefused) as caught:
         import_directory(database, [str(file)], report=print)
-    assert caught.value.problems == [f'{file}:3:18: account_id: there is no account "nobody"']
+    assert caught.value.problems == [f'{file}: devices[0].account_id: there is no account "nobody"']
 
 
 def test_no_password_reaches_the_database_or_a_message(load: Import, database: Database) -> None:
@@ -484,7 +482,7 @@ def test_the_command_prints_what_is_wrong_and_exits_with_1(database_url: str, tm
     )
     result = run(database_url, str(tmp_path / "owners.csv"))
     assert result.exit_code == 1
-    assert f'{tmp_path}/owners.csv:2:3: account_id: there is no account "nobody"' in result.stderr.splitlines()
+    assert f'{tmp_path}/owners.csv line 2: account_id: there is no account "nobody"' in result.stderr.splitlines()
 
 
 def test_the_command_refuses_a_database_without_the_schema(postgres: Any) -> None:

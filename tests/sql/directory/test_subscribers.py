@@ -21,7 +21,7 @@ from sql.statements import statement
 from tests.sql.registrations.test_plans import explained, rows_read
 from tests.stand.process import wait_until
 
-README = Path(__file__).parents[3] / "README.md"
+README = Path(__file__).parents[3] / "sql" / "README.md"
 
 
 @pytest.fixture
@@ -96,6 +96,25 @@ def test_who_makes_up_domains_makes_no_more_than_ten_thousand_accounts(stock: ps
     stock.execute("insert into location (ruid, username, domain) values ('late', 'u', 'late.test')")
     subscribe(stock, "a@too.test")
     assert follow_domains(stock) == 1
+
+
+def test_domains_of_phones_are_found_without_reading_the_others(stock: psycopg.Connection) -> None:
+    """The worker looks for them at each comparison, whatever else registers."""
+    subscribe(stock, "a@one.test")
+    stock.execute(
+        "insert into location (ruid, username, domain, contact, account_id, enriched_at) "
+        "select 'r' || n, 'u' || n, 'one.test', 'sip:' || n, 'one.test', now() from generate_series(1, 20000) n"
+    )
+    stock.execute(
+        "insert into location (ruid, username, domain, enriched_at) "
+        "values ('new', 'a', 'new.test', null), ('seen', 'b', 'seen.test', now()), ('no realm', 'c', '', now())"
+    )
+    stock.execute("vacuum analyze location")
+    with stock.transaction():
+        assert follow_domains(stock) == 3
+        read = "select seq_tup_read, idx_tup_fetch from pg_stat_xact_user_tables where relname = 'location'"
+        assert stock.execute(read).fetchone() in {(0, 2), (0, 1)}  # of one that an index has all of no row is fetched
+    assert {each for each, *_ in accounts(stock)} == {"one.test", "new.test", "seen.test"}
 
 
 def test_an_own_directory_is_left_alone(database: psycopg.Connection, kamdbctl_url: str) -> None:

@@ -145,7 +145,7 @@ def test_a_text_gets_wider_and_nothing_else_changes(
     assert adopted.execute(ROWS).fetchall() == rows
     adopted.execute(f"update location set {column} = %s where id = 1".encode(), ("x" * 100,))
     again = _widen(kamdbctl_url, column, str(width))
-    assert (again.returncode, again.stdout) == (0, f"location.{column} is as wide already\n"), again.stderr
+    assert (again.returncode, again.stdout) == (0, f"location.{column} is already that wide\n"), again.stderr
 
 
 def test_an_index_that_was_not_built_anew_is_built_by_the_next_call(
@@ -242,7 +242,7 @@ def test_an_id_gets_wider_and_nothing_else_changes(adopted: psycopg.Connection, 
     found = adopted.execute(f"select id from {table} where ruid = 'two'".encode()).fetchone()
     assert found == (2147483648,)
     again = _widen(kamdbctl_url, "id", "--table", table)
-    assert (again.returncode, again.stdout) == (0, f"{table}.id is as wide already\n"), again.stderr
+    assert (again.returncode, again.stdout) == (0, f"{table}.id is already that wide\n"), again.stderr
 
 
 SEQUENCE = """
@@ -296,7 +296,7 @@ def test_an_identity_column_stays_one(kamdbctl_url: str, generated: str) -> None
     ids=["integer sequence", "maximum of a bigint", "cycle", "half"],
 )
 def test_whatever_limits_the_ids_is_told_and_widened(kamdbctl_url: str, sequence: str, why: str) -> None:
-    """The type of the column, that of the sequence, its maximum: from half of it on, with the command that cures it."""
+    """The type of the column, that of the sequence, its maximum: from half of it on, with the command that mends it."""
     settings = DatabaseSettings(database_url=kamdbctl_url)
     with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
         connection.execute(sequence.encode())
@@ -307,7 +307,7 @@ def test_whatever_limits_the_ids_is_told_and_widened(kamdbctl_url: str, sequence
         with connect(settings, application_name="test") as other:
             (told,) = [each for each in check_database(other, facts=find_facts(other)) if each.id == "ids_used"]
         assert why in told.why
-        assert told.cure.startswith("registrations-db widen id,")
+        assert told.remedy.startswith("registrations-db widen id,")
         assert widen(settings, "id", None)
         connection.execute("delete from location")
         assert _found(kamdbctl_url) == {}
@@ -387,7 +387,7 @@ def test_a_bigint_whose_sequence_is_integer_gets_its_sequence_only(kamdbctl_url:
 
 
 def test_a_narrow_column_that_a_view_of_the_operators_holds(kamdbctl_url: str) -> None:
-    """migrate leaves it, check names the command, and that is the cure."""
+    """migrate leaves it, check names the command, and that is the remedy."""
     settings = DatabaseSettings(database_url=kamdbctl_url)
     with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
         connection.execute("alter table location alter contact type varchar(255), alter received type varchar(64)")
@@ -397,8 +397,8 @@ def test_a_narrow_column_that_a_view_of_the_operators_holds(kamdbctl_url: str) -
             (found,) = (
                 each for each in check_database(checking, facts=find_facts(checking)) if each.id == "columns_narrow"
             )
-        assert found.cure == "registrations-db widen contact 512"
-        assert _widen(kamdbctl_url, *found.cure.split()[2:]).returncode == 0
+        assert found.remedy == "registrations-db widen contact 512"
+        assert _widen(kamdbctl_url, *found.remedy.split()[2:]).returncode == 0
         assert _found(kamdbctl_url) == {}
         connection.execute("insert into location (ruid, contact) values ('long', %s)", ("x" * 512,))
         assert connection.execute("select length(contact) from phones").fetchall() == [(512,)]

@@ -72,7 +72,8 @@ def subscribers(kamdbctl_url: str) -> Iterator[psycopg.Connection]:
 
 
 def documented(kind: str) -> list[str]:
-    return re.findall(rf"^```{kind}\n(.*?)^```", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    text = DOCUMENT.read_text(encoding="utf-8").split("\n### Ten reports\n")[1]
+    return re.findall(rf"^```{kind}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("kind", ["tables", "subscriber"])
@@ -132,7 +133,8 @@ def test_what_a_report_says_of_a_registration(
     database.execute("update device set name = 'Desk' where id = 'device-alice'")
     database.execute("insert into kamailio_node values (1, 'kamailio@sip1.example.com', 'sip1.example.com')")
     now = int(time.time())
-    add_binding("alice", "reseller.test", user_agent="snomD785/10.1.84.12", last_modified=now - 60, expires=now + 600)
+    phone = {"user_agent": "snomD785/10.1.84.12", "instance": "<urn:uuid:00000000-0000-1000-8000-000a95a0e128>"}
+    add_binding("alice", "reseller.test", **phone, reg_id=2, last_modified=now - 60, expires=now + 600)
     query = "select * from report_registration"
     before = one(database, query)
     enrich(database)
@@ -144,6 +146,7 @@ def test_what_a_report_says_of_a_registration(
         "network_address": ip_address("198.51.100.7"), "network_port": 33333,
         "contact": "sip:alice@192.0.2.10:5062", "contact_address": ip_address("192.0.2.10"),
         "protocol": "udp", "server_id": 1, "node": "kamailio@sip1.example.com",
+        "instance": "urn:uuid:00000000-0000-1000-8000-000a95a0e128", "reg_id": 2,
     }  # fmt: skip
     for found in (before, row):
         assert {name: found[name] for name in expected} == expected
@@ -166,7 +169,15 @@ def test_none_is_null_and_never_empty(database: psycopg.Connection, add_binding:
     database.execute("insert into kamailio_node values (1, '', '')")
     database.execute("insert into flush (account_id, cause, requested_by) values ('gone', 'request', 'x')")
     for agent in ("", "n/a"):
-        add_binding("bob", "a.test", user_agent=agent, received="", contact="tel:+49301", socket=None, path="")
+        none = {
+            "user_agent": agent,
+            "received": "",
+            "contact": "tel:+49301",
+            "socket": None,
+            "path": "",
+            "instance": "",
+        }
+        add_binding("bob", "a.test", **none)
     add_binding(
         "nobody", None, expires=0, last_modified=0, server_id=0, received=None, contact="", user_agent="", socket=None
     )
@@ -175,7 +186,8 @@ def test_none_is_null_and_never_empty(database: psycopg.Connection, add_binding:
         for row in rows(database, f"select * from {view}"):
             assert "" not in row.values(), (view, row)
     found = rows(database, "select * from report_registration order by username")
-    for name in ("user_agent", "vendor", "model", "firmware", "network_address", "network_port", "protocol", "node"):
+    unknown = {"user_agent", "vendor", "model", "firmware", "network_address", "network_port", "protocol", "node"}
+    for name in unknown | {"instance", "reg_id"}:
         assert {row[name] for row in found} == {None}, name
     assert (found[2]["expires_at"], found[2]["expires_in"], found[2]["server_id"]) == (None, None, None)
 

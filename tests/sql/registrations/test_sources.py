@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import psycopg
 import pytest
 
-from sql.registrations.sources import write_sources
+from sql.registrations.sources import Source, write_sources
 
 Row = tuple[str, str | None, str | None, str | None]
-
-
-@dataclass(frozen=True)
-class Said:
-    """Of one binding."""
-
-    ruid: str
-    source: str | None = None
-    from_user: str | None = None
-    from_host: str | None = None
 
 
 def rows(database: psycopg.Connection) -> list[Row]:
@@ -35,33 +23,40 @@ def versions(database: psycopg.Connection) -> list[tuple[str, str, str]]:
 
 
 @pytest.fixture
-def known(database: psycopg.Connection) -> list[Said]:
+def known(database: psycopg.Connection) -> list[Source]:
     """Three rows."""
-    said = [Said("a", "sip:192.0.2.1:1"), Said("b", None, "boss", "gw.test"), Said("c", "sip:192.0.2.3:3", "o'x", None)]
+    said = [
+        Source("a", "sip:192.0.2.1:1"),
+        Source("b", None, "boss", "gw.test"),
+        Source("c", "sip:192.0.2.3:3", "o'x", None),
+    ]
     assert write_sources(database, said, age=0) == 3
     return said
 
 
-def test_new_ones_are_written_and_known_ones_are_not_touched(database: psycopg.Connection, known: list[Said]) -> None:
+def test_new_ones_are_written_and_known_ones_are_not_touched(database: psycopg.Connection, known: list[Source]) -> None:
     """Not even locked: said again each hour by each phone, they cost no write."""
     before = versions(database)
-    assert write_sources(database, [*known, Said("d", "sip:192.0.2.4:4")], age=0) == 1
+    assert write_sources(database, [*known, Source("d", "sip:192.0.2.4:4")], age=0) == 1
     assert versions(database)[:3] == before
     assert [row[0] for row in rows(database)] == ["a", "b", "c", "d"]
 
 
-def test_what_changed_is_written_and_what_is_over_goes(database: psycopg.Connection, known: list[Said]) -> None:
+def test_what_changed_is_written_and_what_is_over_goes(database: psycopg.Connection, known: list[Source]) -> None:
     """Of each binding the whole of what was said last; nothing said means that nothing is to be known."""
-    said = [Said("a", "sip:192.0.2.9:9"), Said("b"), Said("c", "sip:192.0.2.3:3"), Said("never known")]
+    said = [Source("a", "sip:192.0.2.9:9"), Source("b"), Source("c", "sip:192.0.2.3:3"), Source("never known")]
     assert write_sources(database, said, age=0) == 3
     assert rows(database) == [("a", "sip:192.0.2.9:9", None, None), ("c", "sip:192.0.2.3:3", None, None)]
 
 
 def test_what_was_held_for_long_is_not_written_over_what_came_since(
-    database: psycopg.Connection, known: list[Said]
+    database: psycopg.Connection, known: list[Source]
 ) -> None:
     """Another worker may have led meanwhile."""
-    assert write_sources(database, [Said("a", "sip:192.0.2.9:9"), Said("b"), Said("d", "sip:192.0.2.4:4")], age=60) == 1
+    assert (
+        write_sources(database, [Source("a", "sip:192.0.2.9:9"), Source("b"), Source("d", "sip:192.0.2.4:4")], age=60)
+        == 1
+    )
     assert [row[:2] for row in rows(database)] == [
         *((each.ruid, each.source) for each in known),
         ("d", "sip:192.0.2.4:4"),
@@ -69,16 +64,16 @@ def test_what_was_held_for_long_is_not_written_over_what_came_since(
 
 
 def test_what_was_written_before_the_clock_was_set_back_is_written_over(
-    database: psycopg.Connection, known: list[Said]
+    database: psycopg.Connection, known: list[Source]
 ) -> None:
     """Not only when the clock has come there again."""
     database.execute("update registration_source set updated_at = now() + interval '1 year'")
-    assert write_sources(database, [Said("a", "sip:192.0.2.9:9"), Said("b")], age=0.5) == 2
+    assert write_sources(database, [Source("a", "sip:192.0.2.9:9"), Source("b")], age=0.5) == 2
     assert [row[:2] for row in rows(database)] == [("a", "sip:192.0.2.9:9"), ("c", "sip:192.0.2.3:3")]
 
 
 def test_the_commit_waits_for_no_disk(database: psycopg.Connection) -> None:
     """What a crash takes back is announced again."""
     with database.transaction():
-        write_sources(database, [Said("a", "sip:192.0.2.1:1")], age=0)
+        write_sources(database, [Source("a", "sip:192.0.2.1:1")], age=0)
         assert database.execute("show synchronous_commit").fetchone() == ("off",)

@@ -15,13 +15,14 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg import sql
 
-from sql.connections.database import Connection, connect
+from sql.connections.database import connect
 from sql.errors import SchemaRefused, SchemaStale
 from sql.kamailio_tables.widening import widen
 from sql.schema.changes import foretell
-from sql.schema.migrate import _Backend, _migrations, migrate, plan, require_current_schema
+from sql.schema.migrate import migrate, plan
+from sql.schema.migration import all_migrations
+from sql.schema.record import require_current_schema
 from sql.schema.uninstall import uninstall
 from sql.settings import DatabaseSettings
 from tests.sql.registrations import location_samples
@@ -29,8 +30,7 @@ from tests.stand import schema
 from tests.stand.postgres import Cluster
 from tests.stand.process import wait_until
 
-MIGRATION_FILES = Path(__file__).parents[3] / "sql" / "schema" / "migrations"
-MIGRATIONS = len(list(MIGRATION_FILES.glob("*.sql")))
+MIGRATIONS = len(all_migrations())
 LOCATION_COLUMNS_OF_OURS = {
     "account_id",
     "device_id",
@@ -136,6 +136,31 @@ def test_schema_sql_is_what_the_migrations_make(database: psycopg.Connection, po
     url = postgres.url(database.info.dbname)
     assert again(schema.FILE.read_text(encoding="utf-8")) == again(schema.dump(url))
     assert schema.dump_grants(url) == schema.GRANTS_FILE.read_text(encoding="utf-8")
+
+
+UNCOMMENTED = """
+    select c.oid::regclass::text from pg_class c
+    where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v')
+        and c.relname not in ('location', 'location_attrs', 'version') and obj_description(c.oid, 'pg_class') is null
+    union all
+    select format('%%s.%%s', c.oid::regclass, a.attname)
+    from pg_class c
+    join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+    where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v')
+        and (c.relname not in ('location', 'location_attrs', 'version') or a.attname = any (%s))
+        and col_description(c.oid, a.attnum) is null
+    union all
+    select oid::regprocedure::text from pg_proc
+    where pronamespace = 'public'::regnamespace and obj_description(oid, 'pg_proc') is null
+    union all
+    select oid::regtype::text from pg_type
+    where typnamespace = 'public'::regnamespace and typtype = 'd' and obj_description(oid, 'pg_type') is null
+"""
+
+
+def test_everything_of_ours_has_a_comment(database: psycopg.Connection) -> None:
+    """Each table, view, column, function and domain, for who reads schema.sql or `\\d+`."""
+    assert database.execute(UNCOMMENTED, (list(LOCATION_COLUMNS_OF_OURS),)).fetchall() == []
 
 
 def test_a_busy_table_is_not_waited_for(kamdbctl_url: str) -> None:
@@ -312,69 +337,6 @@ def test_a_location_in_another_schema_is_mentioned_where_this_one_was_chosen(kam
     url = f"{kamdbctl_url}{'&' if '?' in kamdbctl_url else '?'}options=-csearch_path%3Dother"
     plan(DatabaseSettings(database_url=url), report=told.append)
     assert any("no table location in schema other" in line and line.endswith("one in schema public") for line in told)
-
-
-# As registrations.cfg of the release before writes, for the From of a third party and for what is none any more.
-FROM_OF_BEFORE = """
-    insert into registration_from (ruid, from_user, from_host)
-    values ('uloc-2', convert_from(decode('626f7373', 'hex'), 'LATIN1'), 'gw.example')
-    on conflict (ruid) do update
-    set from_user = excluded.from_user, from_host = excluded.from_host, updated_at = now()
-"""
-
-
-def _migrate_before(connection: Connection, first: str) -> None:
-    """Apply what comes before the migration whose name begins so."""
-    backend = _Backend(connection)
-    backend.create_lock_table()
-    for migration in [each for each in backend.to_apply(_migrations()) if each.id < first]:
-        backend.apply_one(migration)
-
-
-def test_no_sip_worker_waits_while_froms_are_copied(kamdbctl_url: str) -> None:
-    """However many there are; what is written meanwhile is copied, too."""
-    with connect(DatabaseSettings(database_url=kamdbctl_url), application_name="test") as connection:
-        _migrate_before(connection, "0026")
-        connection.execute("insert into registration_from values ('uloc-1', 'anna', 'gw.example', 'epoch')")
-        connection.execute("insert into registration_from values ('uloc-2', 'anna', 'gw.example', now())")
-        migration = (MIGRATION_FILES / "0026-adoption.sql").read_text(encoding="utf-8")
-        copied, _, rest = migration.partition(" from registration_from;")
-        with connection.transaction():
-            connection.execute(sql.SQL(f"{copied} from registration_from"))
-            with psycopg.connect(kamdbctl_url, autocommit=True) as proxy:
-                proxy.execute("set lock_timeout = '100ms'")
-                proxy.execute(FROM_OF_BEFORE)
-            connection.execute(sql.SQL(rest))
-        found = connection.execute("select ruid, from_user from registration_source order by ruid").fetchall()
-        assert found == [("uloc-1", "anna"), ("uloc-2", "boss")]
-
-
-def test_froms_of_before_are_kept_and_may_still_be_written(kamdbctl_url: str) -> None:
-    """Kamailio with the release before's registrations.cfg writes until it is restarted, and its worker cleans up."""
-    settings = DatabaseSettings(database_url=kamdbctl_url)
-    with connect(settings, application_name="test") as connection:
-        _migrate_before(connection, "0026")
-        connection.execute("insert into registration_from values ('uloc-1', 'j\u00c3\u00b6rg', 'gw.example', 'epoch')")
-    migrate(settings)
-    with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
-        columns = "ruid, received, from_user, from_host, updated_at > 'epoch'"
-        sources = f"select {columns} from registration_source order by 1"
-        kept = ("uloc-1", None, "j\u00f6rg", "gw.example", False)
-        assert connection.execute(sources).fetchall() == [kept]
-        connection.execute("set role registrations_kamailio")
-        for _ in range(2):
-            connection.execute(FROM_OF_BEFORE)
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute("select from registration_source")
-        connection.execute("reset role")
-        assert connection.execute(sources).fetchall() == [kept, ("uloc-2", None, "boss", "gw.example", True)]
-        connection.execute("set role registrations_kamailio")
-        connection.execute("delete from registration_from where ruid = 'uloc-2'")
-        connection.execute("set role registrations_sync")
-        gone = "not exists (select from location l where l.ruid = f.ruid)"
-        connection.execute(f"delete from registration_from f where {gone}")
-        connection.execute("reset role")
-        assert connection.execute(sources).fetchall() == []
 
 
 ARCHIVE = """

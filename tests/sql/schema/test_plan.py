@@ -11,13 +11,15 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from yoyo import read_migrations
 
 from sql.connections.database import Connection, connect
 from sql.schema.changes import foretell
-from sql.schema.migrate import _Backend, _migrations, migrate, plan
-from sql.schema.plan import KAMAILIO_TABLES, planned
+from sql.schema.migrate import apply, migrate, plan
+from sql.schema.migration import KAMAILIO_TABLES, all_migrations, read_migration
+from sql.schema.privileges import make_roles
+from sql.schema.search_path import enter_schema
 from sql.settings import DatabaseSettings
+from tests.fixtures.migrations import migrate_to
 from tests.fixtures.postgres import table_digests
 from tests.sql.catalog import snapshot
 from tests.sql.registrations import location_samples
@@ -50,27 +52,25 @@ def _locked(connection: Connection) -> frozenset[str]:
 def test_the_plan_names_every_lock_that_kamailio_would_meet(kamdbctl_url: str) -> None:
     """PostgreSQL locks nothing that was not said of the migration, and it reads no row of what it has locked."""
     settings = DatabaseSettings(database_url=kamdbctl_url)
-    foretold = {each.name: each.locks for each in plan(settings)}
+    foretold = {each.name: each.locked for each in plan(settings)}
     found = {}
     with connect(settings, application_name="test") as connection:
         location_samples.load(connection, midnight=location_samples.DAY)
         connection.execute(WATCH)
-        backend = _Backend(connection)
-        backend.create_lock_table()
-        for migration in backend.to_apply(_migrations()):
-            migration.load()
-            with connection.transaction() if migration.use_transactions else nullcontext():
-                backend.apply_one(migration)
-                found[migration.id] = _locked(connection)
-                if "location" in found[migration.id]:
+        enter_schema(connection)
+        make_roles(connection, lambda _: None)
+        for migration in all_migrations():
+            with connection.transaction() if migration.has_transaction else nullcontext():
+                apply(connection, migration)
+                found[migration.name] = _locked(connection)
+                if "location" in found[migration.name]:
                     row = connection.execute(
                         "select current_setting('test.read')::bigint, "
                         "pg_stat_get_xact_tuples_returned('location'::regclass)"
                     ).fetchone()
                     assert row is not None
-                    assert row[0] == row[1], f"{migration.id} reads location while it has it locked"
-    assert found.keys() == foretold.keys()
-    assert {name: locks - foretold[name] for name, locks in found.items() if locks - foretold[name]} == {}
+                    assert row[0] == row[1], f"{migration.name} reads location while it has it locked"
+    assert found == foretold
 
 
 def test_a_dry_run_changes_nothing_and_tells_each_migration(kamdbctl_url: str) -> None:
@@ -89,9 +89,9 @@ def test_a_dry_run_changes_nothing_and_tells_each_migration(kamdbctl_url: str) -
         assert table_digests(connection) == before
     for path in sorted((Path(__file__).parents[3] / "sql" / "schema" / "migrations").glob("*.sql")):
         assert f"\n{path.stem}: " in f"\n{said}"
-    assert "0001-location: locks location for some milliseconds" in said
-    assert "0002-location-indexes: builds indexes beside the running proxy" in said
-    assert "0003-directory: locks no table of Kamailio's" in said
+    assert "0001-location: Locks location for some milliseconds" in said
+    assert "0002-location-indexes: Locks no table of Kamailio's: the indexes are built beside the running proxy" in said
+    assert "0005-subscribers: Locks subscriber against writers" in said
     assert "who may register, and to whom a registration belongs" in said
     assert "location loses the index location_expires_idx" in said
     migrate(settings)
@@ -110,26 +110,19 @@ def test_a_dry_run_refuses_what_migrate_would_refuse(kamdbctl_url: str) -> None:
     assert "version 8, not 9" in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("text", "locks"),
-    [
-        ("alter table location add column x text;", {"location"}),
-        ("do $$ begin\n    alter table location add column x text;\nend $$;", {"location"}),
-        ("create trigger t after delete on location for each row execute function f();", {"location"}),
-        ("create index i on location (id);", {"location"}),
-        ("lock table location in access exclusive mode;", {"location"}),
-        ("create index concurrently i on location (id);", set()),
-        ("alter table location set (fillfactor = 75);", set()),
-        ("-- alter table location add column x text;\ngrant select on location to r;", set()),
-        ("alter table location_directory add column x text;", set()),
-    ],
-)
-def test_a_lock_is_read_from_the_text(tmp_path: Path, text: str, locks: set[str]) -> None:
-    """Commands that lock one of Kamailio's tables are told from those that do not, and from comments."""
-    (tmp_path / "1-x.sql").write_text(f"-- What it is for.\n\n{text}\n", encoding="utf-8")
-    (migration,) = read_migrations(str(tmp_path))
-    assert planned(migration).locks == locks
-    assert planned(migration).purpose == "What it is for."
+def test_the_head_of_a_migration_is_read() -> None:
+    """Its purpose, what it locks, and whether it runs in a transaction; without the second it is none."""
+    head = "-- What it is for,\n-- in two lines.\n-- Locks location, version for\n-- an instant.\n"
+    read = read_migration("1-x", f"{head}\n-- Locks subscriber.\n")
+    assert (read.purpose, read.lock) == ("What it is for,\nin two lines.", "Locks location, version for an instant.")
+    assert read.locked == {"location", "version"}
+    assert read.has_transaction
+    read = read_migration("1-x", "-- For.\n-- Locks no table.\n-- Runs outside a transaction, slowly.\n\nselect 1;\n")
+    assert read.lock == "Locks no table."
+    assert read.locked == frozenset()
+    assert not read.has_transaction
+    with pytest.raises(ValueError, match=r"1-x: .*Locks"):
+        read_migration("1-x", "-- What for.\n\n-- Locks location.\n")
 
 
 @pytest.mark.parametrize(
@@ -169,6 +162,7 @@ def _telling(line: str, told: list[str]) -> set[str]:
     for pattern, said in (
         (r"location: (?:column|comment .* on) (\w+)", r"location gets the columns .*\b{}\b"),
         (r"(\w+): index CREATE INDEX (\w+) ", r"{} (?:gets|loses) the index.*\b{}\b"),
+        (r"(\w+): trigger CREATE TRIGGER (\w+) ", r"{} gets the trigger {},"),
         (r"(\w+): privilege (\w+) (\w+)(.*)", r"{1} may .*\b{2}{3}.* on {0};"),
     ):
         found = re.match(pattern, line)
@@ -181,11 +175,7 @@ def _telling(line: str, told: list[str]) -> set[str]:
 def test_an_upgrade_tells_what_it_adds_alone(kamdbctl_url: str) -> None:
     """What an operator has changed since the first migrations is his, and no later one changes it again."""
     settings = DatabaseSettings(database_url=kamdbctl_url)
-    with connect(settings, application_name="test") as connection:
-        backend = _Backend(connection)
-        backend.create_lock_table()
-        for migration in list(backend.to_apply(_migrations()))[:-1]:
-            backend.apply_one(migration)
+    migrate_to(kamdbctl_url, all_migrations()[-2].name)
     with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
         connection.execute("alter table location set (fillfactor = 90)")
         connection.execute("create index location_expires_idx on location (expires)")

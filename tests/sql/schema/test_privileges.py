@@ -16,7 +16,8 @@ from sql.cli import main
 from sql.connections.database import connect
 from sql.errors import SchemaRefused, SchemaStale
 from sql.schema.changes import foretell
-from sql.schema.migrate import migrate, plan, require_current_schema
+from sql.schema.migrate import migrate, plan
+from sql.schema.record import require_current_schema
 from sql.settings import DatabaseSettings
 from tests.fixtures.kamdbctl import create_by_kamdbctl
 from tests.stand.postgres import Cluster, cluster
@@ -290,7 +291,7 @@ def test_a_worker_in_the_wrong_schema_is_told_where_ours_is(adopted_url: str) ->
         status, said = _check(worker.database_url)
         assert status == 2
         assert given in said
-        assert "lacks migrations" not in said
+        assert "migrations are missing" not in said
         _execute(adopted_url, given)
 
 

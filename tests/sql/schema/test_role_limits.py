@@ -104,7 +104,7 @@ def test_a_login_without_a_limit_is_noted(bare: Cluster, admin: psycopg.Connecti
 
         def noted() -> dict[str, str]:
             found = check_database(connection, facts=find_facts(connection))
-            return {each.what.split(",")[0]: each.cure for each in found if each.id == "connections_unlimited"}
+            return {each.what.split(",")[0]: each.remedy for each in found if each.id == "connections_unlimited"}
 
         assert noted() == {}
         admin.execute('create role "A colleague" login in role team')
@@ -114,6 +114,6 @@ def test_a_login_without_a_limit_is_noted(bare: Cluster, admin: psycopg.Connecti
             Severity.OK,
             Severity.NOTE,
         }
-        for cure in noted().values():
-            admin.execute(cure)
+        for remedy in noted().values():
+            admin.execute(remedy)
         assert noted() == {}

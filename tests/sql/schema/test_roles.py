@@ -30,20 +30,13 @@ TOMBSTONE = ("flushed_epoch", "flushed_cseq", "flushed_callid")
 MAY: dict[str, set[tuple[str, str, str]]] = {
     # Stores what phones register, and asks for the password of each.
     "registrations_kamailio": {
-        *(
-            ("select", name, ALL)
-            for name in ("location", "location_attrs", "registration_from", "subscriber", "version")
-        ),
-        *(
-            (verb, name, ALL)
-            for verb in ("insert", "update", "delete")
-            for name in ("location", "location_attrs", "registration_from")
-        ),
+        *(("select", name, ALL) for name in ("location", "location_attrs", "subscriber", "version")),
+        *((verb, name, ALL) for verb in ("insert", "update", "delete") for name in ("location", "location_attrs")),
     },
     # Shows registrations, and writes down flushes and what they hide. It removes nothing from location.
     "registrations_api": {
         *(("select", name, ALL) for name in ("registrations", "live_location", "location_directory", "directory")),
-        *(("select", name, ALL) for name in ("location", "kamailio_node", "_yoyo_migration", *FLUSHES)),
+        *(("select", name, ALL) for name in ("location", "kamailio_node", "registrations_migration", *FLUSHES)),
         ("select", "registration_source", ALL),
         *(("select", "account", column) for column in ("id", "parent_id", "name", "realm")),
         *((verb, name, ALL) for verb in ("insert", "update") for name in FLUSHES),
@@ -56,15 +49,15 @@ MAY: dict[str, set[tuple[str, str, str]]] = {
             ("select", name, ALL)
             for name in ("live_location", "location_directory", "location_enrichment", "directory", "report_device")
         ),
-        *(("select", name, ALL) for name in ("location", "registration_from", "version", "kamailio_node")),
-        *(("select", name, ALL) for name in ("device_credentials", "_yoyo_migration", *FLUSHES)),
+        *(("select", name, ALL) for name in ("location", "version", "kamailio_node")),
+        *(("select", name, ALL) for name in ("device_credentials", "registrations_migration", *FLUSHES)),
         *(("select", "account", column) for column in ("id", "parent_id", "name", "realm")),
         *(("select", "auth_token", column) for column in ("id", "last_used_at", "idle_lifetime")),
         *((verb, "leader", ALL) for verb in ("select", "insert", "update")),
         *((verb, "registration_source", ALL) for verb in ("select", "insert", "update", "delete")),
         ("select", "leading_session", ALL),
         *((verb, name, ALL) for verb in ("insert", "update") for name in FLUSHES),
-        *(("delete", name, ALL) for name in ("location", "registration_from", "auth_token", *FLUSHES)),
+        *(("delete", name, ALL) for name in ("location", "auth_token", *FLUSHES)),
         *(("update", "location", column) for column in (*ENRICHED, *TOMBSTONE)),
     },
     # Writes the directory, for whoever may import one; but neither what an account may nor an ID.
@@ -77,7 +70,7 @@ MAY: dict[str, set[tuple[str, str, str]]] = {
         *((verb, "device", column) for verb in ("insert", "update") for column in IMPORTED_OF_DEVICES),
         *(("insert", name, "id") for name in ("account", "device")),
         ("select", "auth_token", "account_id"),
-        ("select", "_yoyo_migration", ALL),
+        ("select", "registrations_migration", ALL),
     },
     # Reads what people ask about, and nothing secret; writes nothing.
     "registrations_report": {

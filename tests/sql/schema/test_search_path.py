@@ -141,7 +141,7 @@ BLOWS = (
     "update public.location set expires = 1, flushed_epoch = 1, account_id = 'evil'",
     "insert into public.location_attrs (ruid) values ('r')",
     "update public.location_attrs set aname = 'x'",
-    "insert into public.registration_from (ruid) values ('r')",
+    "insert into public.registration_source (ruid) values ('r')",
     "insert into public.flush (account_id, cause, requested_by) values ('evil', 'request', 'x')",
     "insert into public.flush_node (flush_id, node) select id, 1 from public.flush",
     "update public.flush set finished_at = pg_catalog.now()",
@@ -161,7 +161,7 @@ BLOWS = (
     "delete from public.auth_token",
     "delete from public.flush",
     "delete from public.location",
-    "delete from public.registration_from",
+    "delete from public.registration_source",
     "delete from public.location_attrs",
 )
 ALARM = """

@@ -109,7 +109,8 @@ def test_without_yes_it_only_says_what_would_go(stock_url: str) -> None:
     assert "nothing was changed" in said.stdout
     for name in ("registrations", "account", "flush_binding", "device_state", "location_account_id_idx", *ROLES):
         assert re.search(rf"\b{name}\b", said.stdout), name
-    assert not re.search(r"\bsubscriber\b", said.stdout), "that table is Kamailio's"
+    others = said.stdout.replace("trigger of subscriber: directory_note_change", "")
+    assert not re.search(r"\bsubscriber\b", others), "that table is Kamailio's"
     assert _schema(stock_url) == schema
 
 

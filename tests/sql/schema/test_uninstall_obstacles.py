@@ -29,7 +29,7 @@ IN_THE_WAY = {
         "create view my_loc as select * from location; create view my_report as select 1 from device",
         "my_loc.*my_report|my_report.*my_loc",
     ),
-    "view of the record": ("create view my_record as select * from _yoyo_migration", "my_record"),
+    "view of the record": ("create view my_record as select * from registrations_migration", "my_record"),
     "view of auth": ("create view my_auth as select ha1 from directory_subscriber", "my_auth"),
     "foreign key": ("create table mine (device text references device (id))", "mine_device_fkey"),
     "function of our types": (

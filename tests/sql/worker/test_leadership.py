@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from sql.errors import DatabaseBusy, SchemaStale
 from sql.schema.migrate import migrate
 from sql.settings import DatabaseSettings
 from sql.worker.leadership import APPLICATION_NAME, Leadership
@@ -101,6 +102,36 @@ def test_a_session_that_a_pooler_lends_on_leads_no_more(new_worker: NewWorker, d
     assert second.hold()
     first._connection.execute("select 1")  # the pool of a worker uses it all the time
     assert [first.hold(), second.hold()] == [False, True]
+
+
+def test_a_check_of_the_schema_that_was_cut_short_is_made_again(
+    database: psycopg.Connection, database_url: str, postgres: Cluster
+) -> None:
+    """The database may lack migrations all the same."""
+    url = postgres.url(database.info.dbname, user="registrations_sync")
+    worker = Leadership(DatabaseSettings(database_url=url, database_statement_timeout=0.1), patience=3600)
+    with psycopg.connect(database_url) as other:
+        other.execute("lock table _yoyo_migration")
+        with pytest.raises(DatabaseBusy):
+            worker.hold()
+    database.execute("delete from _yoyo_migration")
+    with pytest.raises(SchemaStale):
+        worker.hold()
+
+
+def test_a_cancelled_statement_costs_nobody_the_lead(database_url: str, database: psycopg.Connection) -> None:
+    """The session stays, and with it the lead."""
+    worker = Leadership(DatabaseSettings(database_url=database_url, database_statement_timeout=0.1), patience=3600)
+    assert worker.hold()
+    leads = "select term, pid from leader"
+    before = database.execute(leads).fetchone()
+    with psycopg.connect(database_url) as other:
+        other.execute("lock table leader")
+        with pytest.raises(DatabaseBusy):
+            worker.hold()
+    assert worker.hold()
+    assert database.execute(leads).fetchone() == before
+    worker.release()
 
 
 def test_logins_of_their_own_lead_one_at_a_time(database: psycopg.Connection, postgres: Cluster) -> None:

@@ -140,8 +140,8 @@ def test_a_worker_that_freezes_amid_a_pull_writes_nothing_when_it_wakes(
     frozen.send(signal.SIGSTOP)
     try:
         other = start_worker(REGISTRATIONS_SYNC_LEAD_TIMEOUT="5")
-        wait_until(lambda: "this worker leads" in other.log_text(), 20, "another to lead")
+        wait_until(lambda: "became leader" in other.log_text(), 20, "another to lead")
     finally:
         frozen.send(signal.SIGCONT)
-    wait_until(lambda: "import given up: another worker leads" in frozen.log_text(), 20, "it to notice")
+    wait_until(lambda: "import stopped: another worker is leader" in frozen.log_text(), 20, "it to notice")
     assert database.execute("select count(*) from device").fetchone() == (0,)

@@ -1,0 +1,1 @@
+insert into registrations_migration (name) values ({name})
