@@ -17,7 +17,7 @@ help: ## show this list
 
 install: PREFIX ?= /opt/registrations
 install: PIP_INSTALL = umask 022 && $(PREFIX)/bin/pip install --quiet --disable-pip-version-check --root-user-action=ignore
-# Not a Python below /root: postgres and the services could not run it.
+# Debian's Python, because postgres and the services cannot run one below /root.
 install: ## as root: install commands, systemd units and settings on this machine; PREFIX=/opt/registrations
 	@umask 022; PATH=/usr/bin:$$PATH; python=$$(sh tests/stand/packages.sh python) && $$python -m venv $(PREFIX)
 	@$(PIP_INSTALL) --require-hashes --only-binary :all: --requirement requirements.lock
@@ -31,7 +31,7 @@ install: ## as root: install commands, systemd units and settings on this machin
 			REGISTRATIONS_DATABASE_URL=postgresql://registrations_$$part:PASSWORD@127.0.0.1/kamailio \
 			REGISTRATIONS_KAMAILIO_RPC=unix:/run/kamailio/kamailio_rpc.sock; }; \
 	done
-	@systemctl daemon-reload
+	@[ ! -d /run/systemd/system ] || systemctl daemon-reload
 	@echo "install: $$($(PREFIX)/bin/registrations-db --version) is in $(PREFIX)"
 
 demo: setup ## run everything on this machine with simulated phones, until Ctrl-C

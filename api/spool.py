@@ -16,7 +16,7 @@ from time import monotonic, thread_time
 
 from flask import Response, g, request
 
-from api.server.outgoing import Outgoing
+from api.outgoing import Outgoing
 
 # About 3,000 registrations, more than most lists have.
 SMALL_BYTES = 3 << 20

@@ -1,12 +1,15 @@
 """Settings of the database, and facts about Kamailio that the SQL views need."""
 
 import re
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ENCODED = "in the password of a URL write % as %25, @ as %40, / as %2F"
 
 
 class DatabaseSettings(BaseSettings):
@@ -46,7 +49,11 @@ class DatabaseSettings(BaseSettings):
         try:
             conninfo_to_dict(url)
         except psycopg.Error:  # its message contains the URL, and so a password
-            raise ValueError("libpq cannot read it; in a URL a % of the password is written %25, a @ %40") from None
+            raise ValueError(f"libpq cannot read it; {ENCODED}") from None
+        parts = urlsplit(url)
+        if parts.scheme in {"postgresql", "postgres"} and ("@" in parts.path or parts.netloc.count("@") > 1):
+            # Otherwise libpq would take the end of the password for the host, and messages name the host.
+            raise ValueError(f"its password has a @ or a /; {ENCODED}")
         return url
 
     @field_validator("kamailio_timezone")

@@ -1,4 +1,4 @@
-"""Where Python finds the statements: one a file, beside the modules that use it."""
+"""Finds the SQL statements: one a file, beside the modules that use it."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -12,7 +12,7 @@ ROOM = Path(__file__).parent
 
 @cache
 def statement(name: str) -> LiteralString:
-    """Read the file ``{name}.sql`` of this room; each name is there once.
+    """Read the file ``{name}.sql``. Each name exists once in this room.
 
     Raises:
         ValueError: there is no such file.

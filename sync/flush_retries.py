@@ -136,13 +136,11 @@ class Flusher:
     ) -> dict[str, int]:
         gone = [binding for binding, outcome in pairs if outcome is Outcome.GONE]
         newer = [binding.id for binding, outcome in pairs if outcome is Outcome.NEWER]
-        failed = {binding.id: outcome for binding, outcome in pairs if not isinstance(outcome, Outcome)}
-        flushes: dict[str, Exception | None] = dict.fromkeys(
-            binding.flush_id for binding, _ in pairs if binding.settled_for is None
-        )
-        for binding, outcome in pairs:
-            if not isinstance(outcome, Outcome) and binding.flush_id in flushes:
-                flushes[binding.flush_id] = outcome
+        failed = [(binding, outcome) for binding, outcome in pairs if not isinstance(outcome, Outcome)]
+        errors = {binding.flush_id: error for binding, error in failed}
+        flushes: dict[str, Exception | None] = {
+            binding.flush_id: errors.get(binding.flush_id) for binding, _ in pairs if binding.settled_for is None
+        }
         # Delete a row once no memory has its binding. If usrloc writes late, or an unknown node may own the row, give
         # usrloc time to delete it. In db_mode 3 the table is the memory.
         late, nodes = mode not in (1, 3), self._set()
@@ -166,7 +164,7 @@ class Flusher:
                 gone=[binding.id for binding in gone],
                 newer=newer,
                 # Not those of an unreachable node, which has its own back-off: other nodes may be asked meanwhile.
-                failed=[record for record, error in failed.items() if not isinstance(error, KamailioUnreachable)],
+                failed=[binding.id for binding, error in failed if not isinstance(error, KamailioUnreachable)],
             ),
             recheck=LATE_RECHECK_SECONDS if late else 1.0,
             longest_pause=self._settings.sync_flush_longest_pause,

@@ -1,6 +1,8 @@
 """The worker's jobs: enrich, reconcile, fetch, flush, expire. Each works in batches, and stops between two."""
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from threading import Event
 from time import monotonic
 
@@ -86,31 +88,25 @@ class Jobs:
 
     def expire(self) -> dict[str, int]:
         """Delete expired rows that no Kamailio cleans, sources without a binding, expired tokens and old flushes."""
-        batch, expired, forgotten = self._settings.sync_batch, 0, 0
+        settings = self._settings
         with self._database.connection() as connection:
-            if self._clock_is_doubtful(connection):
-                return {}
-            while not self._stopping.is_set():
-                count = expire_rows(connection, grace=self._settings.sync_expire_grace, limit=batch)
-                expired += count
-                if count < batch:
-                    break
-            while not self._stopping.is_set():
-                count = expire_flushes(
-                    connection,
-                    grace=self._settings.sync_expire_grace,
-                    keep=self._settings.sync_flush_keep,
-                    limit=ROWS_AT_A_TIME,
-                )
-                forgotten += count
-                if count < ROWS_AT_A_TIME:
-                    break
+            doubtful = self._clock_is_doubtful(connection)
+            flushes = partial(expire_flushes, grace=settings.sync_expire_grace, keep=settings.sync_flush_keep)
+            rows = partial(expire_rows, grace=settings.sync_expire_grace)
             return {
-                "expired": expired,
-                "sources_expired": expire_sources(connection, stopping=self._stopping),
-                "tokens_expired": expire_tokens(connection, limit=ROWS_AT_A_TIME),
-                "flushes_expired": forgotten,
+                "expired": self._delete(connection, rows, limit=settings.sync_batch),
+                "sources_expired": 0 if doubtful else expire_sources(connection, stopping=self._stopping),
+                "tokens_expired": self._delete(connection, expire_tokens, limit=ROWS_AT_A_TIME),
+                "flushes_expired": self._delete(connection, flushes, limit=ROWS_AT_A_TIME),
             }
+
+    def _delete(self, connection: Connection, delete: Callable[..., int], *, limit: int) -> int:
+        """Delete in batches until none is left. Looks at the clock before each, since it may be set at any time."""
+        deleted, count = 0, limit
+        while count == limit and not self._stopping.is_set() and not self._clock_is_doubtful(connection):
+            count = delete(connection, limit=limit)
+            deleted += count
+        return deleted
 
     def _clock_is_doubtful(self, connection: Connection) -> bool:
         before, self._ahead = self._ahead, find_epoch(connection) - monotonic()

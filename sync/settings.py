@@ -13,7 +13,10 @@ class SyncSettings(BaseSettings):
         0.5, ge=0.1, le=3600, description="seconds between two runs of the job that enriches new rows"
     )
     sync_reconcile_interval: float = Field(
-        60.0, ge=1, le=86400, description="seconds between comparisons of all rows with the directory; see Performance"
+        60.0,
+        ge=1,
+        le=86400,
+        description="seconds between comparisons of all rows with the directory; some are skipped while it does not change",
     )
     sync_expire_interval: float = Field(
         300.0,

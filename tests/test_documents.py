@@ -77,3 +77,11 @@ def test_lines_of_prose_fit_an_editor(path: Path) -> None:
     """Tables and code may be wider."""
     lines = _prose(path).splitlines()
     assert [line for line in lines if len(line) > LINE_LENGTH and not line.startswith("|")] == []
+
+
+@pytest.mark.parametrize("room", ["api", "kamailio", "sql", "sync"])
+def test_a_room_names_all_its_parts(room: str) -> None:
+    """Every module and folder of a room is in the table of its parts, whatever is added."""
+    named = {part for name in _names(ROOT / room / "README.md") for part in [name.split("/")[0]]}
+    parts = {path.name for path in (ROOT / room).iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert parts - named - {"__init__.py"} == set()

@@ -28,8 +28,8 @@ from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import ThreadWorker
 
 from api.extensions import settings_of
+from api.outgoing import Outgoing
 from api.server.incoming import CONTINUE, Incoming, Received
-from api.server.outgoing import Outgoing
 from api.server.waiting import waited
 
 RECEIVE_BYTES = 1 << 16

@@ -16,12 +16,13 @@ from sql.errors import StatementFailed
 from sql.statements import fetch_row, statement
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Access:
     """The account of a token, and how the account in the request's path relates to it.
 
     ``count`` is the number of bindings of the account in the path, as ``list_registrations`` has them: if it was
-    requested, the token gives access to that account, and it has no restrictions.
+        requested, the token gives access to that account, and it has no restrictions. In the order of
+    `access_check.sql`'s columns.
     """
 
     account_id: str
@@ -77,8 +78,8 @@ def check_access(connection: Connection, token: str, *, wanted_account: str, and
         None if there is no such token, it has expired, or its account is disabled.
     """
     values = {"token_hash": _digest(token), "wanted_account": wanted_account, "and_count": and_count}
-    with connection.cursor(row_factory=class_row(Access)) as cursor:
-        return cursor.execute(statement("access_check"), values).fetchone()
+    row = connection.execute(statement("access_check"), values).fetchone()
+    return None if row is None else Access(*row)
 
 
 def find_standing(connection: Connection, account_id: str) -> Standing | None:

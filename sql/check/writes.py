@@ -6,7 +6,7 @@ from sql.console.finding import Finding, Severity, passed
 from sql.errors import DatabaseFull, StatementFailed
 
 READ_ONLY = "database_read_only"
-WHY = "Kamailio answers REGISTERs with 500 in db_mode 1 and 3; the API and the worker wait"
+WHY = "in db_mode 1 and 3 Kamailio answers REGISTERs with 500; the API and the worker wait"
 
 
 def check_writes(connection: Connection) -> Finding:

@@ -25,7 +25,7 @@ def lock_out_others(connection: Connection, *, report: Callable[[str], None]) ->
     """
     told: set[str] = set()
     while True:
-        is_ours, key = fetch_row(connection, "migrate_lock")
+        is_ours, key = fetch_row(connection, "lock_migrations")
         if is_ours:
             return
         holders = _holders(connection, key=key)
@@ -90,7 +90,7 @@ def in_a_gap(connection: Connection, change: Callable[[], None], *, name: str, r
     told: set[str] = set()
     for attempt in itertools.count(1):
         try:
-            connection.execute(statement("migrate_limits"))
+            connection.execute(statement("lock_limits"))
             with _telling_waits(connection, name=name, report=report):
                 change()
             return

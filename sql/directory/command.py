@@ -81,5 +81,5 @@ def _reconcile(settings: DatabaseSettings) -> Reconciled:
         with connect(settings, application_name="registrations-db import") as connection:
             return reconcile(connection)
     except PermissionLacking:  # registrations_import cannot read them
-        report("left to the worker, within REGISTRATIONS_SYNC_RECONCILE_INTERVAL: this role may not update them")
+        report("this role may not: the worker does it, within REGISTRATIONS_SYNC_RECONCILE_INTERVAL")
         return Reconciled(0, 0)

@@ -11,6 +11,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    StringConstraints,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -38,7 +39,7 @@ def _name(value: str) -> str:
 def _identifier(value: str) -> str:
     if "/" in value:
         raise ValueError("a slash is not allowed")
-    return _text(_at_most(64, value))
+    return _text(value)
 
 
 def _realm(value: str) -> str:
@@ -46,20 +47,14 @@ def _realm(value: str) -> str:
         raise ValueError("a realm has neither spaces nor @")
     if not value.isascii():
         raise ValueError("a realm is ASCII; write such a domain as xn--")
-    return _text(_at_most(253, value)).lower()
+    return _text(value).lower()
 
 
 def _sip_username(value: str) -> str:
     # RFC 3261, 25.1. Kamailio refuses escaped characters beyond ASCII and would never find such a user.
     if not value.isascii():
         raise ValueError("a SIP username is ASCII")
-    return _text(_at_most(64, value))
-
-
-def _at_most(limit: int, value: str) -> str:
-    if len(value) > limit:
-        raise ValueError(f"has {len(value)} characters, {limit} are allowed")
-    return value
+    return _text(value)
 
 
 def _not_empty(value: str) -> str:
@@ -68,26 +63,22 @@ def _not_empty(value: str) -> str:
     return value
 
 
-def _hex_digits(count: int) -> AfterValidator:
-    pattern = re.compile(f"[0-9A-Fa-f]{{{count}}}")
-
-    def check(value: str) -> str:
-        if not pattern.fullmatch(value):
-            raise ValueError(f"is not {count} hexadecimal digits")
-        return value.lower()
-
-    return AfterValidator(check)
-
-
 Text = Annotated[str, AfterValidator(_text)]
 Name = Annotated[str, AfterValidator(_name)]
-Identifier = Annotated[str, AfterValidator(_identifier)]
-Realm = Annotated[str, AfterValidator(_realm)]
-SipUsername = Annotated[str, AfterValidator(_sip_username)]
+Identifier = Annotated[str, StringConstraints(max_length=64), AfterValidator(_identifier)]
+Realm = Annotated[str, StringConstraints(max_length=253), AfterValidator(_realm)]
+SipUsername = Annotated[str, StringConstraints(max_length=64), AfterValidator(_sip_username)]
+Sha256 = Annotated[str, StringConstraints(pattern="^[0-9A-Fa-f]{64}$")]
+Ha1 = Annotated[str, StringConstraints(pattern="^[0-9A-Fa-f]{32}$", to_lower=True)]
 NotEmpty = AfterValidator(_not_empty)
 
-
-_MESSAGES = {"missing": "is missing", "string_type": "must be text", "bool_type": "must be true or false"}
+# In place of pydantic's.
+_MESSAGES = {
+    "missing": "is missing",
+    "string_type": "must be text",
+    "string_unicode": "is not valid Unicode",
+    "bool_type": "must be true or false",
+}
 
 # Stands for the value of a key that an object of JSON has twice.
 TWICE = object()
@@ -128,7 +119,7 @@ class Account(Row):
     enabled: bool | None = None
     superduper_admin: bool | None = None
     api_key: Text | None = Field(None, repr=False)
-    api_key_hash: Annotated[str, _hex_digits(64)] | None = Field(None, repr=False)
+    api_key_hash: Sha256 | None = Field(None, repr=False)
 
     @field_validator("api_key_hash")
     @classmethod
@@ -166,7 +157,7 @@ class Device(Row):
     sip_username: Annotated[SipUsername, NotEmpty]
     sip_realm: Realm | None = None
     password: Text | None = Field(None, repr=False)
-    ha1: Annotated[str, _hex_digits(32)] | None = Field(None, repr=False)
+    ha1: Ha1 | None = Field(None, repr=False)
     enabled: bool | None = None
     presence_id: Text | None = None
     suppress_unregister_notify: bool | None = None

@@ -133,7 +133,7 @@ def no_vacuum(connection: Connection, table: str) -> Iterator[None]:
     with connection.transaction():
         connection.execute(statement("session_patience"))
         connection.execute(sql.SQL("lock table {} in share update exclusive mode").format(sql.Identifier(table)))
-        connection.execute(statement("migrate_limits"))
+        connection.execute(statement("lock_limits"))
         yield
 
 

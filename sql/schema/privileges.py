@@ -87,7 +87,7 @@ def find_lacks(connection: Connection, role: str, *, of: str | None = None, but:
         "privileges": [grant.privilege for grant in grants],
         "open_functions": [] if of else _function_names(),
     }
-    return _lacks(connection, "check_grants", values)
+    return _lacks(connection, "grants_lacking", values)
 
 
 def find_open_to_all(connection: Connection) -> list[Lack]:
@@ -98,7 +98,7 @@ def find_open_to_all(connection: Connection) -> list[Lack]:
         "objects": [grant.object for grant in grants],
         "roles": [grant.role for grant in grants],
     }
-    return _lacks(connection, "check_open_to_all", values)
+    return _lacks(connection, "grants_open_to_all", values)
 
 
 def restore_privileges(connection: Connection, report: Callable[[str], None]) -> list[str]:

@@ -134,7 +134,7 @@ END)) WHERE ((received)::text <> ''::text);
 
 CREATE INDEX location_tcpcon_idx ON location USING btree (connection_id);
 
-CREATE INDEX location_without_account_idx ON location USING btree (domain) WHERE ((enriched_at IS NOT NULL) AND (account_id IS NULL) AND ((domain)::text <> ''::text));
+CREATE INDEX location_without_account_idx ON location USING btree (id) WHERE ((enriched_at IS NOT NULL) AND (account_id IS NULL));
 
 CREATE TABLE location_attrs (
     id bigint NOT NULL,

@@ -12,7 +12,7 @@ def enter_schema(connection: Connection) -> None:
 
     Functions that are made from now on with ``set search_path from current`` do the same, whoever calls them.
     """
-    connection.execute(statement("session_schema"))
+    connection.execute(statement("schema_enter"))
 
 
 def refuse_planted(connection: Connection) -> None:

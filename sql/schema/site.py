@@ -18,7 +18,7 @@ def write_site(connection: Connection, settings: DatabaseSettings, *, report: Ca
         report(f"Kamailio's time zone: {timezone} -> {settings.kamailio_timezone}")
         _define(connection, "site_timezone", settings.kamailio_timezone)
     if settings.kamailio_default_realm not in (None, default_realm):
-        report(f"realm of AoRs without a domain: {default_realm} -> {settings.kamailio_default_realm}")
+        report(f"realm of AoRs without a domain: {default_realm or 'unset'} -> {settings.kamailio_default_realm}")
         _define(connection, "site_default_realm", settings.kamailio_default_realm)
     if settings.kamailio_nodes is not None:
         nodes = parse_nodes(settings.kamailio_nodes)

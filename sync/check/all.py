@@ -63,7 +63,7 @@ def _away(error: DatabaseError) -> Finding:
         "database",
         Severity.FAULT,
         f"PostgreSQL is not available: {error}",
-        "the API and the worker wait for it, and Kamailio answers REGISTERs with 500",
+        "the API and the worker wait for it; if Kamailio cannot reach it either, it answers REGISTERs with 500",
         "start it, or correct REGISTRATIONS_DATABASE_URL",
     )
 

@@ -12,7 +12,9 @@ from kamailio.survey import is_loopback, serving
 from kamailio.transports.by_url import reply_directory
 from sql.console.finding import Finding, Severity
 
-REPLIES_REMEDY = 'give the replies a directory of their own, see "Replies by FIFO" in the README; or use no FIFO'
+REPLIES_REMEDY = (
+    'give the replies a directory of their own, see "Replies by FIFO" in kamailio/README.md; or use no FIFO'
+)
 
 
 def own_addresses() -> list[str]:

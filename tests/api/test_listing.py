@@ -262,6 +262,7 @@ def test_pretty_printing(http: FlaskClient, directory: Directory, add_binding: A
     for pretty in (
         _ask(http, directory, pretty_print="true"),
         http.get(PATH, headers={"X-Auth-Token": directory.tokens["child"], "X-Pretty-Print": "true"}),
+        _ask(http, directory, pretty_print="1"),
     ):
         assert '\n  "username": "bob"' in pretty.text
         assert pretty.get_json()["data"] == plain.get_json()["data"]

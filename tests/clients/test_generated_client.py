@@ -1,4 +1,4 @@
-"""The client that openapi-python-client makes of the OpenAPI document, against a server as it is run."""
+"""The client that openapi-python-client generates from the OpenAPI document, against a server in production form."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def client(package: Any, server: Server, directory: Directory) -> Iterator[Any]:
 
 
 def _call(client: Any, operation: str, *path: str, **arguments: Any) -> Any:
-    """The parsed answer of an operation, named as the module of the package that has it."""
+    """Call an operation, named by its module in the package, and return the parsed answer."""
     module = importlib.import_module(f"{PACKAGE}.api.{operation}")
     return module.sync(*path, client=client.http, **arguments)
 
 
 def test_answers_are_typed(client: Any) -> None:
-    """What an editor completes: `data` is a list of registrations, and the further keys of the envelope are there."""
+    """The types are complete: `data` is a list of registrations, and the envelope has its further keys."""
     names = {**vars(client.models), "Unset": client.types.Unset}
     listed = get_type_hints(client.models.RegistrationList, localns=names)
     assert listed["data"] == list[client.models.Registration]
@@ -65,7 +65,7 @@ def test_answers_are_typed(client: Any) -> None:
 
 
 def test_lists_pages_and_order(client: Any, server: Server) -> None:
-    """Pages join by `next_start_key`; what the document says only in words the client does not send."""
+    """`next_start_key` leads from page to page. The client sends no parameter that is described only in words."""
     list_registrations = "registrations.list_registrations"
     whole = _call(client, list_registrations, "reseller")
     assert isinstance(whole, client.models.RegistrationList)
@@ -86,7 +86,7 @@ def _filters(client: Any, **filters: str) -> Any:
 
 
 def test_devices(client: Any) -> None:
-    """The list, one of them, and its phones' check-sync."""
+    """It lists devices, shows one, and syncs it."""
     listed = _call(client, "devices.list_devices", "reseller")
     assert [each.id for each in listed.data] == ["device-alice"]
     shown = _call(client, "devices.show_device", "reseller", listed.data[0].id)
@@ -96,7 +96,7 @@ def test_devices(client: Any) -> None:
 
 
 def test_flush(client: Any) -> None:
-    """A flush, what became of it, and the count afterwards."""
+    """It flushes, reads the flush record, and counts."""
     flushed = _call(client, "registrations.flush_username", "reseller", "alice")
     assert (flushed.data, flushed.flushed, flushed.pending) == ("ok", 2, 0)
     shown = _call(client, "registrations.show_flush", "reseller", flushed.flush_id)
@@ -105,7 +105,7 @@ def test_flush(client: Any) -> None:
 
 
 def test_failures(client: Any) -> None:
-    """A failure is an answer with a type, too."""
+    """A failure is a typed answer too."""
     refused = _call(client, "registrations.count_registrations", "admin")
     assert isinstance(refused, client.models.Forbidden)
     assert (refused.error, refused.message) == ("403", "forbidden")

@@ -213,7 +213,7 @@ def test_it_can_parse_every_failure(monster: ImitatedMonsterUi, server: Server) 
 
 
 def test_an_app_sees_that_a_path_or_a_method_is_not_there(monster: ImitatedMonsterUi) -> None:
-    """Its browser asks first, and lets the 404 of a login by user and the 405 through."""
+    """After the preflight the browser passes on the 404 of a login by user, and the 405."""
     for verb, path, status in (("PUT", "user_auth", 404), ("PATCH", "accounts/reseller/registrations", 405)):
         with pytest.raises(RequestFailed) as failed:
             monster.request(verb, path)

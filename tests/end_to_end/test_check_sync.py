@@ -99,7 +99,7 @@ def test_an_ipv6_phone_has_it(
 def test_one_binding_of_a_device_has_it_alone(
     client: FlaskClient, directory: Directory, start_phone: StartPhone, key: str
 ) -> None:
-    """The filters of the list say which; with none that fits nothing is sent, and no phone has it but the one."""
+    """The list's filters choose the binding. Only its phone gets the NOTIFY, and none if no binding matches."""
     chosen, other = start_phone(), start_phone()
     wanted = {"call_id": chosen.call_id, "contact": chosen.contact}[key]
     envelope = _sync(client, directory, f"?filter_{key}={quote(wanted)}")
@@ -107,7 +107,7 @@ def test_one_binding_of_a_device_has_it_alone(
     assert chosen.wait_for_request("NOTIFY").uri == chosen.contact
     for nobody in (f"filter_{key}=nothing", "filter_nosuch=1"):
         assert _sync(client, directory, f"?{nobody}")["sent"] == 0
-    # Had the other phone been sent one, it would have this one second.
+    # If the other phone had been sent the first one, this would be its second.
     assert _sync(client, directory, f"?filter_not_{key}={quote(wanted)}&reboot=true")["sent"] == 1
     assert other.wait_for_request("NOTIFY").headers["Event"] == "check-sync;reboot=true"
 

@@ -315,7 +315,7 @@ def test_database_may_be_stopped_and_started(demo: Demo, eventually: Callable[..
     eventually(lambda: demo.get(mine)[0] == 200, 15, "the API to answer again")
     assert len(demo.get(mine)[1]["data"]) == len(RESELLERS)
     worker = demo.directory / "state" / "log" / "worker.log"
-    eventually(lambda: "database reachable again" in worker.read_text(), 15, "the worker to go on")
+    eventually(lambda: "database reachable again" in worker.read_text(), 15, "the worker to continue")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

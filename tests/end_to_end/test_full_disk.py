@@ -151,7 +151,9 @@ def test_a_worker_waits_for_room(
     insert = "insert into location (ruid, username, domain) select 'r' || n, 'u' || n, 'acme.test' from generate_series"
     with ExitStack() as stack:
         run: list[str | Path] = [program("registrations-sync"), "run"]
-        started = daemon(run, log=log, env=environment, ready=lambda: log.exists() and "leads" in log.read_text())
+        started = daemon(
+            run, log=log, env=environment, ready=lambda: log.exists() and "became leader" in log.read_text()
+        )
         worker = stack.enter_context(started)
         said_before = postgres.log.read_text(encoding="utf-8")
         with database.transaction():
@@ -161,11 +163,11 @@ def test_a_worker_waits_for_room(
         wait_until(
             lambda: "pg_logical_emit_message" in postgres.log.read_text(encoding="utf-8")[len(said_before) :],
             30,
-            "the worker to try again, in vain",
+            "the worker to fail again",
         )
         filled.__exit__(None, None, None)
         left = "select count(*) from location where enriched_at is null"
-        wait_until(lambda: database.execute(left).fetchone() == (0,), 60, "the worker to go on")
+        wait_until(lambda: database.execute(left).fetchone() == (0,), 60, "the worker to continue")
         assert worker.log_text().count("database unreachable, retrying") == 1
         assert "No space left on device" in worker.log_text()
         assert "Traceback" not in worker.log_text()

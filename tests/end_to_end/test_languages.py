@@ -22,6 +22,7 @@ from kamailio.settings import KamailioSettings
 from sql.connections.bounded import BoundedConnection
 from sql.connections.database import connect, open_connection
 from sql.errors import (
+    DatabaseBusy,
     DatabaseError,
     DatabaseFull,
     DatabaseReadOnly,
@@ -149,8 +150,8 @@ def test_a_server_that_shuts_down_is_away(server: Cluster) -> None:
 @pytest.mark.parametrize(
     ("statement", "cause", "expected"),
     [
-        ("set statement_timeout = 50; select pg_sleep(60)", errors.QueryCanceled, DatabaseUnreachable),
-        ("set lock_timeout = 50; table held", errors.LockNotAvailable, DatabaseUnreachable),
+        ("set statement_timeout = 50; select pg_sleep(60)", errors.QueryCanceled, DatabaseBusy),
+        ("set lock_timeout = 50; table held", errors.LockNotAvailable, DatabaseBusy),
         ("set transaction read only; create table t ()", errors.ReadOnlySqlTransaction, DatabaseReadOnly),
         ("do $$ begin raise sqlstate '53100'; end $$", errors.DiskFull, DatabaseFull),
         ("do $$ begin raise sqlstate '58030'; end $$", errors.IoError, DatabaseUnreachable),

@@ -75,7 +75,7 @@ def test_a_requests_id_is_in_every_line_about_it(
     calls = [event for event in of_request if event["message"] == "call ended"]
     assert all(isinstance(event["rpc_id"], int) for event in calls)
     worker = start_worker(REGISTRATIONS_KAMAILIO_RPC=f"1={registrar.rpc_url}", **DEBUG)
-    wait_until(lambda: "flush progress" in worker.log_text(), 40, "the worker to go on with the flush")
+    wait_until(lambda: "flush progress" in worker.log_text(), 40, "the worker to continue the flush")
     (goes_on,) = [event for event in _events(worker.log_text()) if event["message"] == "flush progress"]
     expected = {"request_id": "trace-17", "flush_id": answer["flush_id"], "server_id": 1, "flushed": 1, "superseded": 0}
     assert {name: goes_on[name] for name in expected} == expected

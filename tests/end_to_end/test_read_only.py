@@ -367,7 +367,7 @@ def test_a_flush_on_a_read_only_database_promises_nothing(
         assert database.execute("select count(*) from flush").fetchone() == (0,)
         undo()
         wait_until(lambda: _ready(http) == (200, "ok"), 10, "the server to take writes")
-        wait_until(lambda: database.execute(enriched).fetchone(), 30, "the worker to go on")
+        wait_until(lambda: database.execute(enriched).fetchone(), 30, "the worker to continue")
         wait_until(lambda: "database reachable again" in worker.log_text(), 5, "the worker to say so")
         assert _flush(http, directory).status_code == 200
         assert usrloc.lookup(rpc, "bob@child.test") == ()
@@ -391,7 +391,7 @@ def test_a_worker_that_starts_on_a_read_only_database_waits(
     assert "became leader" not in worker.log_text()
     undo()
     enriched = "select 1 from location where device_id = 'device-bob'"
-    wait_until(lambda: database.execute(enriched).fetchone(), 30, "the worker to go on")
+    wait_until(lambda: database.execute(enriched).fetchone(), 30, "the worker to continue")
     said = worker.log_text()
     assert (said.count("database read-only, retrying"), said.count("became leader")) == (1, 1)
     assert len(said.splitlines()) < 10, said
@@ -419,7 +419,7 @@ def test_a_worker_on_a_replica_waits_for_its_promotion(
             wait_until(lambda: promoted.execute(there).fetchone(), 20, "the row to be there")
             standby.promote()
             enriched = "select 1 from location where device_id = 'device-other'"
-            wait_until(lambda: promoted.execute(enriched).fetchone(), 30, "the worker to go on")
+            wait_until(lambda: promoted.execute(enriched).fetchone(), 30, "the worker to continue")
             asked = "select 1 from flush_node where attempts > 1"
             wait_until(lambda: promoted.execute(asked).fetchone(), 30, "the worker to ask about the flush")
         said = worker.log_text()

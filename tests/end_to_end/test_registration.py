@@ -19,27 +19,13 @@ from sync.jobs import Jobs
 from sync.settings import SyncSettings
 from tests.fixtures.directory import Directory
 from tests.fixtures.http import StartApi
-from tests.fixtures.kamailio import StartKamailio
 from tests.fixtures.site import StartSite
 from tests.fixtures.worker import FetchSources
 from tests.stand.kamailio import Proxy
 from tests.stand.phone import Phone
-from tests.stand.postgres import Cluster
 from tests.stand.process import free_port
 
 StartPhone = Callable[..., Phone]
-
-
-@pytest.fixture
-def kamailio_url(database: psycopg.Connection, postgres: Cluster) -> str:
-    """URL of the test's database for Kamailio's own role."""
-    return postgres.kamailio_url(database.info.dbname, user="registrations_kamailio")
-
-
-@pytest.fixture
-def registrar(start_kamailio: StartKamailio, directory: Directory, kamailio_url: str) -> Proxy:
-    """A proxy whose phones are those of the directory."""
-    return start_kamailio(database_url=kamailio_url)
 
 
 @pytest.fixture
@@ -106,18 +92,17 @@ def test_a_proxy_that_listens_everywhere_is_listed_with_its_host(
     assert (shown["proxy_ip"], shown["proxy_port"]) == (expected, str(port))
 
 
-def test_what_a_phone_says_of_itself_is_listed(
+def test_two_registrations_of_one_phone_are_seen_as_one_phones(
     client: FlaskClient, directory: Directory, start_phone: StartPhone
 ) -> None:
-    """`+sip.instance` as Kamailio stores it, so that two registrations of one phone are seen as one phone's."""
+    """By `+sip.instance` and reg-id (RFC 5626) as Kamailio stores them; a phone that sends neither has neither."""
     urn = "urn:uuid:00000000-0000-1000-8000-000a95a0e128"
-    for port in (5070, 5071):
-        phone = start_phone("bob", "child.test", contact=f'<sip:bob@127.0.0.1:{port}>;+sip.instance="<{urn}>"')
-        assert phone.register().status == 200
-    registrations = _list(client, directory, "child")
-    assert [registration["instance"] for registration in registrations] == [urn] * len(registrations)
-    assert registrations
-    assert "reg_id" not in registrations[0]
+    for number in (1, 2):
+        contact = f'<sip:bob@127.0.0.1:507{number}>;+sip.instance="<{urn}>";reg-id={number}'
+        assert start_phone("bob", "child.test", contact=contact).register().status == 200
+    assert start_phone("bob", "child.test").register().status == 200
+    shown = [(each.get("instance"), each.get("reg_id")) for each in _list(client, directory, "child")]
+    assert shown == [(None, None), (urn, 2), (urn, 1)]
 
 
 def test_a_refresh_keeps_the_first_time_and_the_enrichment(

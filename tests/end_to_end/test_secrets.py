@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 import psycopg
+import pytest
 from psycopg import sql as psql
 
 import api.cli
@@ -131,3 +132,21 @@ def test_no_secret_is_on_a_command_line_in_a_log_or_in_a_column(
     for secret in secrets - {ha1}:
         assert [name for name, text in stored.items() if secret in text] == []
     assert {name for name, text in stored.items() if ha1 in text} == {"device", "subscriber"}
+
+
+@pytest.mark.parametrize("password", ["horse@staple", "horse/sta@ple", "horse/staple", "horse%staple", "horse@sta@ple"])
+def test_a_password_that_a_url_cannot_hold_is_refused_and_not_shown(password: str) -> None:
+    """libpq would take its end for the host, and messages name the host."""
+    url = f"postgresql://registrations_sync:{password}@127.0.0.1/kamailio"
+    done = subprocess.run(
+        [program("registrations-sync"), "check"],
+        env={**os.environ, "REGISTRATIONS_DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert "REGISTRATIONS_DATABASE_URL: " in done.stderr
+    assert "%40" in done.stderr
+    assert "staple" not in done.stderr + done.stdout
+    assert done.returncode == 3

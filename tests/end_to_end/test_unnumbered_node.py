@@ -31,7 +31,7 @@ def registrar(
 def test_a_flush_is_recorded_for_the_server_id_of_the_rows(
     registrar: Proxy, start_api: StartApi, directory: Directory, database: psycopg.Connection
 ) -> None:
-    """By the API that carries it out."""
+    """This holds for a flush that the API carries out."""
     headers = {"X-Auth-Token": directory.tokens["child"]}
     with Phone("bob", "child.test", "secret", proxy=registrar.sip) as bob:
         assert bob.register().ok
@@ -49,7 +49,7 @@ def test_the_record_of_a_node_that_was_away_gets_its_number_when_it_is_back(
     directory: Directory,
     database: psycopg.Connection,
 ) -> None:
-    """Until then nobody knows it; afterwards there is one record, and the worker's metrics have the number, too."""
+    """Before that the number is unknown. Afterwards there is one record, and the metrics have the number too."""
     headers = {"X-Auth-Token": directory.tokens["child"]}
     with Phone("bob", "child.test", "secret", proxy=registrar.sip) as bob:
         assert bob.register().ok
@@ -67,7 +67,7 @@ def test_the_record_of_a_node_that_was_away_gets_its_number_when_it_is_back(
 
 
 def test_a_node_that_does_not_tell_is_number_0() -> None:
-    """It was never reached; its calls are observed all the same."""
+    """It was never reached, but its calls are counted."""
     seen: list[tuple[int, Observation]] = []
     nodes = Nodes(KamailioSettings(kamailio_rpc=NOWHERE), observe=lambda node, what: seen.append((node, what)))
     nodes.on_each(nodes.ids, lambda _, client: client.call("core.uptime"))

@@ -43,7 +43,7 @@ pytestmark = pytest.mark.long
 ROOT = Path(__file__).resolve().parents[2]
 PHONES = 10
 ROOMS = ("api", "kamailio", "sql", "sync")
-# A release after this one: a lock of location, and an index beside the running proxy.
+# Migrations of a later release: one that locks location, and an index that is built while the proxy runs.
 TOMORROW = (
     "-- Locks location for some milliseconds.\n\nalter table location add column novelty text;\n",
     "-- Locks no table of Kamailio's.\n-- Runs outside a transaction.\n\n"
@@ -57,7 +57,7 @@ def _git(*arguments: str) -> bytes:
 
 
 def _unpack_previous(directory: Path) -> None:
-    """Unpack the previous release, or this tree where there is none."""
+    """Unpack the previous release, or this tree if there is none."""
     wanted = os.environ.get("UPGRADE_FROM")
     if not wanted and (ROOT / ".git").exists():
         tags = _git("tag", "--list", "v*", "--merged", "HEAD", "--sort=-version:refname").decode().split()
@@ -208,7 +208,7 @@ def test_the_previous_release_works_on_while_its_database_is_migrated(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No REGISTER fails or waits half a second for a lock; its API and worker serve on; then today's take over."""
+    """No REGISTER fails or waits half a second for a lock. API and worker keep working until today's take over."""
     if not missing_migrations(database):
         release_tomorrow(monkeypatch, *TOMORROW)
     token = _fill(previous, tmp_path)

@@ -170,10 +170,10 @@ def test_a_year_too_much_for_a_moment_costs_nothing(
         REGISTRATIONS_SYNC_EXPIRE_INTERVAL="1", REGISTRATIONS_SYNC_EXPIRE_GRACE="60", REGISTRATIONS_SYNC_FLUSH_KEEP="60"
     )
     _wait_for_lead(worker)
-    wait_until(lambda: "expired=1" in worker.log_text(), 20, "what is over to go")
+    wait_until(lambda: "expired=1" in worker.log_text(), 20, "the expired row to go")
     clock.shift(365 * DAY)
     assert not _lives(database_url, token)
-    wait_until(lambda: "expiry suspended for a day" in worker.log_text(), 20, "the worker to see it")
+    wait_until(lambda: "expiry suspended for a day" in worker.log_text(), 20, "the worker to notice the clock")
     add_binding("bob", "child.test")
     _wait_until_enriched(database)
     clock.shift(0)

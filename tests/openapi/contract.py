@@ -28,9 +28,9 @@ import tests.openapi.hooks  # noqa: F401  # so that CSV is checked
 from api.document import read_document
 
 ALIAS, NAMED = "/v2/account/", "/v2/accounts/{account_id}/"
-# The page that shows the document is for people and not in it.
+# The page that shows the document is for people, so the document leaves it out.
 PAGE = "/v2/docs"
-# What the document says only in words: the answers to a request that no operation is for.
+# Answers to a request without operation, which the document describes only in words.
 NOWHERE = "/no-operation"
 UNKNOWN_PATH = {
     "description": "No endpoint has this path.",
@@ -77,7 +77,7 @@ def documented_path(rule: str) -> str:
 
 @cache
 def contract() -> OpenApiSchema:
-    """The document, with one operation more for replies to requests that no operation is for."""
+    """Return the document, with one more operation for replies to requests that have none."""
     load_all_checks()
     document = read_document()
     document["paths"][NOWHERE] = {"get": {"responses": NOWHERE_RESPONSES}}
@@ -106,7 +106,7 @@ def check_reply(rule: Rule | None, method: str, response: TestResponse) -> None:
 
 
 def _as_schemathesis(response: TestResponse) -> schemathesis.Response:
-    """The reply alone; schemathesis would make up a request as well, which cannot have each header that tests send."""
+    """Convert the reply only: schemathesis would also make up a request, which cannot have every header of a test."""
     content = response.get_data()
     if content and response.headers.get("Content-Encoding") == "gzip":
         content = gzip.decompress(content)

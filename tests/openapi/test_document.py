@@ -69,7 +69,7 @@ def test_paths_and_verbs_are_those_of_the_application(app: Flask) -> None:
 
 
 def test_security_is_who_may_call(app: Flask) -> None:
-    """An operation asks for a token in one of three places exactly if its view does, and says whose."""
+    """An operation requires a token, in one of three places, exactly if its view does, and says whose."""
     document = read_document()
     for rule in app.url_map.iter_rules():
         if rule.rule.startswith((ALIAS, PAGE)):
@@ -83,7 +83,7 @@ def test_security_is_who_may_call(app: Flask) -> None:
 
 
 def _schemas(node: Any) -> Iterator[dict[str, Any]]:
-    """Every mapping in the document that is not inside an example."""
+    """Yield every mapping of the document that is not inside an example."""
     if isinstance(node, dict):
         yield node
         for key, inner in node.items():
@@ -95,8 +95,8 @@ def _schemas(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def test_generators_of_clients_understand_the_document() -> None:
-    """openapi-typescript and openapi-python-client drop keywords beside a reference, arrays of anything and constants
-    that are booleans; what they find as a default they send.
+    """openapi-typescript and openapi-python-client drop keywords beside a reference, arrays without items and boolean
+    constants. They send every default.
     """
     for schema in _schemas(read_document()):
         if "$ref" in schema:
@@ -105,7 +105,7 @@ def test_generators_of_clients_understand_the_document() -> None:
             assert "items" in schema, schema
         assert not isinstance(schema.get("const"), bool), schema
         assert "default" not in schema, schema
-        assert None not in schema.values(), schema  # a comma in a flow mapping of YAML makes a key of the rest
+        assert None not in schema.values(), schema  # a stray comma in a flow mapping of YAML makes a key with null
 
 
 def test_a_registration_has_the_keys_of_the_read_model() -> None:

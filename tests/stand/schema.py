@@ -1,4 +1,4 @@
-"""Schema and grants of a migrated database as text: what `make schema` writes into sql/schema/, and a test compares."""
+"""Schema and grants of a migrated database as text. `make schema` writes them, and a test compares them."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ GRANTS = """
     order by 1, 2, 3, 4 nulls first, 5
 """
 HEAD = "-- What the migrations make of an empty database. Written by `make schema`; a test compares it."
-# How pg_dump begins each entry, and the commands that it puts between them.
+# The beginning of each entry of pg_dump, and its commands and comments between entries.
 ENTRY = re.compile(r"^--\n-- Name: (.+?); Type: ([A-Z ]+); Schema: .*\n--\n", re.MULTILINE)
 NOISE = re.compile(r"^(--.*|SET .*|\\.*)\n", re.MULTILINE)
-# What needs another object that may be made later.
+# Entries that need an object which may be created later.
 LAST = ("TRIGGER", "FK CONSTRAINT")
 
 
 def dump(url: str) -> str:
     """Return the schema of the database at `url`, without owners and privileges.
 
-    It reads as the migrations do: what each of them made, in that order, and what belongs to an object behind it.
+    The order is that of the migrations. Indexes, sequences and comments follow the object that they belong to.
     """
     options = ["--schema-only", "--no-owner", "--no-privileges"]
     text = subprocess.run(
@@ -79,7 +79,7 @@ def _owner(name: str, kind: str, body: str) -> str:
 
 
 def _place(name: str) -> tuple[int, int]:
-    """The number of the migration that made an object, and where in its text."""
+    """Return the number of the migration that creates an object, and the position in its text."""
     name = "directory_subscriber" if name == "subscriber" else name  # beside no table of Kamailio's
     for number, migration in enumerate(all_migrations()):
         made = rf"\bcreate (?:table|view|function|sequence|domain) (?:if not exists )?{name}\b|'create view {name} as '"
@@ -89,7 +89,7 @@ def _place(name: str) -> tuple[int, int]:
 
 
 def dump_grants(url: str) -> str:
-    """Return as CSV what our roles are granted in the database at `url`, which `check` compares with others."""
+    """Return the grants of our roles in the database at `url` as CSV. `check` compares other databases with it."""
     with psycopg.connect(url) as connection:
         rows = connection.execute(GRANTS).fetchall()
     text = io.StringIO()
@@ -100,9 +100,9 @@ def dump_grants(url: str) -> str:
 
 
 def main() -> None:
-    """Migrate an empty database of a cluster made for the purpose, and write its schema and grants."""
+    """Migrate an empty database in a temporary cluster, and write its schema and grants."""
     with tempfile.TemporaryDirectory() as directory, cluster(Path(directory)) as server:
-        GRANTS_FILE.write_text("role,kind,object,part,privilege\n", encoding="utf-8")  # `migrate` gives what it names
+        GRANTS_FILE.write_text("role,kind,object,part,privilege\n", encoding="utf-8")  # for `migrate` to read
         migrate(DatabaseSettings(database_url=server.url()))
         FILE.write_text(dump(server.url()), encoding="utf-8")
         GRANTS_FILE.write_text(dump_grants(server.url()), encoding="utf-8")

@@ -31,11 +31,11 @@ drop index concurrently if exists location_not_enriched_idx;
 
 create index concurrently location_not_enriched_idx on location (id) where enriched_at is null;
 
--- Rows of a domain that is no account, of which account_follow_domains makes accounts. There are hardly any.
+-- Rows of a domain that is no account, of which account_follow_domains makes accounts. There are hardly any. The column
+-- domain is not in it: `registrations-db widen` changes its type, and PostgreSQL would then build the index again.
 drop index concurrently if exists location_without_account_idx;
 
-create index concurrently location_without_account_idx on location (domain)
-    where enriched_at is not null and account_id is null and domain <> '';
+create index concurrently location_without_account_idx on location (id) where enriched_at is not null and account_id is null;
 
 -- The address in `received`, and in `contact` where there is none: what sip_uri_address (0003) makes of them. It is written
 -- out here, since a REGISTER must need no function of ours: Kamailio's role may lack EXECUTE on it, and its search_path may

@@ -290,7 +290,7 @@ def test_an_identity_column_stays_one(kamdbctl_url: str, generated: str) -> None
             "restart 3000000000",
             "refuses new rows",
         ),
-        ("alter sequence location_id_seq maxvalue 5000000 restart 4000000 cycle", "begin again"),
+        ("alter sequence location_id_seq maxvalue 5000000 restart 4000000 cycle", "starts again"),
         ("alter sequence location_id_seq restart 1073741824", "refuses new rows"),
     ],
     ids=["integer sequence", "maximum of a bigint", "cycle", "half"],
