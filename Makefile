@@ -44,7 +44,7 @@ test: setup test-packages ## run the tests; POSTGRESQL=18 (or 14 to 17): on that
 
 test-slow: setup test-packages ## run the tests that take minutes: small benchmarks, torture, rehearsal, another PostgreSQL
 	@$(MAKE) --no-print-directory .venv/postgresql/18 || echo 'test: PostgreSQL 18 could not be installed, its tests are skipped'
-	@$(PYTEST) --numprocesses 2 -m slow
+	@$(PYTEST) --numprocesses 2 -m slow --ignore tests/rehearsal/test_readme.py # that one is run by `make rehearsal`
 
 fuzz: EXAMPLES ?= 500
 fuzz: setup ## send random requests to a server, more than the tests do: EXAMPLES=500 of each operation
@@ -58,6 +58,7 @@ torture: setup ## kill API, worker and Kamailio while phones register and client
 rehearsal: PHONES ?= 1000
 rehearsal: setup ## adopt a stock Kamailio with live phones, use it, uninstall; then compare before and after: PHONES=1000
 	@.venv/bin/python -m tests.rehearsal --phones $(PHONES)
+	@.venv/bin/python -m pytest -m slow tests/rehearsal/test_readme.py
 
 matrix: RELEASE ?= bookworm trixie forky
 matrix: ROUNDS ?= 1

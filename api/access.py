@@ -8,7 +8,7 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.routing import Rule
 
 from api.body import read_body
-from api.errors import Forbidden, InvalidCredentials, UnknownAccount
+from api.errors import BadIdentifier, Forbidden, InvalidCredentials
 from api.extensions import database
 from api.policy import Callers, current_policy, policy_of
 from sql.access.restrictions import allows
@@ -55,7 +55,7 @@ def guard() -> Response | None:
     Raises:
         InvalidCredentials: the view needs a token, and there is none, or it opens nothing.
         Forbidden: the token does not open this.
-        UnknownAccount: there is no such account; a superduper admin asks.
+        BadIdentifier: there is no such account; a superduper admin asks.
     """
     if request.method == "OPTIONS" and request.url_rule is not None:
         response: Response = current_app.make_default_options_response()
@@ -89,7 +89,7 @@ def guard() -> Response | None:
         arguments["account_id"] = access.account_id  # the alias /v2/account of the token's own account
     elif access.superduper_admin or access.wanted_in_tree:
         if wanted and not access.wanted_exists:
-            raise UnknownAccount(wanted)
+            raise BadIdentifier(wanted)
     elif who is not Callers.ANY_TOKEN:
         raise Forbidden
     return None

@@ -13,7 +13,7 @@ from flask import Blueprint, Response
 
 from api.actions.check_sync import send_check_sync
 from api.envelope import list_envelope, success_envelope
-from api.errors import UnknownDevice
+from api.errors import BadIdentifier
 from api.export import csv_response
 from api.extensions import database, nodes, settings
 from api.formats import wanted_format
@@ -94,14 +94,14 @@ def list_all(account_id: str) -> Response:
 def show(account_id: str, device_id: str) -> Response:
     """One device, with Crossbar's keys of a device's document."""
     if "\0" in device_id:
-        raise UnknownDevice(device_id)
+        raise BadIdentifier(device_id)
     with (
         database().connection() as connection,
         closing(list_devices(connection, account_id, device_id=device_id)) as devices,
     ):
         device = next(devices, None)
     if device is None:
-        raise UnknownDevice(device_id)
+        raise BadIdentifier(device_id)
     data: dict[str, Any] = {**device}
     data["sip"] = {"username": data.pop("username"), "realm": data.pop("realm")}
     data["suppress_unregister_notifications"] = data.pop("suppress_unregister_notify")
@@ -125,11 +125,11 @@ def sync(account_id: str, device_id: str) -> Response:
     reboot = read_flag("reboot", default=settings().api_sync_reboot)
     conditions = read_conditions()
     if "\0" in device_id:
-        raise UnknownDevice(device_id)
+        raise BadIdentifier(device_id)
     with database().connection() as connection:
         contacts = find_device_contacts(connection, account_id, device_id, conditions=conditions.each)
     if contacts is None:
-        raise UnknownDevice(device_id)
+        raise BadIdentifier(device_id)
     if conditions.nothing:
         contacts = []
     failed = send_check_sync(nodes(), contacts, reboot=reboot, budget=settings().api_flush_budget)

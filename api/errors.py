@@ -85,18 +85,6 @@ class BadIdentifier(ApiError):
         super().__init__({"cause": identifier, "message": "bad identifier"})
 
 
-class UnknownAccount(BadIdentifier):
-    """There is no such account; only a superduper admin is told."""
-
-
-class UnknownDevice(BadIdentifier):
-    """The account has no such device; another account may have it."""
-
-
-class UnknownFlush(BadIdentifier):
-    """The account has no such flush, or its record was deleted."""
-
-
 class UnknownUsername(ApiError):
     """Neither a device nor a live binding of the account has this username."""
 

@@ -16,7 +16,7 @@ from flask import Blueprint, Response
 
 from api.access import current_access
 from api.envelope import list_envelope, success_envelope
-from api.errors import UnknownFlush
+from api.errors import BadIdentifier
 from api.extensions import database, settings
 from api.listing import Batch, ListQuery, Page, read_query
 from sql.connections.database import Database
@@ -100,12 +100,12 @@ def list_all(account_id: str) -> Response:
 def show(account_id: str, flush_id: str) -> Response:
     """One flush: who asked for it and when, and what each node has confirmed."""
     if "\0" in flush_id:
-        raise UnknownFlush(flush_id)
+        raise BadIdentifier(flush_id)
     with (
         database().connection() as connection,
         closing(list_flushes(connection, account_id, flush_id=flush_id)) as flushes,
     ):
         found = next(flushes, None)
     if found is None:
-        raise UnknownFlush(flush_id)
+        raise BadIdentifier(flush_id)
     return success_envelope(_as_data(found, inside=current_access().superduper_admin))

@@ -38,17 +38,11 @@ def negotiate() -> None:
     policy = current_policy()
     if request.url_rule is None or policy.has_own_type:
         return
-    has_csv = policy.has_csv
-    offered = [media for media, name in MEDIA_TYPES.items() if name == "json" or has_csv]
-    asked = request.args.get("accept")
-    if asked is not None:
-        if asked not in {*MEDIA_TYPES, *MEDIA_TYPES.values()}:
-            raise InvalidData("accept", "enum", "Value is not json or csv")
-        wanted = MEDIA_TYPES.get(asked, asked)
-        if wanted == "csv" and not has_csv:
-            raise NotAcceptable
-        g.format = wanted
-    elif accepted := _accepted():
+    asked = request.args.get("accept")  # `tunnel` has put it into the header
+    if asked is not None and asked.lower() not in {*MEDIA_TYPES, *MEDIA_TYPES.values()}:
+        raise InvalidData("accept", "enum", "Value is not json or csv")
+    offered = [media for media, name in MEDIA_TYPES.items() if name == "json" or policy.has_csv]
+    if accepted := _accepted():
         best = accepted.best_match(offered)
         if best is None:
             raise NotAcceptable

@@ -174,7 +174,7 @@ def _add(
 ) -> None:
     if key in types:
         if texts and types[key] is bool:
-            texts = [str(BOOLEANS[text]).lower() if text in BOOLEANS else text for text in texts]
+            texts = [str(BOOLEANS[text.lower()]).lower() if text.lower() in BOOLEANS else text for text in texts]
         conditions.each.append(Condition(kind, key, texts))
     elif (kind in HOLDS_WITHOUT_KEY) == ("" in (texts or ())):  # a missing key compares as ""
         conditions.nothing = True

@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from limits.errors import ConfigurationError
 from limits.storage import storage_from_string
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -91,11 +91,12 @@ class ApiSettings(BaseSettings):
 
     @field_validator("api_bind", "api_metrics_listen")
     @classmethod
-    def _is_an_address(cls, bind: str | None) -> str | None:
-        if not bind:
+    def _is_an_address(cls, bind: str | None, info: ValidationInfo) -> str | None:
+        if bind is None or (not bind and info.field_name == "api_metrics_listen"):
             return None
         host, _, port = bind.rpartition(":")
-        if not bind.startswith("unix:/") and not (host and port.isdecimal() and 0 < int(port) < 65536):
+        is_host = re.fullmatch(r"\[[0-9a-fA-F:.]+\]|[^][:]+", host)
+        if not bind.startswith("unix:/") and not (is_host and port.isdecimal() and 0 < int(port) < 65536):
             raise ValueError(f"{bind!r} is neither address:port nor unix:/path")
         return bind
 

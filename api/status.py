@@ -13,7 +13,7 @@ from api.policy import OPEN, follows
 from kamailio.errors import KamailioError
 from kamailio.survey import uptime
 from sql.connections.writability import refuse_read_only
-from sql.errors import DatabaseError, DatabaseReadOnly
+from sql.errors import DatabaseError, DatabaseReadOnly, DatabaseUnreachable
 from sql.schema.record import require_current_schema
 
 blueprint = Blueprint("status", __name__)
@@ -21,12 +21,14 @@ blueprint = Blueprint("status", __name__)
 NODE_SECONDS = 0.5
 # Anybody may ask as often as they like, so an answer is kept for so long.
 ANSWER_SECONDS = 1.0
+# Others wait so long for the one that asks. If PostgreSQL hangs, they must not hold every thread of the server.
+WAIT_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
 
 
 class _Readiness:
-    """The last answer to /ready. One request at a time asks PostgreSQL and Kamailio; the others wait for its answer."""
+    """The last answer to /ready. One request at a time asks PostgreSQL and Kamailio; others wait a moment for it."""
 
     def __init__(self, *, writes: bool) -> None:
         self._writes = writes
@@ -36,11 +38,15 @@ class _Readiness:
 
     def words(self) -> dict[str, str]:
         """A word for each dependency, at most ANSWER_SECONDS old."""
-        with self._lock:
+        if not self._lock.acquire(timeout=WAIT_SECONDS):
+            return {"database": DatabaseUnreachable.__name__}
+        try:
             if monotonic() >= self._until:
                 self._words = {"database": _database_word(writes=self._writes), **_kamailio_words()}
                 self._until = monotonic() + ANSWER_SECONDS
             return self._words
+        finally:
+            self._lock.release()
 
 
 @blueprint.record

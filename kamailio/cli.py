@@ -18,7 +18,6 @@ from kamailio.patching.file import (
     include,
     other_loaders,
     read,
-    read_included,
 )
 from kamailio.patching.script import NotUnderstood
 from kamailio.patching.writing import write as write_both
@@ -111,7 +110,8 @@ def patch(file: Path, *, write: bool, undo: bool, check: bool, defines: dict[str
         text = read(file)
         assert text is not None  # noqa: S101  # click has checked it
         edits = _edits(file, text, defines=defines, undo=undo)
-        change = None if undo else _change(file, edits)
+        after = edits.configuration.after or ""
+        change = None if undo else Change(file, now=text, after=after)
         if change is not None:
             change.refuse_harm()
     except NotUnderstood as error:
@@ -164,8 +164,3 @@ def _edits(file: Path, text: str, *, defines: dict[str, str], undo: bool) -> Edi
         Edit(beside, before, left if undo else include()),
         Edit(interim, read(interim), None),
     )
-
-
-def _change(file: Path, edits: Edits) -> Change:
-    before, after = edits.configuration.before or "", edits.configuration.after or ""
-    return Change(file, now=before, after=after, include=include(), text_at=read_included)

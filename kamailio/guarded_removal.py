@@ -13,7 +13,7 @@ from urllib.parse import quote
 from kamailio.bindings import Doomed, Outcome, is_old, look_up, seconds_left
 from kamailio.errors import NOT_SERVED, ContactNotMatched, KamailioError, RpcError, UnnamedError
 from kamailio.rpc import Call, JsonRpcClient
-from kamailio.usrloc import Contact, aor, lookup, rm, rm_contact
+from kamailio.usrloc import TABLE, Contact, aor, lookup
 
 COMMAND = "registrations.rm"
 NOT_THERE, NEWER_THERE = 404, 409
@@ -93,7 +93,7 @@ def _with_ruid(contacts: Iterable[Contact], ruid: str) -> Contact | None:
 def _forget(client: JsonRpcClient, name: str, contact: Contact, *, old: Set[Contact]) -> Outcome | KamailioError:
     """Remove one contact. If `ul.rm_contact` cannot match it, remove the whole AoR if nothing but `old` is there."""
     try:
-        rm_contact(client, name, contact.address)
+        client.call("ul.rm_contact", TABLE, name, contact.address)  # needs usrloc's matching_mode 0
     except RpcError as error:
         if not _is_not_there(error):
             return error
@@ -103,7 +103,7 @@ def _forget(client: JsonRpcClient, name: str, contact: Contact, *, old: Set[Cont
                 return Outcome.GONE
             if not old >= set(left):
                 return ContactNotMatched()
-            rm(client, name)
+            client.call("ul.rm", TABLE, name)
         except RpcError as refusal:
             return refusal
     return Outcome.GONE

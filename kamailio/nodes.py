@@ -75,15 +75,6 @@ class Nodes:
         """Return the URL of the node's JSON-RPC."""
         return self._urls[node]
 
-    def connect(self, node: int, *, timeout: float | None = None) -> JsonRpcClient:
-        """Return a client of one node. Its first call connects it.
-
-        Args:
-            node: one of ``ids``.
-            timeout: seconds for one call; by default the setting.
-        """
-        return self._connect(node, timeout=timeout, note=self._note)
-
     def _connect(self, node: int, *, timeout: float | None, note: Callable[[int, Observation], None]) -> JsonRpcClient:
         transport = transport_for(self._urls[node])
         return JsonRpcClient(transport, timeout=timeout or self._timeout, observe=partial(note, node))
@@ -163,7 +154,8 @@ class Nodes:
 
         def at(node: int) -> Result | KamailioError:
             try:
-                with self._may_wait(node) as may_wait, self.connect(node, timeout=timeout) as client:
+                connected = self._connect(node, timeout=timeout, note=self._note)
+                with self._may_wait(node) as may_wait, connected as client:
                     if not may_wait:
                         raise KamailioUnreachable(client.url, "it did not answer a moment ago")
                     return work(node, client)

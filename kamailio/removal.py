@@ -5,7 +5,7 @@ Owns the batches, the deadline and the check that a binding is gone. The caller 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from time import monotonic
 
@@ -20,12 +20,8 @@ from kamailio.usrloc import aor, lookup_many, rm_many
 # If a later batch fails, the outcomes of the earlier ones stay valid.
 CHUNK = 100
 
-Progress = Callable[[int], None]
 
-
-def remove(
-    client: JsonRpcClient, doomed: Sequence[Doomed], *, budget: float, progress: Progress = lambda _: None
-) -> list[Outcome | KamailioError]:
+def remove(client: JsonRpcClient, doomed: Sequence[Doomed], *, budget: float) -> list[Outcome | KamailioError]:
     """Remove every binding of these bindings' AoRs, newer ones included. Call it only when a flush is requested.
 
     If usrloc's commands cannot name an AoR (see `can_name`), remove only its unchanged bindings.
@@ -34,7 +30,6 @@ def remove(
         client: of a node.
         doomed: bindings; each AoR is removed once.
         budget: seconds for all of them.
-        progress: called with the number of AoRs done.
 
     Returns:
         In the order of ``doomed``: GONE, or the error that leaves it open. NEWER is only for an AoR without a name.
@@ -44,7 +39,7 @@ def remove(
     if not all(map(is_named, doomed)):
         others = iter(remove_unchanged(client, [each for each in doomed if not is_named(each)], budget=budget))
         named = [each for each in doomed if is_named(each)]
-        whole = iter(remove(client, named, budget=deadline - monotonic(), progress=progress))
+        whole = iter(remove(client, named, budget=deadline - monotonic()))
         return [next(whole if is_named(each) else others) for each in doomed]
     names = [aor(each.username, each.domain) for each in doomed]
     outcomes: dict[str, Outcome | KamailioError] = {}
@@ -55,7 +50,6 @@ def remove(
             outcomes |= _remove_chunk(client, chunk, deadline=deadline)
         except KamailioError as error:
             outcomes |= dict.fromkeys([*chunk, *waiting], error)
-        progress(len(outcomes))
     return [outcomes[name] for name in names]
 
 

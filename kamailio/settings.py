@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kamailio.edges import Edges
@@ -25,8 +25,10 @@ class KamailioSettings(BaseSettings):
         "datagram socket; `fifo:/path`; `kamctl:`; of several nodes `server_id=URL,...`",
     )
     kamailio_timeout: float = Field(default=3.0, gt=0, description="seconds to wait for Kamailio's answer to one call")
-    kamailio_db_mode: Literal[1, 2, 3] | None = Field(
+    kamailio_db_mode: Annotated[int | None, BeforeValidator(lambda mode: None if mode == "" else mode)] = Field(
         default=None,
+        ge=1,
+        le=3,
         description="usrloc's db_mode; unset: each node is asked, which works where it loads registrations.cfg",
     )
     kamailio_replicated: bool = Field(
@@ -50,13 +52,6 @@ class KamailioSettings(BaseSettings):
     def _known_transports(cls, text: str) -> str:
         parse_rpc(text)
         return text
-
-    @field_validator("kamailio_db_mode", mode="before")
-    @classmethod
-    def _mode_is_a_number(cls, mode: object) -> object:
-        if isinstance(mode, str):
-            return int(mode) if mode.isdecimal() else (mode or None)
-        return mode
 
 
 def parse_rpc(text: str) -> dict[int, str]:

@@ -60,41 +60,17 @@ def keeps_domains(client: JsonRpcClient) -> bool:
     return False
 
 
-def rm(client: JsonRpcClient, address: str) -> None:
-    """Remove every binding of an AoR from this node's memory and from its rows. An unknown AoR is a success.
-
-    Raises:
-        RpcError: memory is clean (modes 1 and 2), but rows may remain.
-        KamailioUnreachable: the bindings may be gone anyway.
-    """
-    client.call("ul.rm", TABLE, address)
-
-
-def rm_contact(client: JsonRpcClient, address: str, contact: str) -> None:
-    """Remove one binding of an AoR. This needs usrloc's matching_mode 0.
-
-    Args:
-        client: of one node.
-        address: of record; see `aor`.
-        contact: exactly as in `Contact.address`.
-
-    Raises:
-        RpcError: 404 if it is not there; otherwise memory may be clean and the row may remain.
-        KamailioUnreachable: the binding may be gone anyway.
-    """
-    client.call("ul.rm_contact", TABLE, address, contact)
-
-
 def rm_many(client: JsonRpcClient, addresses: Iterable[str], *, budget: float) -> list[RpcError | None]:
-    """Remove every binding of many AoRs, as `rm` does, several at a time.
+    """Remove every binding of many AoRs from this node's memory and from its rows, several at a time.
 
     Args:
         client: of one node.
-        addresses: of record; see `aor`.
+        addresses: of record; see `aor`. Removing an unknown one is a success.
         budget: seconds for all of them.
 
     Returns:
-        In the order of the addresses: None if the AoR is gone, otherwise the error.
+        In the order of the addresses: None if the AoR is gone, otherwise the error. After an error memory is clean
+        (modes 1 and 2), but rows may remain.
 
     Raises:
         KamailioUnreachable: the budget is used up. It does not tell which AoRs are gone.
@@ -123,11 +99,6 @@ def lookup_many(
     client: JsonRpcClient, addresses: Iterable[str], *, budget: float
 ) -> list[tuple[Contact, ...] | RpcError]:
     """Return the live bindings of many AoRs, as `lookup` does, several at a time.
-
-    Args:
-        client: of one node.
-        addresses: of record; see `aor`.
-        budget: seconds for all of them.
 
     Returns:
         In the order of the addresses: the bindings of each, or an error other than "not registered".

@@ -16,7 +16,7 @@ class SyncSettings(BaseSettings):
         60.0,
         ge=1,
         le=86400,
-        description="seconds between comparisons of all rows with the directory; some are skipped while it does not change",
+        description="seconds between comparisons of all rows with the directory; long ones wait for a change",
     )
     sync_expire_interval: float = Field(
         300.0,

@@ -34,7 +34,7 @@ from sql.worker.leadership import Leadership
 from sql.worker.state import WorkerState
 from sync.intervals import CLOCK_SECONDS, Every, run_what_the_clock_holds_up
 from sync.jobs import Jobs
-from sync.kazoo.job import KazooImport
+from sync.kazoo.job import import_kazoo
 from sync.kazoo.settings import KazooSettings
 from sync.metrics import Metrics
 from sync.settings import SyncSettings
@@ -84,17 +84,7 @@ class Worker:
             statement_timeout=settings.sync_statement_timeout,
         )
         metrics.of(self._database)
-        self._kazoo = (
-            KazooImport(
-                settings.sync_kazoo_url,
-                KazooSettings(),
-                database_settings,
-                stopping=self._stopping,
-                leads=self._lead,
-            )
-            if settings.sync_kazoo_url
-            else None
-        )
+        self._kazoo_settings = KazooSettings()
         self._database_settings = database_settings
         self._writability = Writability()
         self._leadership = Leadership(database_settings, patience=settings.sync_lead_timeout)
@@ -143,8 +133,8 @@ class Worker:
         yield settings.sync_enrich_interval, self._run_job, [jobs.enrich]
         yield settings.sync_reconcile_interval, self._run_job, [jobs.reconcile]
         yield settings.sync_expire_interval, self._run_job, [jobs.expire]
-        if self._kazoo is not None:
-            yield settings.sync_kazoo_interval, self._run_job, [self._kazoo.import_kazoo]
+        if settings.sync_kazoo_url:
+            yield settings.sync_kazoo_interval, self._run_job, [self.import_kazoo, settings.sync_kazoo_url]
         if settings.sync_metrics_listen:
             yield settings.sync_metrics_interval, self._run_measurement, [jobs.count]
             yield WATCH_SECONDS, self._run_measurement, [jobs.watch]
@@ -152,7 +142,12 @@ class Worker:
             yield settings.sync_enrich_interval, self._run_job, [jobs.fetch, node]
             yield settings.sync_flush_interval, self._run_job, [jobs.flush, node]
 
-    def _run_job(self, job: Job, *arguments: int) -> None:
+    def import_kazoo(self, url: str) -> dict[str, int]:
+        """Import the directory from Kazoo; the worker's job of this name."""
+        settings, database = self._kazoo_settings, self._database_settings
+        return import_kazoo(url, settings, database, stopping=self._stopping, leads=self._lead)
+
+    def _run_job(self, job: Job, *arguments: int | str) -> None:
         counts = self._run_if_leading(job, *arguments) or {}
         if counts.pop("skipped", 0):
             self._metrics.skipped(job.__name__)
@@ -165,7 +160,7 @@ class Worker:
         if found is not None:
             self._metrics.take(found)
 
-    def _run_if_leading(self, job: Callable[..., Result], *arguments: int) -> Result | None:
+    def _run_if_leading(self, job: Callable[..., Result], *arguments: int | str) -> Result | None:
         if self._stopping.is_set():
             return None
         try:

@@ -1,5 +1,7 @@
 """Lists the modules of fixtures, one for each resource."""
 
+import os
+
 import pytest
 
 pytest_plugins = [
@@ -14,6 +16,12 @@ pytest_plugins = [
     "tests.fixtures.server",
     "tests.fixtures.site",
 ]
+
+
+def pytest_configure() -> None:
+    """Forget settings of the shell, such as those of `.demo/env`: a test has none but its own."""
+    for name in [name for name in os.environ if name.startswith("REGISTRATIONS_")]:
+        del os.environ[name]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from kamailio.patching.edits import INCLUDE, INTERIM
+from kamailio.patching.file import include, read_included
 from kamailio.patching.preprocessor import Place
 from kamailio.patching.reading import Parameter, Reading, as_number, read_configuration
 from kamailio.patching.script import NotUnderstood
@@ -24,51 +25,26 @@ WITH_ROWS = (1, 2, 3)
 _ADDING = frozenset({"shvset", "htable", "mqueue", "event", "sqlcon"})
 _CALL = re.compile(r"^[ \t]*(route\(REGISTRATIONS_\w+\);)", re.MULTILINE)
 
-TextAt = Callable[[Path], str | None]
-
 
 class Change:
-    """A kamailio.cfg before and after.
+    """A kamailio.cfg on disk and with the edits."""
 
-    Attributes:
-        now: the file on disk.
-        after: the file with the edits.
-    """
-
-    def __init__(
-        self,
-        file: Path,
-        *,
-        now: str,
-        after: str,
-        include: str,
-        text_at: TextAt,
-        environment: Mapping[str, str] = os.environ,
-    ) -> None:
-        """Read the configuration before and after.
-
-        Args:
-            file: path of kamailio.cfg.
-            now: its text.
-            after: its text with the edits.
-            include: text of the new registrations.cfg.
-            text_at: returns the text of another file; None when there is none.
-            environment: for `#!defenv`.
-        """
+    def __init__(self, file: Path, *, now: str, after: str) -> None:
+        """Read the file and what it includes, before and after the edits, which bring a new registrations.cfg."""
 
         def reading(text: str, included: str | None) -> Reading:
             def at(path: Path) -> str | None:
-                return included if path.name == INCLUDE and included is not None else text_at(path)
+                return included if path.name == INCLUDE and included is not None else read_included(path)
 
-            return read_configuration(text, file, text_at=at, environment=environment)
+            return read_configuration(text, file, text_at=at)
 
-        self._file, self._environment, self._text, self._text_now = file, environment, after, now
-        self.now, self.after = reading(now, None), reading(after, include)
+        self._file, self._text, self._text_now = file, after, now
+        self.now, self.after = reading(now, None), reading(after, include())
         self._edited = reading(after, "")
 
     def _given(self, name: str) -> str | None:
         """Return the value that a define or the environment gives to registrations.cfg."""
-        return self._edited.defined(name) or self._environment.get(name)
+        return self._edited.defined(name) or os.environ.get(name)
 
     def _own(self, module: str, name: str) -> Parameter | None:
         """Return the operator's own modparam in force."""

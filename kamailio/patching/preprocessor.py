@@ -5,6 +5,7 @@ Follows core/cfg.lex. Owns the tokens; `kamailio.patching.reading` parses the st
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -48,9 +49,9 @@ class Preprocessor:
         defines: by name, as text. The caller may add defines between two tokens.
     """
 
-    def __init__(self, main: Path, text_at: Callable[[Path], str | None], environment: Mapping[str, str]) -> None:
+    def __init__(self, main: Path, text_at: Callable[[Path], str | None]) -> None:
         self.defines: dict[str, str] = {}
-        self._main, self._text_at, self._environment = main, text_at, environment
+        self._main, self._text_at = main, text_at
 
     def tokens(self, text: str, path: Path, *, depth: int = 0) -> Iterator[Token]:
         """Yield the tokens of a file and of the files that it includes, with every define expanded.
@@ -70,7 +71,7 @@ class Preprocessor:
             elif False in conditions:
                 continue
             elif token["directive"]:
-                _define(token["directive"], token["rest"].strip(), self.defines, self._environment)
+                _define(token["directive"], token["rest"].strip(), self.defines)
             elif token["file"]:
                 yield from self._included(Path(token["file"].strip("\"'")), path, depth)
             else:
@@ -110,19 +111,19 @@ def expanded(token: Token, defines: Mapping[str, str], depth: int = 0) -> Iterat
             yield from expanded(Token(found.lastgroup, found[0], token.place), defines, depth + 1)
 
 
-def _define(directive: str, rest: str, defines: dict[str, str], environment: Mapping[str, str]) -> None:
+def _define(directive: str, rest: str, defines: dict[str, str]) -> None:
     if directive.startswith("subst"):
         text = unquoted(rest) if rest[:1] in ("'", '"') else rest
         parts = re.split(rf"(?<!\\){re.escape(text[:1])}", text) if text else []
         if directive == "subst" or len(parts) < 3:
             return
-        name, value = parts[1], _evaluated(parts[2], defines, environment)
+        name, value = parts[1], _evaluated(parts[2], defines)
         defines.setdefault(name, f'"{value}"' if directive == "substdefs" else value)
         return
     name, value = (*rest.split(None, 1), "", "")[:2]
     if "env" in directive:
         name, _, variable = rest.partition("=")
-        found = environment.get((variable or name).strip())
+        found = os.environ.get((variable or name).strip())
         if found is not None:
             defines.setdefault(name.strip(), f'"{found}"' if directive.endswith("s") else found)
     elif "exp" in directive:
@@ -133,8 +134,8 @@ def _define(directive: str, rest: str, defines: dict[str, str], environment: Map
         defines.setdefault(name, value.strip())
 
 
-def _evaluated(text: str, defines: Mapping[str, str], environment: Mapping[str, str]) -> str:
+def _evaluated(text: str, defines: Mapping[str, str]) -> str:
     def value(found: re.Match[str]) -> str:
-        return (defines if found[1] == "def" else environment).get(found[2], "")
+        return (defines if found[1] == "def" else os.environ).get(found[2], "")
 
     return re.sub(r"\$\(?(def|env)\((\w+)\)(?:\{[^}]*\})*\)?", value, text)

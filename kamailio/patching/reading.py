@@ -5,9 +5,8 @@ Owns the statements outside routes. Only Kamailio itself can tell whether it wou
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -74,22 +73,15 @@ def as_number(text: str) -> int | None:
     return int(text[:-1], 2) if re.fullmatch(r"[01]+b", text) else None
 
 
-def read_configuration(
-    text: str,
-    path: Path,
-    *,
-    text_at: Callable[[Path], str | None],
-    environment: Mapping[str, str] = os.environ,
-) -> Reading:
+def read_configuration(text: str, path: Path, *, text_at: Callable[[Path], str | None]) -> Reading:
     """Read a configuration and the files that it includes.
 
     Args:
         text: of the configuration.
         path: of the configuration; the file need not exist.
         text_at: returns the text of another file; None when there is none.
-        environment: for `#!defenv` and its like.
     """
-    preprocessor = Preprocessor(path, text_at, environment)
+    preprocessor = Preprocessor(path, text_at)
     reader = _Reader(preprocessor.defines)
     for token in preprocessor.tokens(text, path):
         reader.take(token)

@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from kamailio.transports.base import Transport
-from kamailio.transports.datagram import UdpTransport, UnixTransport
+from kamailio.transports.datagram import udp_transport, unix_transport
 from kamailio.transports.fifo import FifoTransport
 from kamailio.transports.http import HttpTransport
 from kamailio.transports.kamctl import KamctlTransport
 
 BY_SCHEME: Mapping[str, Callable[[str], Transport]] = {
     "http": HttpTransport,
-    "unix": UnixTransport,
-    "udp": UdpTransport,
+    "unix": unix_transport,
+    "udp": udp_transport,
     "fifo": FifoTransport,
     "kamctl": KamctlTransport,
 }
@@ -48,3 +48,15 @@ def reply_directory(url: str) -> Path | None:
     """
     transport = transport_for(url)
     return transport.reply_directory if isinstance(transport, FifoTransport | KamctlTransport) else None
+
+
+def request_path(url: str) -> Path | None:
+    """Return the path of Kamailio's unix socket or FIFO; None if the transport opens neither.
+
+    Raises:
+        ValueError: as `transport_for`.
+    """
+    transport = transport_for(url)
+    if isinstance(transport, FifoTransport):
+        return transport.path
+    return Path(url.removeprefix("unix:")) if url.startswith("unix:") else None

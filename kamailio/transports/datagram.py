@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 from kamailio.errors import KamailioUnreachable, NotCarried
@@ -15,22 +15,20 @@ ANSWER_BUFFER = 65_536
 UDP_ADDRESS = re.compile(r"(\[(?P<host6>[0-9A-Fa-f:.]+)\]|(?P<host>[\w.-]+)):(?P<port>[0-9]{1,5})", re.ASCII)
 
 
-class DatagramTransport(ABC):
+class DatagramTransport:
     """Several requests at once; each request and each answer is one datagram.
 
     A lost datagram is not sent again, because Kamailio may have executed the request. The wait ends at the deadline.
+    The socket is connected: it gets no others' datagrams, and a closed UDP port is an error.
     """
 
     window = 8  # net.unix.max_dgram_qlen is 10
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, resolve: Callable[[], tuple[socket.AddressFamily, Any]]) -> None:
         self.url = url
+        self._resolve = resolve  # returns the address of Kamailio's socket
         self._socket: socket.socket | None = None
         self._under_way = 0
-
-    @abstractmethod
-    def _resolve(self) -> tuple[socket.AddressFamily, Any]:
-        """Return the address of Kamailio's socket."""
 
     def send(self, request: Request, *, deadline: float) -> None:
         """Send one datagram; wait while Kamailio's queue is full. See `Transport.send`."""
@@ -84,38 +82,28 @@ class DatagramTransport(ABC):
         self._socket.send(datagram)
 
 
-class UnixTransport(DatagramTransport):
-    """Datagrams to a unix socket.
+def unix_transport(url: str) -> DatagramTransport:
+    """Return the transport of datagrams to a unix socket.
 
     The reply address is an abstract one from the kernel (unix(7), autobind): Kamailio may write to it whatever users
     the two processes run as, and no file remains. It exists only within one network namespace.
     """
-
-    def __init__(self, url: str) -> None:
-        scheme, _, path = url.partition(":")
-        path = "/" + path.lstrip("/") if path.startswith("/") else ""
-        if scheme != "unix" or not path.strip("/"):
-            raise ValueError(f"not unix:/path: {url!r}")
-        super().__init__(url)
-        self._path = path
-
-    def _resolve(self) -> tuple[socket.AddressFamily, str]:
-        return socket.AF_UNIX, self._path
+    path = url.removeprefix("unix:")
+    if not path.startswith("/") or not path.strip("/"):
+        raise ValueError(f"not unix:/path: {url!r}")
+    return DatagramTransport(url, lambda: (socket.AF_UNIX, "/" + path.lstrip("/")))
 
 
-class UdpTransport(DatagramTransport):
-    """Datagrams to a UDP port. The socket is connected: it gets no others' datagrams, and a closed port is an error."""
+def udp_transport(url: str) -> DatagramTransport:
+    """Return the transport of datagrams to a UDP port."""
+    match = UDP_ADDRESS.fullmatch(url.removeprefix("udp:"))
+    if match is None or not 0 < int(match["port"]) < 65536:
+        raise ValueError(f"not udp:host:port, IPv6 in brackets: {url!r}")
 
-    def __init__(self, url: str) -> None:
-        scheme, _, address = url.partition(":")
-        match = UDP_ADDRESS.fullmatch(address)
-        if scheme != "udp" or match is None or not 0 < int(match["port"]) < 65536:
-            raise ValueError(f"not udp:host:port, IPv6 in brackets: {url!r}")
-        super().__init__(url)
-        self._address = (match["host6"] or match["host"], int(match["port"]))
-
-    def _resolve(self) -> tuple[socket.AddressFamily, Any]:
-        found = socket.getaddrinfo(*self._address, type=socket.SOCK_DGRAM)
+    def resolve() -> tuple[socket.AddressFamily, Any]:
+        found = socket.getaddrinfo(match["host6"] or match["host"], int(match["port"]), type=socket.SOCK_DGRAM)
         # For a name Kamailio prefers the IPv4 address.
         family, _, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
         return family, address
+
+    return DatagramTransport(url, resolve)

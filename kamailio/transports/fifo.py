@@ -40,7 +40,7 @@ class FifoTransport:
         if scheme != "fifo" or not path.startswith("/") or not path.strip("/") or options or directory[:1] != "/":
             raise ValueError(f"not fifo:/path or fifo:/path?reply_dir=/directory/: {url!r}")
         self.url = url
-        self._path = path
+        self.path = Path(path)
         self.reply_directory = Path(directory)
         self._reply: tuple[Path, int] | None = None  # path and descriptor
 
@@ -54,7 +54,7 @@ class FifoTransport:
             raise NotCarried(self.url, f"{len(document)} bytes, of at most {REQUEST_LIMIT}", request.method)
         try:
             with contextlib.ExitStack() as stack:
-                writer = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                writer = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
                 stack.callback(os.close, writer)
                 if not stat.S_ISFIFO(os.fstat(writer).st_mode):
                     raise KamailioUnreachable(self.url, "it is not a FIFO")

@@ -8,8 +8,8 @@ from difflib import get_close_matches
 from itertools import zip_longest
 from typing import BinaryIO
 
+from sql.directory.columns import KINDS, Row, unknown_field
 from sql.directory.problems import Problems, Source, shown
-from sql.directory.rows import KINDS, Row, unknown_field
 
 FLAGS = {"": None, "true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 # RFC 4180, 2.5: a cell with quotes in it begins and ends with one. Python's reader takes others as they are.

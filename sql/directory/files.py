@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from sql.directory.columns import KINDS, TWICE, unknown_field
 from sql.directory.csv_file import CsvFile
 from sql.directory.problems import Problems, Source, shown
-from sql.directory.rows import KINDS, TWICE, unknown_field
 
 SECTIONS = {f"{kind}s": kind for kind in KINDS}
 

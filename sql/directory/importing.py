@@ -1,6 +1,6 @@
 """Imports a directory: copies the files into temporary tables, checks rows against each other, then writes.
 
-An import is one transaction, and only one runs at a time. The rules for single values are in `sql.directory.rows`.
+An import is one transaction, and only one runs at a time. The rules for single values are in `sql.directory.columns`.
 """
 
 import dataclasses
@@ -11,14 +11,14 @@ from typing import Any, LiteralString
 import psycopg
 
 from sql.connections.database import Connection
+from sql.directory.columns import KINDS, Account, AnyRow, Device, Owner, read_row
 from sql.directory.files import DirectoryFiles
 from sql.directory.problems import Problems, Source, shown
-from sql.directory.rows import KINDS, Account, AnyRow, Device, Owner, read_row
 from sql.directory.subscribers import leave_subscriber, make_room
 from sql.directory.writing import ImportCounts, write_directory
 from sql.errors import DatabaseUnreachable, DirectoryRefused, translated
 from sql.schema.search_path import refuse_planted
-from sql.statements import statement
+from sql.statements import fetch_row, statement
 
 LOCK_SECONDS = 60
 PROGRESS_SECONDS = 5.0
@@ -69,7 +69,7 @@ def import_directory(
             if problems.rows_lost:  # other rows may refer to them
                 problems.refuse_any()
             report("checking")
-            rights = _may_give_rights(connection)
+            (rights,) = fetch_row(connection, "import_may_give_rights")
             _check(connection, directory, problems, replace=replace, rights=rights)
             problems.refuse_any()
             if replace:
@@ -163,11 +163,6 @@ def _copy(connection: Connection, copy_statement: LiteralString, rows: Iterator[
     with connection.cursor() as cursor, cursor.copy(copy_statement) as copy:
         for row in rows:
             copy.write_row(row)
-
-
-def _may_give_rights(connection: Connection) -> bool:
-    row = connection.execute(statement("import_may_give_rights")).fetchone()
-    return bool(row and row[0])
 
 
 def _check(

@@ -4,7 +4,7 @@ import json
 from bisect import insort
 from typing import NamedTuple
 
-from sql.directory.rows import KINDS
+from sql.directory.columns import KINDS
 from sql.errors import DirectoryRefused
 
 SHOWN_PROBLEMS = 50
@@ -21,7 +21,8 @@ class Source(NamedTuple):
 
     def place(self, number: int, field: str = "") -> str:
         """Where a row, or a field of it, is: ``accounts.csv line 17: realm`` or ``d.json: accounts[17].realm``."""
-        field = field if field.isidentifier() or not field else shown(field)
+        if not field.isidentifier() or len(field) > SHOWN_CHARACTERS:
+            field = field and shown(field)
         if self.is_json:
             return f"{self.file}: {self.kind}s[{number}]" + (f".{field}" if field else "")
         return f"{self.file} line {number}" + (f": {field}" if field else "")

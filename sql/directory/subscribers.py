@@ -9,7 +9,7 @@ import psycopg
 
 from sql.connections.database import Connection
 from sql.errors import DatabaseUnreachable
-from sql.statements import statement
+from sql.statements import fetch_row, statement
 
 LOCK_ATTEMPTS = 200
 LOCK_PAUSE_SECONDS = 0.1
@@ -20,8 +20,7 @@ def follow_domains(connection: Connection) -> int:
 
     Does nothing if another directory is used.
     """
-    row = connection.execute(statement("account_follow_domains")).fetchone()
-    return int(row[0]) if row else 0
+    return int(fetch_row(connection, "account_follow_domains")[0])
 
 
 def make_room(connection: Connection) -> int:
@@ -33,9 +32,9 @@ def make_room(connection: Connection) -> int:
     Returns:
         How many tokens were deleted with these accounts.
     """
-    row = connection.execute(statement("import_automatic_tokens")).fetchone()
+    (tokens,) = fetch_row(connection, "import_automatic_tokens")
     connection.execute(statement("import_automatic_yield"))
-    return int(row[0]) if row else 0
+    return int(tokens)
 
 
 def leave_subscriber(connection: Connection) -> None:
@@ -51,8 +50,7 @@ def leave_subscriber(connection: Connection) -> None:
         DatabaseUnreachable: other sessions read the view all the time.
     """
     connection.execute(statement("import_automatic_keep"))
-    row = connection.execute(statement("directory_is_of_subscriber")).fetchone()
-    if not row or not row[0]:
+    if not fetch_row(connection, "directory_is_of_subscriber")[0]:
         return
     for _ in range(LOCK_ATTEMPTS):
         try:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 from sql.connections.database import Connection
-from sql.directory.rows import KINDS
-from sql.statements import statement
+from sql.directory.columns import KINDS
+from sql.statements import fetch_row, statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +71,7 @@ def write_directory(
     connection.execute(statement("import_device_update"))
     connection.execute(statement("import_device_insert"))
     if replace:
-        row = connection.execute(statement("import_tokens_doomed")).fetchone()
-        tokens = row[0] if row else 0
+        (tokens,) = fetch_row(connection, "import_tokens_doomed")
         counts["account"]["deleted"] = connection.execute(statement("import_account_delete")).rowcount
     return ImportCounts(
         account=KindCounts(**counts["account"]),

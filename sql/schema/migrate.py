@@ -20,7 +20,7 @@ from sql.schema.search_path import enter_schema, refuse_planted
 from sql.schema.site import write_site
 from sql.schema.trial import TRIGGER_FAILS, phones_still_register
 from sql.settings import DatabaseSettings
-from sql.statements import statement
+from sql.statements import fetch_row, statement
 
 
 def migrate(settings: DatabaseSettings, *, report: Callable[[str], None] = lambda _: None) -> list[str]:
@@ -48,9 +48,9 @@ def migrate(settings: DatabaseSettings, *, report: Callable[[str], None] = lambd
         if later := later_migrations(connection):
             report(f"the database has the schema of a later version ({', '.join(later)}): upgrade this program, too")
         write_site(connection, settings, report=report)
-        row = connection.execute(statement("account_follow_domains")).fetchone()
-        if row and row[0]:
-            report(f"Kamailio's subscribers are the directory: {row[0]} account(s) made of their domains")
+        (made,) = fetch_row(connection, "account_follow_domains")
+        if made:
+            report(f"Kamailio's subscribers are the directory: {made} account(s) made of their domains")
         complete_roles(connection, report)
     return [migration.name for migration in missing]
 

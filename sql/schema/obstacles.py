@@ -10,6 +10,7 @@ from sql.errors import SchemaRefused
 from sql.schema.migration import KAMAILIO_TABLES, Migration
 from sql.schema.names import names_made_by
 from sql.schema.privileges import missing_roles
+from sql.schema.record import applied_migrations
 from sql.schema.search_path import find_unfit_collations, find_wrong_schema, refuse_planted
 from sql.schema.trial import failure_of_the_migrations
 from sql.statements import statement
@@ -58,19 +59,17 @@ def find_unfit(connection: Connection, *, report: Callable[[str], None] = lambda
 
     Args:
         connection: with the search_path with which it was opened.
-        report: called with one line when the database has no table of usrloc's yet, as when another database was named
-            by mistake, or one of a later Kamailio.
+        report: called with one line if usrloc's table is missing or of a later Kamailio: it may be the wrong database.
 
     Raises:
-        SchemaRefused: the schema was restored without its data, so the record of migrations is empty.
+        SchemaRefused: as `refuse_unrecorded`, or Kamailio's table version says nothing of location.
     """
     facts = _facts(connection)
+    refuse_unrecorded(connection)
     if facts.has_location and facts.has_version and facts.location_version is None:
-        lacking = "Kamailio's table version has no row for location"
-        if facts.has_ours:
-            raise SchemaRefused(f"{lacking}, as where the schema was restored without its data: restore that, too")
         raise SchemaRefused(
-            f"{lacking}: give it the row ('location', 9), if the table is that of Kamailio 5.2 or later"
+            "Kamailio's table version has no row for location: give it the row ('location', 9), if the table is that "
+            "of Kamailio 5.2 or later"
         )
     found = []
     if facts.is_standby:
@@ -175,6 +174,20 @@ def refuse_unfit(connection: Connection, *, report: Callable[[str], None] = lamb
     """
     refuse_planted(connection)
     refuse(find_unfit(connection, report=report))
+
+
+def refuse_unrecorded(connection: Connection) -> None:
+    """Refuse a database that has our tables and no record of migrations. Reads catalogs and that record.
+
+    Raises:
+        SchemaRefused: says how it may have come to that, and what to do.
+    """
+    if _facts(connection).has_ours and not applied_migrations(connection):
+        raise SchemaRefused(
+            "our tables are here, but no record of their migrations: if the schema was restored without its data, "
+            "restore that, too; if a version before 1.0.0 made them, let that version take them out "
+            "(`registrations-db uninstall --yes`)"
+        )
 
 
 def _facts(connection: Connection) -> Facts:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from sql.connections.database import Connection
 from sql.errors import SchemaRefused
-from sql.statements import statement
+from sql.statements import fetch_row, statement
 
 
 def enter_schema(connection: Connection) -> None:
@@ -53,9 +53,7 @@ def find_wrong_schema(connection: Connection, *, report: Callable[[str], None]) 
         connection: with the search_path with which it was opened.
         report: called with one line when there is no table of usrloc's.
     """
-    row = connection.execute(statement("schema_of_location")).fetchone()
-    assert row is not None  # noqa: S101  # a SELECT without FROM has a row
-    here, found, everywhere, nobody_chose, role, database = row
+    here, found, everywhere, nobody_chose, role, database = fetch_row(connection, "schema_of_location")
     if here is None:
         return [f"role {role} may use no schema of its search_path: grant usage, or set search_path"]
     if found is None and everywhere and nobody_chose:

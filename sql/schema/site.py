@@ -6,14 +6,12 @@ from psycopg import sql
 
 from sql.connections.database import Connection
 from sql.settings import DatabaseSettings, parse_nodes
-from sql.statements import statement
+from sql.statements import fetch_row, statement
 
 
 def write_site(connection: Connection, settings: DatabaseSettings, *, report: Callable[[str], None]) -> None:
     """Write the facts that are set and differ; those that are not set stay as they are in the database."""
-    row = connection.execute(statement("site_facts")).fetchone()
-    assert row is not None  # noqa: S101  # a SELECT without FROM has a row
-    timezone, default_realm = row
+    timezone, default_realm = fetch_row(connection, "site_facts")
     if settings.kamailio_timezone not in (None, timezone):
         report(f"Kamailio's time zone: {timezone} -> {settings.kamailio_timezone}")
         _define(connection, "site_timezone", settings.kamailio_timezone)

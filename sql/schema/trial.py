@@ -11,7 +11,7 @@ from sql.connections.database import Connection
 from sql.errors import SchemaRefused
 from sql.schema.migration import KAMAILIO_TABLES, Migration
 from sql.schema.own_objects import own_schema
-from sql.statements import statement
+from sql.statements import fetch_row, statement
 
 TRIAL = "registrations_trial"
 CONCURRENTLY = re.compile(r"\bconcurrently\b", re.IGNORECASE)
@@ -88,12 +88,11 @@ def failure_of_the_migrations(connection: Connection, migrations: Sequence[Migra
     Raises:
         psycopg.OperationalError: a table is locked by another session, or PostgreSQL is away.
     """
-    row = connection.execute(statement("trial_copies"), {"tables": list(KAMAILIO_TABLES)}).fetchone()
-    assert row is not None  # noqa: S101  # an aggregate has a row
+    (copies,) = fetch_row(connection, "trial_copies", {"tables": list(KAMAILIO_TABLES)})
     name = "a copy of Kamailio's tables"
     try:
         with connection.transaction(force_rollback=True):
-            connection.execute(row[0], prepare=False)
+            connection.execute(copies, prepare=False)
             connection.execute(statement("roles_make"))
             for column in own_schema().columns:
                 drop = sql.SQL("alter table if exists {} drop column if exists {} cascade")

@@ -1,6 +1,7 @@
 """Taking everything of ours out of a database again: Kamailio's tables stay with their rows, as kamdbctl made them."""
 
 from collections.abc import Callable, Sequence
+from time import sleep
 
 import psycopg
 from psycopg import sql
@@ -8,15 +9,16 @@ from psycopg import sql
 from sql.connections.database import Connection, connect
 from sql.connections.lock_waits import in_a_gap, lock_out_others
 from sql.errors import SchemaRefused
-from sql.schema.obstacles import refuse_unfit
+from sql.schema.obstacles import refuse_unfit, refuse_unrecorded
 from sql.schema.own_objects import EXPIRES_INDEX, OPTIONS, ROLES, TRIGGER_OF_SUBSCRIBER, own_schema
 from sql.schema.record import applied_migrations
 from sql.schema.search_path import enter_schema
 from sql.schema.trial import FAILS, phones_still_register
 from sql.settings import DatabaseSettings
-from sql.statements import statement
+from sql.statements import fetch_row, statement
 
 UNINSTALL_COMMAND = "registrations-db uninstall"
+LOOKS = 20
 
 
 def describe(settings: DatabaseSettings, *, report: Callable[[str], None] = lambda _: None) -> list[str]:
@@ -29,10 +31,12 @@ def describe(settings: DatabaseSettings, *, report: Callable[[str], None] = lamb
         report: called with a line for what is waited for.
 
     Raises:
+        SchemaRefused: there is no record of what is ours.
         DatabaseUnreachable: PostgreSQL is away.
     """
     ours = own_schema()
     with connect(settings, application_name=UNINSTALL_COMMAND) as connection:
+        refuse_unrecorded(connection)
         if not applied_migrations(connection):
             return []
         lock_out_others(connection, report=report)
@@ -92,9 +96,13 @@ def uninstall(settings: DatabaseSettings, *, report: Callable[[str], None] = lam
 
 
 def _refuse_while_used(connection: Connection) -> None:
-    names = [row[0] for row in connection.execute(statement("uninstall_sessions"))]
-    if names:
-        raise SchemaRefused(f"still connected: {', '.join(names)}; stop worker and API first")
+    # PostgreSQL notices a little later that a stopped program is gone.
+    for _ in range(LOOKS):
+        names = [row[0] for row in connection.execute(statement("uninstall_sessions"))]
+        if not names:
+            return
+        sleep(0.1)
+    raise SchemaRefused(f"still connected: {', '.join(names)}; stop worker and API first")
 
 
 def _refuse_half_widened(connection: Connection) -> None:
@@ -142,7 +150,7 @@ def _look_first(connection: Connection, *, report: Callable[[str], None]) -> Non
 
 
 def _take_out(connection: Connection, *, report: Callable[[str], None] = lambda _: None) -> None:
-    """Drop everything, the columns of location at the end: from there on phones wait.
+    """Drop everything, what is at subscriber and location at the end: from there on phones wait.
 
     Raises:
         SchemaRefused: something that is not ours depends on it; or phones could register, and could not any more.
@@ -150,13 +158,17 @@ def _take_out(connection: Connection, *, report: Callable[[str], None] = lambda 
     ours = own_schema()
     changes = [f"reset ({', '.join(OPTIONS)})", *(f"drop column if exists {name} {{how}}" for name in ours.columns)]
     with connection.transaction(), phones_still_register(connection, f"without our columns of location {FAILS}"):
-        connection.execute(f"drop trigger if exists {TRIGGER_OF_SUBSCRIBER} on subscriber".encode())
         found: list[str] = []
-        for kind, names in _objects(connection).items():
+        objects = _objects(connection)
+        functions = objects.pop("function")
+        for kind, names in objects.items():
             found += _drop(connection, f"drop {kind} if exists {', '.join(names)} {{how}}")
         if not found:
             connection.execute(statement("uninstall_versions"))
             _drop_roles(connection, report)
+        # From here on auth_db waits for subscriber.
+        connection.execute(f"drop trigger if exists {TRIGGER_OF_SUBSCRIBER} on subscriber".encode())
+        found += _drop(connection, f"drop function if exists {', '.join(functions)} {{how}}")
         found += _drop(connection, f"drop index if exists {', '.join(ours.indexes)} {{how}}")
         found += _drop(connection, f"alter table location {', '.join(changes)}")
         if found:
@@ -191,14 +203,15 @@ def _make_expires_index(connection: Connection) -> None:
 
 def _drop_roles(connection: Connection, report: Callable[[str], None]) -> None:
     for role in ROLES:
-        row = connection.execute(statement("uninstall_role"), {"role": role}).fetchone()
-        if not row or not row[0]:
+        exists, *place = fetch_row(connection, "uninstall_role", {"role": role})
+        if not exists:
             continue
-        database, schema = (sql.Identifier(name) for name in row[1:])
+        database, schema = (sql.Identifier(name) for name in place)
         name = sql.Identifier(role)
         revoked = (
             sql.SQL("all tables in schema {}").format(schema),
             sql.SQL("all sequences in schema {}").format(schema),
+            sql.SQL("all functions in schema {}").format(schema),
             sql.SQL("schema {}").format(schema),
             sql.SQL("database {}").format(database),
         )

@@ -1,7 +1,9 @@
-"""Checks of a node's JSON-RPC: who else can reach it, and who else can answer in its place."""
+"""Checks of a node's JSON-RPC: whether our services can open it, who else can reach it or answer in its place."""
 
+import os
 import socket
 import stat
+import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from urllib.parse import urlsplit
@@ -9,9 +11,11 @@ from urllib.parse import urlsplit
 import psutil
 
 from kamailio.survey import is_loopback, serving
-from kamailio.transports.by_url import reply_directory
+from kamailio.transports.by_url import reply_directory, request_path
 from sql.console.finding import Finding, Severity
 
+NOBODY = 65534
+GROUP = "kamailio"  # SupplementaryGroups= of our units
 REPLIES_REMEDY = (
     'give the replies a directory of their own, see "Replies by FIFO" in kamailio/README.md; or use no FIFO'
 )
@@ -68,6 +72,37 @@ def check_exposure(name: str, url: str, *, everything: bool) -> Iterator[Finding
             f"{name} is reached over the network",
             "JSON-RPC has neither a password nor encryption",
             "protect it by a firewall or a tunnel, and let KAMAILIO_RPC_CLIENTS name no more hosts than necessary",
+        )
+
+
+def check_access(name: str, url: str) -> Iterator[Finding]:
+    """Report a unix socket or FIFO that only root can open. The worker and the API run in the group kamailio.
+
+    Only root is told, because any other user of this check is refused as they are.
+
+    Args:
+        name: of the node, for the operator.
+        url: of its JSON-RPC.
+    """
+    path = request_path(url)
+    if path is None or os.geteuid() != 0:
+        return
+    try:
+        # The kernel decides, because it also knows directories and access control lists.
+        tried = subprocess.run(  # noqa: S603 - no shell
+            ["/usr/bin/test", "-w", path], user=NOBODY, group=NOBODY, extra_groups=[GROUP], check=False
+        )
+    except (KeyError, OSError):  # no such group, so the units have another one; or root may not change users
+        return
+    if tried.returncode:
+        parameter = "dgram_group" if url.startswith("unix:") else "fifo_group"
+        yield Finding(
+            "rpc_denied",
+            Severity.FAULT,
+            f"{name} answers root, but the group {GROUP} cannot open {path}",
+            "the worker and the API run in this group: their flushes are not confirmed, and check-sync cannot be sent",
+            f"start Kamailio as its own user (User=kamailio, as in Debian's unit) instead of as root with `-u`, or set "
+            f'modparam("jsonrpcs", "{parameter}", "{GROUP}"), and restart it; let the group into {path.parent}',
         )
 
 

@@ -11,7 +11,7 @@ from kamailio.survey import Survey, does_everything, survey
 from sql.check.database import Facts
 from sql.check.rows import COUNT_LIMIT
 from sql.console.finding import Finding, Severity, passed
-from sync.check.exposure import check_exposure, check_replies
+from sync.check.exposure import check_access, check_exposure, check_replies
 from sync.check.survey import check_clock, check_matching, check_survey
 
 
@@ -95,6 +95,7 @@ def check_nodes(
             clock = now_epoch + told.asked_at - started
             found += check_clock(name, told, clock=clock, facts=facts)
         found += check_exposure(name, url, everything=everything)
+        found += check_access(name, url)
         found += check_replies(name, url)
         found += check_matching(name, url, told)
         if not found:

@@ -4,9 +4,8 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
 from http.client import HTTPException
-from time import monotonic, time
+from time import monotonic
 from urllib.parse import quote, urlencode, urlsplit
 
 from sql.directory.problems import shown
@@ -140,10 +139,8 @@ class KazooClient:
                 fault, pause = str(error), max(error.pause, 0.5 * 2**attempt)
             except Unfit as error:  # a truncated answer, or a proxy's error page
                 fault, pause = str(error), 0.5 * 2**attempt
-            except KazooMissing as error:
-                raise KazooMissing(f"{where}: {error}") from error
             except KazooRefused as error:
-                raise KazooRefused(f"{where}: {error}") from error
+                raise type(error)(f"{where}: {error}") from error
         raise KazooUnreachable(f"{where}: {fault}, {ATTEMPTS} times")
 
     def _answer(self, method: str, target: str, body: bytes) -> Answer:
@@ -214,9 +211,5 @@ def refused_at(path: str) -> Iterator[None]:
 
 
 def _asked_pause(value: str) -> float:
-    """Seconds that Retry-After asks for (RFC 9110, 10.2.3), which is a number or a date."""
-    try:
-        asked = float(value) if re.fullmatch("[0-9]+", value) else parsedate_to_datetime(value).timestamp() - time()
-    except (ValueError, TypeError, OverflowError):
-        return 0.0
-    return min(max(asked, 0.0), LONGEST_PAUSE_SECONDS)
+    """Seconds that Retry-After asks for, if it is a number (RFC 9110, 10.2.3)."""
+    return min(int(value), LONGEST_PAUSE_SECONDS) if re.fullmatch("[0-9]{1,9}", value) else 0.0

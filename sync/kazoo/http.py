@@ -10,12 +10,12 @@ import ssl
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from email.message import Message
-from ipaddress import ip_address
 from threading import Thread
 from time import monotonic
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
+from kamailio.survey import is_loopback
 from sync.kazoo.errors import KazooRefused
 
 ANSWER_BYTES = 8 << 20
@@ -146,19 +146,12 @@ def _checked(url: str, *, plain_http: bool) -> SplitResult:
         raise KazooRefused("Kazoo's URL has a user or a password; the API key is enough")
     if not fit:
         raise KazooRefused("Kazoo's URL must be like https://kazoo.example.com:8443")
-    if parts.scheme == "http" and not plain_http and not _is_loopback(parts.hostname or ""):
+    if parts.scheme == "http" and not plain_http and not is_loopback(parts.hostname or ""):
         raise KazooRefused(
             f"Kazoo's URL begins with http: anyone on the network to {parts.hostname} could read the key and all "
             "passwords; use https, or set REGISTRATIONS_KAZOO_PLAIN_HTTP=true"
         )
     return parts
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _read(connection: _Connection) -> Answer:

@@ -1,7 +1,6 @@
 """An import from Kazoo: pull its accounts, users and devices into files, then import those."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from sql.connections.database import connect
 from sql.directory.importing import import_directory
@@ -46,21 +45,15 @@ def import_from_kazoo(
     with connect(database_settings, application_name="registrations import", writes=True) as connection:
         require_current_schema(connection)
     client = KazooClient(url, settings, wait=wait)
-    # While we wait for Kazoo, no connection to PostgreSQL is open.
-    with (
-        _files_written(),
-        pulled(client, settings.kazoo_directory, report=report) as files,
-        connect(database_settings, application_name="registrations import") as connection,
-    ):
-        wait(0)  # raises in a worker that was frozen and is no longer leader: another may have imported newer data
-        return import_directory(
-            connection, files, replace=replace, delete_at_most=delete_at_most, may_empty=False, report=report
-        )
-
-
-@contextmanager
-def _files_written() -> Iterator[None]:
     try:
-        yield
+        # While we wait for Kazoo, no connection to PostgreSQL is open.
+        with (
+            pulled(client, settings.kazoo_directory, report=report) as files,
+            connect(database_settings, application_name="registrations import") as connection,
+        ):
+            wait(0)  # raises in a worker that was frozen and is no longer leader: another may have imported newer data
+            return import_directory(
+                connection, files, replace=replace, delete_at_most=delete_at_most, may_empty=False, report=report
+            )
     except OSError as error:  # such as a full disk, or a directory that belongs to another user
         raise KazooRefused(f"REGISTRATIONS_KAZOO_DIRECTORY: {error}") from error

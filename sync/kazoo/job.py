@@ -18,56 +18,44 @@ class _Stopping(Exception):
     """The worker is stopping or is no longer leader. The next import resumes the pull."""
 
 
-class KazooImport:
-    """Imports the account of the API key and all below it, and deletes what Kazoo does not have."""
+def import_kazoo(
+    url: str,
+    settings: KazooSettings,
+    database_settings: DatabaseSettings,
+    *,
+    stopping: Event,
+    leads: Callable[[], bool],
+) -> dict[str, int]:
+    """Import the account of the API key and all below it, and delete what Kazoo does not have.
 
-    def __init__(
-        self,
-        url: str,
-        settings: KazooSettings,
-        database_settings: DatabaseSettings,
-        *,
-        stopping: Event,
-        leads: Callable[[], bool],
-    ) -> None:
-        self._url = url
-        self._settings = settings
-        self._database_settings = database_settings
-        self._stopping = stopping
-        self._leads = leads
+    A failure is logged; the next run tries again.
 
-    def import_kazoo(self) -> dict[str, int]:
-        """Import once. A failure is logged; the next run tries again.
+    Raises:
+        DatabaseUnreachable: PostgreSQL is unreachable.
+    """
 
-        Raises:
-            DatabaseUnreachable: PostgreSQL is unreachable.
-        """
-        try:
-            counts = import_from_kazoo(
-                self._url,
-                self._settings,
-                self._database_settings,
-                replace=True,
-                delete_at_most=DELETE_AT_MOST,
-                wait=self._wait,
-                report=lambda line: log.info("import progress", extra={"action": "import_kazoo", "progress": line}),
-            )
-        except _Stopping:
-            return {}
-        except DatabaseUnreachable:
-            raise
-        except (DatabaseError, KazooError) as error:
-            log.warning("import failed", extra={"action": "import_kazoo", "cause": str(error)})
-            return {}
-        return {
-            "created": counts.device.created,
-            "updated": counts.device.updated,
-            "deleted": counts.device.deleted,
-        }
-
-    def _wait(self, seconds: float) -> None:
-        if self._stopping.wait(seconds):
+    def wait(seconds: float) -> None:
+        if stopping.wait(seconds):
             raise _Stopping
-        if not self._leads():
+        if not leads():
             log.warning("import stopped: another worker is leader", extra={"action": "import_kazoo"})
             raise _Stopping
+
+    try:
+        counts = import_from_kazoo(
+            url,
+            settings,
+            database_settings,
+            replace=True,
+            delete_at_most=DELETE_AT_MOST,
+            wait=wait,
+            report=lambda line: log.info("import progress", extra={"action": "import_kazoo", "progress": line}),
+        )
+    except _Stopping:
+        return {}
+    except DatabaseUnreachable:
+        raise
+    except (DatabaseError, KazooError) as error:
+        log.warning("import failed", extra={"action": "import_kazoo", "cause": str(error)})
+        return {}
+    return {"created": counts.device.created, "updated": counts.device.updated, "deleted": counts.device.deleted}

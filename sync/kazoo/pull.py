@@ -41,7 +41,7 @@ class Journal:
         self._file = file
         try:
             begun, self._rows = _read(file)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RecursionError):
             begun, self._rows = 0.0, {}
         if not 0 <= time() - begun < KEPT_SECONDS:
             begun, self._rows = time(), {}
@@ -106,10 +106,8 @@ def pulled(client: KazooClient, directory: Path, *, report: Report) -> Iterator[
         client.close()
         try:
             yield [str(path) for path in files.values()]
-        except (
-            DirectoryRefused
-        ):  # the next pull must see corrections in Kazoo; the files stay, since the problems name them
-            journal_file.truncate(0)
+        except DirectoryRefused:
+            journal_file.truncate(0)  # the next pull must see corrections in Kazoo; the problems name the files
             raise
         journal_file.truncate(0)
         for path in files.values():
@@ -146,9 +144,8 @@ class _Tree:
                 if parents.setdefault(account_id, parent_id) != parent_id:
                     raise Unfit(f"account {account_id} has two parents")
         for account_id, parent_id in parents.items():
-            if (
-                parent_id and parent_id not in parents
-            ):  # without --replace it could be a foreign account in our database
+            # Without --replace it could be a foreign account in our database.
+            if parent_id and parent_id not in parents:
                 raise KazooRefused(f"{path}: account {account_id} is below one that is not in the list")
         return parents
 

@@ -71,7 +71,7 @@ def test_phones_stay_are_listed_once_and_the_filter_waits(
             both = ["KAMAILIO_SERVER_ID=2", "KAMAILIO_SERVER_ID_FILTER=1"]
             refused = _patch(proxy, *both)
             assert refused.returncode == 1
-            assert "those of 0 would be forgotten by 2" in refused.stderr
+            assert "Server 2 would forget the rows of 0" in refused.stderr
             assert _patch(proxy, both[0]).returncode == 0
             proxy.stop()
             proxy.start()

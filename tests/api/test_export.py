@@ -41,8 +41,8 @@ def test_csv_is_the_whole_filtered_set(http: FlaskClient, directory: Directory, 
 
 
 def test_an_empty_set_is_the_header_line(http: FlaskClient, directory: Directory) -> None:
-    """A spreadsheet shows the columns all the same."""
-    response = http.get(f"{PATH}?accept=csv", headers={"X-Auth-Token": directory.tokens["child"]})
+    """A spreadsheet shows the columns all the same. The short name of the type has any case, as in the body."""
+    response = http.get(f"{PATH}?accept=CSV", headers={"X-Auth-Token": directory.tokens["child"]})
     assert response.text == ",".join(sorted(KEYS)) + "\r\n"
 
 

@@ -162,6 +162,9 @@ def test_every_list_says_how_many_it_has(http: FlaskClient, directory: Directory
         ({"filter_suppress_unregister_notify": "1"}, ["c", "b", "a"]),
         ({"filter_not_register_overwrite_notify": "0"}, []),
         ({"filter_register_overwrite_notify": '["0", "1"]'}, ["c", "b", "a"]),
+        # Python writes them so.
+        ({"filter_suppress_unregister_notify": "True"}, ["c", "b", "a"]),
+        ({"filter_not_register_overwrite_notify": '["False"]'}, []),
     ],
 )
 def test_conditions_hold(

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
+import psycopg
 import pytest
 
 from tests.fixtures.http import StartApi
@@ -58,3 +59,23 @@ def test_many_who_ask_at_once_cost_one_look(start_api: StartApi, kamailio: Stand
     assert kamailio.asked < ASKED_AT_ONCE
     asked = kamailio.asked
     wait_until(lambda: http.get("/ready").status_code == 200 and kamailio.asked > asked, 20, "another look")
+
+
+def test_nobody_waits_for_a_look_that_hangs(
+    start_api: StartApi, kamailio: StandInKamailio, database: psycopg.Connection, database_url: str
+) -> None:
+    """While one request waits for PostgreSQL, others are told that it is not ready."""
+    http = start_api(f"http://127.0.0.1:{kamailio.server_port}/RPC")
+    with psycopg.connect(database_url) as holder, ThreadPoolExecutor(1) as client:
+        holder.execute("lock table registrations_migration in access exclusive mode")
+        first = client.submit(http.application.test_client().get, "/ready")
+        waiting = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        wait_until(lambda: database.execute(waiting.encode()).fetchone() is not None, 20, "the first request to wait")
+        answer = http.get("/ready")
+        assert not first.done()
+        assert (answer.status_code, answer.get_json()) == (
+            503,
+            {"status": "not ready", "database": "DatabaseUnreachable"},
+        )
+        holder.rollback()
+    assert first.result().status_code == 200

@@ -71,6 +71,9 @@ def write_environment(stack: Stack, settings: Settings, sample: Sample, tokens: 
         "SIP_PROXY": f"{HOST}:{settings.sip_port}",
         "KAMAILIO_RPC": stack.rpc_url,
         "DATABASE_URL": stack.database.url(),
+        # for our own commands, as the owner
+        "REGISTRATIONS_KAMAILIO_RPC": stack.rpc_url,
+        "REGISTRATIONS_DATABASE_URL": stack.database.url(),
         "SIP_USERNAME": OWN_PHONE,
         "SIP_REALM": sample.reseller.realm,
         "SIP_PASSWORD": sample.passwords[OWN_PHONE, sample.reseller.realm],

@@ -34,6 +34,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 VARIABLES = {
     "API_URL", "ADMIN_AUTH_TOKEN", "ACCOUNT_ID", "AUTH_TOKEN", "CHILD_ACCOUNT_ID", "CHILD_AUTH_TOKEN",
     "SIP_PROXY", "KAMAILIO_RPC", "DATABASE_URL", "SIP_USERNAME", "SIP_REALM", "SIP_PASSWORD",
+    "REGISTRATIONS_KAMAILIO_RPC", "REGISTRATIONS_DATABASE_URL",
 }  # fmt: skip
 START_SECONDS, END_SECONDS = 60, 10
 NO_HTTP_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -167,6 +168,21 @@ def test_env_file_has_every_variable(demo: Demo) -> None:
     assert demo.variables().keys() == VARIABLES
     assert all(demo.variables().values())
     assert demo.env_file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [("registrations-sync check", "a worker leads"), ("registrations-db token list", "Harbour Dental")],
+)
+def test_our_commands_find_the_demo(demo: Demo, command: str, says: str) -> None:
+    """Once a shell has sourced .demo/env, they need no setting more."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-c", f". {demo.env_file}; {command}"], env={"PATH": path}, capture_output=True, text=True, check=False,
+        timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert says in done.stdout
 
 
 # Times and durations differ from run to run.

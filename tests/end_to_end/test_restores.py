@@ -225,7 +225,7 @@ def test_a_schema_without_its_data_is_named(
             [*command, *options], env=environment, capture_output=True, text=True, check=False, timeout=60
         )
         assert done.returncode == 1
-        assert "table version has no row for location" in done.stderr
+        assert "if the schema was restored without its data, restore that, too" in done.stderr
         assert len(done.stderr.splitlines()) == 1
 
 

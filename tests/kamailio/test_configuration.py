@@ -413,7 +413,7 @@ def test_the_stock_configuration_takes_registrations_cfg(
         assert phone.register().ok
         (contact,) = contacts(client, "alice@example.com")
         assert (contact["Address"], contact["Received"]) == (phone.contact, "[not set]")
-        usrloc.rm(client, "alice@example.com")
+        assert usrloc.rm_many(client, ["alice@example.com"], budget=5) == [None]
     assert contact["Server-Id"] == 1
     assert database.execute("select count(*) from location").fetchone() == (0,)
 

@@ -52,7 +52,7 @@ def test_rm_removes_memory_and_row(
         assert usrloc.rm_many(client, ["alice@example.com", "nobody@example.com"], budget=5) == [None, None]
         assert usrloc.lookup(client, "alice@example.com") == ()
         assert database.execute("select count(*) from location").fetchone() == (0,)
-        usrloc.rm(client, "alice@example.com")
+        assert usrloc.rm_many(client, ["alice@example.com"], budget=5) == [None]
 
 
 def test_rm_many_tells_which_failed(proxy: Proxy) -> None:

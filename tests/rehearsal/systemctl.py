@@ -1,6 +1,7 @@
 """A stand-in for systemctl: starts and stops what a unit names, as far as that goes without systemd.
 
 It reads ExecStart, EnvironmentFile and the groups of our units. Kamailio runs in the foreground with its stock file.
+Like Debian's unit (User=, RuntimeDirectory=) this starts it as its own user, not as root, so its socket has its group.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,14 +19,15 @@ from pathlib import Path
 from tests.stand.process import wait_until
 
 RUN = Path("/run")
-USER = "-u kamailio -g kamailio -P /run/kamailio/kamailio.pid -Y /run/kamailio"
-KAMAILIO = f"kamailio -DD -E -f /etc/kamailio/kamailio.cfg -m 64 {USER}"
+RUNTIME = RUN / "kamailio"
+USER = "setpriv --reuid=kamailio --regid=kamailio --clear-groups"
+KAMAILIO = f"{USER} kamailio -DD -E -f /etc/kamailio/kamailio.cfg -m 64 -P {RUNTIME}/kamailio.pid -Y {RUNTIME}"
 
 
 def serves(name: str) -> bool:
     """Whether it has begun to work, which an operator's next command may take for granted."""
     if name == "kamailio":
-        return Path("/run/kamailio/kamailio_rpc.sock").exists()
+        return (RUNTIME / "kamailio_rpc.sock").exists()
     if name == "registrations-sync":
         return "action=lead" in (RUN / f"{name}.log").read_text(encoding="utf-8")
     with socket.socket() as client:
@@ -34,7 +37,12 @@ def serves(name: str) -> bool:
 def start(name: str) -> None:
     """Start it in a session of its own; fails when it ends at once."""
     environment, command = dict(os.environ), shlex.split(KAMAILIO)
-    if name != "kamailio":
+    if name == "kamailio":
+        shutil.rmtree(RUNTIME, ignore_errors=True)  # a new directory for each start
+        RUNTIME.mkdir()
+        shutil.chown(RUNTIME, "kamailio", "kamailio")
+        RUNTIME.chmod(0o770)
+    else:
         unit = Path(f"/etc/systemd/system/{name}.service").read_text(encoding="utf-8")
         for path in re.findall(r"^EnvironmentFile=(.*)$", unit, re.MULTILINE):
             lines = Path(path).read_text(encoding="utf-8").splitlines()

@@ -130,15 +130,12 @@ def test_a_comparison_that_was_skipped_is_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It takes no time, so that the durations alone would look like fast comparisons."""
-    if database.info.server_version < 150000:
-        pytest.skip("there each comparison is made, see directory_state.sql")
-    monkeypatch.setattr("sync.jobs.SHORT_COMPARISON_SECONDS", 0.0)
-    monkeypatch.setattr("sync.jobs.IDLE_SHARE", 1e-9)
+    monkeypatch.setattr("sync.comparisons.SHORT_SECONDS", 0.0)
+    monkeypatch.setattr("sync.comparisons.IDLE_SHARE", 1e-9)
     url = postgres.url(database.info.dbname, user="registrations_sync")
     settings, metrics = SyncSettings(sync_reconcile_interval=1), Metrics(accounts=0)
     database_settings, nodes = DatabaseSettings(database_url=url), Nodes(KamailioSettings(kamailio_rpc=NOWHERE))
     worker = Worker(settings, database_settings, nodes, metrics)
-    database.execute("select pg_stat_force_next_flush()")
     skips = ("kamailio_registrations_job_skips_total", {"name": "reconcile"})
     with Database(database_settings, application_name="test", pool_size=1) as pool:
         jobs = Jobs(pool, nodes, settings)

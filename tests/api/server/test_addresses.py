@@ -56,6 +56,13 @@ def test_a_path_that_cannot_be_had_is_an_operators_mistake(start_server: StartSe
         assert Path(tmp_path / "other").is_socket()
 
 
+@pytest.mark.parametrize("address", ["", "::1:8000", "[::1:8000", "unix:api.sock", "127.0.0.1"])
+def test_what_is_no_address_is_an_operators_mistake(start_server: StartServer, address: str) -> None:
+    """An IPv6 address needs brackets; an empty setting is none."""
+    said = _complaint(start_server, api_bind=address)
+    assert f"REGISTRATIONS_API_BIND: {address!r} is neither address:port nor unix:/path" in said
+
+
 def test_a_path_that_a_dead_server_left_is_taken_over(start_server: StartServer, tmp_path: Path) -> None:
     """As after a power failure; the server ends because its port for metrics is taken, which is looked at later."""
     with socket.socket(socket.AF_UNIX) as dead, socket.create_server((HOST, 0)) as taken:

@@ -24,7 +24,7 @@ from kamailio.rpc import Call, JsonRpcClient
 from kamailio.survey import survey
 from kamailio.transports.base import Request
 from kamailio.transports.by_url import transport_for
-from kamailio.transports.datagram import UdpTransport, UnixTransport
+from kamailio.transports.datagram import DatagramTransport
 from kamailio.transports.fifo import FifoTransport
 from kamailio.transports.http import LOOPBACK_SOURCE, HttpTransport
 from kamailio.transports.kamctl import KamctlTransport
@@ -527,9 +527,9 @@ def test_a_missing_kamctl_is_unreachable(tmp_path: Path, monkeypatch: pytest.Mon
     [
         ("http://127.0.0.1:5097/RPC", HttpTransport),
         ("http://[::1]:5097/RPC", HttpTransport),
-        ("unix:/run/kamailio/kamailio_rpc.sock", UnixTransport),
-        ("udp:127.0.0.1:5098", UdpTransport),
-        ("udp:[::1]:5098", UdpTransport),
+        ("unix:/run/kamailio/kamailio_rpc.sock", DatagramTransport),
+        ("udp:127.0.0.1:5098", DatagramTransport),
+        ("udp:[::1]:5098", DatagramTransport),
         ("fifo:/run/kamailio/kamailio_rpc.fifo", FifoTransport),
         ("fifo:/run/kamailio/kamailio_rpc.fifo?reply_dir=/run/kamailio/replies/", FifoTransport),
         ("kamctl:", KamctlTransport),

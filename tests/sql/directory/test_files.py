@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from sql.directory.columns import KINDS, Account, Device, Owner, Row, read_row
 from sql.directory.files import DirectoryFiles
 from sql.directory.problems import SHOWN_PROBLEMS, Problems
-from sql.directory.rows import KINDS, Account, Device, Owner, Row, read_row
 from sql.errors import DirectoryRefused
 
 Content = str | bytes | dict[str, Any]
@@ -241,6 +241,8 @@ def test_files_that_cannot_be_read_are_all_named(tmp_path: Path) -> None:
             "owners[0].nam: owners have no such field; did you mean name?"),
         (r'{"owners": [{"id": "o", "account_id": "a", "\n\ud800": ""}]}',
             r'owners[0]."\n\ud800": owners have no such field; known are id, account_id, name'),
+        ('{"owners": [{"id": "o", "account_id": "a", "' + "k" * 1000 + '": ""}]}',
+            f'owners[0]."{"k" * 69}…": owners have no such field; known are id, account_id, name'),
     ],
 )  # fmt: skip
 def test_a_fault_in_json_is_told_with_its_place(tmp_path: Path, text: str | bytes, expected: str) -> None:

@@ -649,7 +649,7 @@ def test_it_can_be_killed_at_any_step_and_repeated(kamdbctl_url: str) -> None:
         while _kill_at_a_new_step(kamdbctl_url, said):
             connection.execute("insert into location (ruid) values (%s)", (f"new{len(said)}",))
             connection.execute("update location set cseq = cseq + 1 where ruid = any (array['r1', 'r2', 'new1'])")
-        assert len([line for line in said if line.startswith("index ")]) == 3
+        assert len([line for line in said if line.startswith("index ")]) == 4
         assert len(said) >= 8
         assert _schema(kamdbctl_url) == expected
         rows = connection.execute("select count(*), min(id), max(id), count(distinct id) from location").fetchone()

@@ -19,6 +19,7 @@ from sql.schema.migrate import migrate
 from sql.schema.migration import all_migrations
 from sql.schema.names import names_made_by
 from sql.schema.own_objects import ROLES
+from sql.schema.uninstall import describe, uninstall
 from sql.settings import DatabaseSettings
 from sql.statements import statement
 from tests.fixtures.migrations import migrate_to, release_tomorrow
@@ -357,6 +358,19 @@ def test_a_standby_is_refused(tmp_path: Path, postgres: Cluster, database: psyco
         told = _dry_run(standby.url(database.info.dbname))
     assert told.returncode == 1
     assert "this server is a read-only standby: have REGISTRATIONS_DATABASE_URL name the primary" in told.stderr
+
+
+def test_what_another_version_made_without_our_record_is_told_in_one_line(kamdbctl_url: str) -> None:
+    """As one of before 1.0.0 did: neither command lists every object, or says that nothing is there."""
+    migrate_to(kamdbctl_url, "0010-worker")
+    with psycopg.connect(kamdbctl_url, autocommit=True) as connection:
+        connection.execute("alter table registrations_migration rename to _yoyo_migration")
+    said = "our tables are here, but no record of their migrations"
+    _refused(kamdbctl_url, said)
+    assert len(_dry_run(kamdbctl_url).stderr.splitlines()) == 1
+    for command in (describe, uninstall):
+        with pytest.raises(SchemaRefused, match=said):
+            command(DatabaseSettings(database_url=kamdbctl_url))
 
 
 def test_an_upgrade_looks_for_what_it_adds(kamdbctl_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,7 +162,7 @@ def _telling(line: str, told: list[str]) -> set[str]:
     for pattern, said in (
         (r"location: (?:column|comment .* on) (\w+)", r"location gets the columns .*\b{}\b"),
         (r"(\w+): index CREATE INDEX (\w+) ", r"{} (?:gets|loses) the index.*\b{}\b"),
-        (r"(\w+): trigger CREATE TRIGGER (\w+) ", r"{} gets the trigger {},"),
+        (r"(\w+): trigger CREATE TRIGGER (\w+) ", r"{} gets the trigger {}:"),
         (r"(\w+): privilege (\w+) (\w+)(.*)", r"{1} may .*\b{2}{3}.* on {0};"),
     ):
         found = re.match(pattern, line)

@@ -18,7 +18,7 @@ from sql.connections.database import connect
 from sql.errors import SchemaRefused
 from sql.schema.migrate import migrate
 from sql.schema.own_objects import ROLES
-from sql.schema.uninstall import uninstall
+from sql.schema.uninstall import UNINSTALL_COMMAND, uninstall
 from sql.settings import DatabaseSettings
 from tests.fixtures.kamdbctl import create_by_kamdbctl
 from tests.sql.registrations import location_samples
@@ -208,5 +208,32 @@ def test_no_register_waits_behind_it(stock_url: str) -> None:
         assert waiting.wait(60)
         with psycopg.connect(stock_url, autocommit=True, options="-c statement_timeout=2s") as sip_worker:
             sip_worker.execute("insert into location (ruid, username) values ('r', 'bob')")
+        reader.rollback()
+        leaving.result(timeout=60)
+
+
+def test_nobody_waits_to_log_in_while_our_own_tables_go(stock_url: str) -> None:
+    """While another session reads a table of ours, auth_db finds subscriber unlocked at every attempt."""
+    settings = DatabaseSettings(database_url=stock_url)
+    migrate(settings)
+    attempts: list[str] = []
+
+    with (
+        psycopg.connect(stock_url) as reader,
+        psycopg.connect(stock_url, autocommit=True) as auth_db,
+        ThreadPoolExecutor() as pool,
+    ):
+
+        def report(line: str) -> None:
+            if line == LAST_STEP:
+                reader.execute("select from flush")
+
+        leaving = pool.submit(uninstall, settings, report=report)
+        waits = "select true from pg_stat_activity where application_name = %s and wait_event = 'relation'"
+        while len(attempts) < 20:
+            assert not leaving.done(), leaving.result()
+            if auth_db.execute(waits, (UNINSTALL_COMMAND,)).fetchone():
+                attempts.append("waits for flush")
+                auth_db.execute("begin; lock table subscriber in access share mode nowait; commit")
         reader.rollback()
         leaving.result(timeout=60)

@@ -111,10 +111,10 @@ def test_a_check_of_the_schema_that_was_cut_short_is_made_again(
     url = postgres.url(database.info.dbname, user="registrations_sync")
     worker = Leadership(DatabaseSettings(database_url=url, database_statement_timeout=0.1), patience=3600)
     with psycopg.connect(database_url) as other:
-        other.execute("lock table _yoyo_migration")
+        other.execute("lock table registrations_migration")
         with pytest.raises(DatabaseBusy):
             worker.hold()
-    database.execute("delete from _yoyo_migration")
+    database.execute("delete from registrations_migration")
     with pytest.raises(SchemaStale):
         worker.hold()
 

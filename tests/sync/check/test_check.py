@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -312,6 +313,25 @@ def test_a_route_that_lets_every_command_through_is_told(
         (tmp_path / name).write_text(text.replace("ul[.](rm|rm_contact|lookup)", "[A-Za-z._]+"))
     found = check(start_kamailio(configuration=tmp_path / "kamailio.cfg").rpc_url)
     assert found["rpc_everything"]["severity"] == "warning"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can open what others cannot")
+@pytest.mark.parametrize("name", ["kamailio_rpc.sock", "kamailio_rpc.fifo"])
+def test_a_socket_that_only_root_can_open_is_told(check: Check, start_kamailio: StartKamailio, name: str) -> None:
+    """A Kamailio that is started as root makes it root's. Worker and API come in by the group kamailio."""
+    proxy = start_kamailio()
+    url, path = f"{name[-4:].replace('sock', 'unix')}:{proxy.runtime / name}", proxy.runtime / name
+    proxy.runtime.chmod(0o755)
+    found = check(url)["rpc_denied"]
+    assert (found["severity"], str(path) in found["what"]) == ("fault", True)
+    shutil.chown(path, group="kamailio")
+    assert "rpc_denied" not in check(url)
+    path.chmod(0o640)
+    assert "rpc_denied" in check(url)
+    path.chmod(0o660)
+    proxy.runtime.chmod(0o700)
+    assert "rpc_denied" in check(url)
+    assert "rpc_denied" not in check(proxy.rpc_url)
 
 
 def test_replies_that_every_user_may_write_are_told(

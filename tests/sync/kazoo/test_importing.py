@@ -203,9 +203,10 @@ def test_a_line_that_a_kill_cut_short_is_made_again(kazoo: StandInKazoo, setting
         lambda journal: journal.replace(b"Acme", b"\xff\xfe"),
         lambda journal: b"[]\n" + journal,
         lambda journal: journal + b"5\n",
+        lambda journal: journal + b"[" * 100_000 + b"\n",
         lambda journal: journal + b'["accounts/acme/devices/d5", {"id": "d5"}]\n',
     ],
-    ids=["zeros", "zeros within", "no text", "no time", "no pair", "no row"],
+    ids=["zeros", "zeros within", "no text", "no time", "no pair", "too deep", "no row"],
 )
 def test_a_journal_that_a_power_failure_damaged_is_not_believed(
     kazoo: StandInKazoo, settings: KazooSettings, damage: Callable[[bytes], bytes]

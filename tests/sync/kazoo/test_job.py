@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -11,7 +12,7 @@ import psycopg
 import pytest
 
 from sql.settings import DatabaseSettings
-from sync.kazoo.job import KazooImport
+from sync.kazoo.job import import_kazoo
 from sync.kazoo.settings import KazooSettings
 from tests.fixtures.worker import StartWorker
 from tests.stand.hostile_kazoo import TOKEN, hostile_kazoo, said
@@ -120,14 +121,14 @@ def test_an_import_is_tried_again_the_next_time(
     settings = KazooSettings(kazoo_api_key=API_KEY, kazoo_rate=1000, kazoo_directory=tmp_path)
     with hostile_kazoo() as kazoo:
         database_settings = DatabaseSettings(database_url=database_url)
-        job = KazooImport(kazoo.url, settings, database_settings, stopping=Event(), leads=lambda: True)
+        job = partial(import_kazoo, kazoo.url, settings, database_settings, stopping=Event(), leads=lambda: True)
         path = "accounts/root/devices/d1"
         good = kazoo.answers[path]
         for bad in (said(302, headers=["Location: /"]), said(data=[])):
             kazoo.answers[path] = bad
-            assert job.import_kazoo() == {}
+            assert job() == {}
         kazoo.answers[path] = good
-        assert job.import_kazoo() == {"created": 1, "updated": 0, "deleted": 0}
+        assert job() == {"created": 1, "updated": 0, "deleted": 0}
 
 
 def test_a_worker_that_freezes_amid_a_pull_writes_nothing_when_it_wakes(

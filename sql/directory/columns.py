@@ -1,4 +1,4 @@
-"""Accounts, owners and devices as a file gives them, and the rules that each value must keep (those of the tables)."""
+"""The columns of an import: accounts, owners and devices as files give them, and the rules of each value."""
 
 import hashlib
 import re
